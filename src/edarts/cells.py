@@ -1,0 +1,266 @@
+"""The macro skeleton that supernets and networks share: stem, stacked cells, classifier.
+
+A supernet's cell and a network's cell are the same module: a list of edges, each with one
+operation, summed at their nodes. A supernet lists every candidate and weighs it; a network lists
+those of its genotype, each with weight one. Shapes: B images, C channels, H x W pixels.
+Source: DARTS (Liu et al. 2019), code as described in methods.md section 0.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from edarts import ops
+from edarts.errors import UsageError
+from edarts.genotype import INPUTS, Edge
+
+STEM_MULTIPLIER = 3
+LARGEST_CELL_INPUT = 48  # pixels; larger images are halved in the stem until they fit
+AUXILIARY_MAP = 8  # pixels; the side of the map that the published auxiliary head was made for
+
+Weights = Sequence[Tensor | None]
+"""One scalar per edge of a cell; None: the operation is skipped."""
+
+
+class ReLUConvBN(nn.Sequential):
+    """ReLU, 1 x 1 convolution, norm: (B, a, H, W) -> (B, b, H, W)."""
+
+    def __init__(self, channels_in: int, channels_out: int, affine: bool) -> None:
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(channels_in, channels_out, 1, bias=False),
+            nn.BatchNorm2d(channels_out, affine=affine),
+        )
+
+
+class Cell(nn.Module):
+    """One cell: two inputs -> concatenation of its nodes.
+
+    `edges`: its edges in the order of the weights; edges that carry `none` are never computed.
+    `sources`: channels of the two inputs; `channels`: channels C of each node.
+    `halved`: whether the first input is twice as large as the second (it comes from before a
+    reduction cell). `reduces`: edges from the two inputs have stride 2.
+    """
+
+    def __init__(
+        self,
+        edges: Sequence[Edge],
+        concat: Sequence[int],
+        sources: tuple[int, int],
+        channels: int,
+        *,
+        halved: bool,
+        reduces: bool,
+        affine: bool,
+    ) -> None:
+        super().__init__()
+        self.edges = tuple(edges)
+        self.concat = tuple(concat)
+        self.channels = channels
+        self.reduces = reduces
+        self.drop_path = 0.0
+        first: nn.Module = (
+            nn.Sequential(nn.ReLU(), ops.FactorizedReduce(sources[0], channels, affine))
+            if halved
+            else ReLUConvBN(sources[0], channels, affine)
+        )
+        self.preprocess = nn.ModuleList([first, ReLUConvBN(sources[1], channels, affine)])
+        self.operations = nn.ModuleList()
+        self.slots: list[int | None] = []  # edge -> its module in operations
+        self.incoming: dict[int, list[int]] = {}  # node -> its edges
+        # An operation without parameters gives every edge that leaves a source the same result, so
+        # those edges share one module, computed once.
+        shared: dict[tuple[int, str], int] = {}
+        for index, edge in enumerate(self.edges):
+            self.incoming.setdefault(edge.node, []).append(index)
+            if edge.operation == "none":
+                self.slots.append(None)
+                continue
+            key = (edge.source, edge.operation)
+            if key not in shared:
+                stride = 2 if reduces and edge.source < INPUTS else 1
+                module = ops.build(edge.operation, channels, stride, affine)
+                self.operations.append(module)
+                self.slots.append(len(self.operations) - 1)
+                if not any(True for _ in module.parameters()):
+                    shared[key] = len(self.operations) - 1
+            else:
+                self.slots.append(shared[key])
+        self.reused = {slot for slot, n in Counter(self.slots).items() if n > 1}
+
+    @property
+    def channels_out(self) -> int:
+        """Channels of the output: C times the number of concatenated nodes."""
+        return self.channels * len(self.concat)
+
+    def forward(self, s0: Tensor, s1: Tensor, weights: Weights | None = None) -> Tensor:
+        """(B, C0, H0, W0), (B, C1, H, W) -> (B, channels_out, H', W'), H' = H / 2 if it reduces.
+
+        `weights`: one scalar tensor or None (skip) per edge; None for all: every edge counts once.
+        """
+        states = {0: self.preprocess[0](s0), 1: self.preprocess[1](s1)}
+        rectified: dict[int, Tensor] = {}
+        outputs: dict[int, Tensor] = {}
+        for node, incoming in self.incoming.items():
+            total: Tensor | None = None
+            for index in incoming:
+                slot = self.slots[index]
+                weight = None if weights is None else weights[index]
+                if slot is None or (weights is not None and weight is None):
+                    continue
+                y = outputs.get(slot)
+                if y is None:
+                    operation = self.operations[slot]
+                    source = self.edges[index].source
+                    if operation.reads_relu:
+                        if source not in rectified:
+                            rectified[source] = torch.relu(states[source])
+                        y = cast(Tensor, operation(rectified[source]))
+                    else:
+                        y = cast(Tensor, operation(states[source]))
+                    if slot in self.reused:
+                        outputs[slot] = y
+                if self.drop_path > 0 and self.training:
+                    y = self._drop(y, self.operations[slot])
+                if weight is None:
+                    total = y if total is None else total + y
+                else:
+                    total = weight * y if total is None else torch.addcmul(total, weight, y)
+            states[node] = self._zeros(states[1]) if total is None else total
+        return torch.cat([states[node] for node in self.concat], dim=1)
+
+    def _drop(self, y: Tensor, operation: nn.Module) -> Tensor:
+        """Drop path: per image, zero the edge with probability p, else divide by 1 - p."""
+        if isinstance(operation, ops.Identity):
+            return y
+        keep = 1.0 - self.drop_path
+        mask = torch.empty(y.shape[0], 1, 1, 1, dtype=y.dtype, device=y.device)
+        return y * mask.bernoulli_(keep).div_(keep)
+
+    def _zeros(self, like: Tensor) -> Tensor:
+        """The value of a node all of whose operations are skipped."""
+        if not self.reduces:
+            return torch.zeros_like(like)
+        batch, channels, height, width = like.shape
+        return like.new_zeros(batch, channels, (height + 1) // 2, (width + 1) // 2)
+
+
+class AuxiliaryHead(nn.Module):
+    """The second classifier of DARTS' retraining: (B, C, 8, 8) -> (B, classes).
+
+    ReLU, 5 x 5 average pool of stride 3 to 2 x 2, 1 x 1 convolution to 128, norm, ReLU, 2 x 2
+    convolution to 768, norm, ReLU, linear. Maps that are not 8 x 8 are averaged to 2 x 2 directly.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.published_pool = nn.AvgPool2d(5, stride=3, count_include_pad=False)
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            nn.BatchNorm2d(768),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(768, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(x)
+        if x.shape[-2:] == (AUXILIARY_MAP, AUXILIARY_MAP):
+            x = self.published_pool(x)
+        else:
+            x = nn.functional.adaptive_avg_pool2d(x, 2)
+        return cast(Tensor, self.classifier(self.features(x).flatten(1)))
+
+
+def stem(image: tuple[int, int, int], channels: int) -> nn.Sequential:
+    """(B, C, H, W) -> (B, channels, h, w): 3 x 3 convolution and norm, no ReLU.
+
+    h = H up to 48 pixels (CIFAR: exactly DARTS' stem). A larger image is first halved by 3 x 3
+    convolutions of stride 2, each with norm and ReLU, until both sides fit.
+    """
+    layers: list[nn.Module] = []
+    channels_in, side = image[0], max(image[1:])
+    while side > LARGEST_CELL_INPUT:
+        layers += [
+            nn.Conv2d(channels_in, channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        ]
+        channels_in, side = channels, (side + 1) // 2
+    layers += [
+        nn.Conv2d(channels_in, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+    ]
+    return nn.Sequential(*layers)
+
+
+class Skeleton(nn.Module):
+    """Stem, `cells` cells with reductions after one and two thirds, global pool, classifier.
+
+    `edges(kind)`, `concat(kind)`: what the "normal" and "reduce" cells hold.
+    `channels`: C of the first cell; each reduction cell doubles it.
+    `image`: (C, H, W) of the input. `affine`: see `ops.build`; the stem's norm is always affine.
+    Raises UsageError if there are no cells, channels or classes.
+    """
+
+    def __init__(
+        self,
+        edges: Callable[[str], Sequence[Edge]],
+        concat: Callable[[str], Sequence[int]],
+        *,
+        cells: int,
+        channels: int,
+        classes: int,
+        image: tuple[int, int, int],
+        affine: bool,
+        auxiliary: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value in (("cells", cells), ("channels", channels), ("classes", classes)):
+            if value < 1:
+                raise UsageError(f"{name} must be at least 1, got {value}")
+        self.image = image
+        self.reductions = {cells // 3, 2 * cells // 3}
+        width = STEM_MULTIPLIER * channels
+        self.stem = stem(image, width)
+        self.cells = nn.ModuleList()
+        self.kinds: list[str] = []
+        sources, halved = (width, width), False
+        for index in range(cells):
+            reduces = index in self.reductions
+            if reduces:
+                channels *= 2
+            kind = "reduce" if reduces else "normal"
+            cell = Cell(
+                edges(kind),
+                concat(kind),
+                sources,
+                channels,
+                halved=halved,
+                reduces=reduces,
+                affine=affine,
+            )
+            self.cells.append(cell)
+            self.kinds.append(kind)
+            sources, halved = (sources[1], cell.channels_out), reduces
+            if index == 2 * cells // 3 and auxiliary:
+                self.auxiliary = AuxiliaryHead(cell.channels_out, classes)
+        self.classifier = nn.Linear(sources[1], classes)
+
+    def features(self, x: Tensor, weights: dict[str, Weights] | None = None) -> list[Tensor]:
+        """(B, C, H, W) -> the output of every cell, in order."""
+        s0 = s1 = self.stem(x)
+        outputs = []
+        for kind, cell in zip(self.kinds, self.cells, strict=True):
+            s0, s1 = s1, cell(s0, s1, None if weights is None else weights[kind])
+            outputs.append(s1)
+        return outputs
+
+    def classify(self, x: Tensor) -> Tensor:
+        """The last cell's output (B, C, H, W) -> logits (B, classes)."""
+        return cast(Tensor, self.classifier(x.mean(dim=(2, 3))))

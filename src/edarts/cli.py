@@ -1,0 +1,402 @@
+"""The command line: each verb turns its options into configs and calls one library function.
+
+Nothing here imports torch before a verb runs, so --help is quick.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+
+from edarts import __version__, methods
+from edarts.config import DataConfig, SearchConfig, TrainConfig, read_yaml
+from edarts.errors import EdartsError, Interrupted, UsageError, unknown
+
+if typing.TYPE_CHECKING:
+    from edarts.verbs import Session
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+DESCRIPTION = "Finds a convolutional network for any labelled images, and says how far to trust it."
+EPILOG = "Begin with: edarts find"
+VERBS: dict[str, str] = {
+    "find": "search an architecture, train it, evaluate it, draw and save it: the main job",
+    "search": "search an architecture only: writes its genotype",
+    "train": "train the network of a genotype from scratch",
+    "evaluate": "accuracy of a trained run on its test split, with interval",
+    "predict": "class and probability of image files",
+}
+
+
+class Parser(ArgumentParser):
+    """Options are spelled with dashes; errors are raised, to be printed as one line."""
+
+    def format_help(self) -> str:
+        return re.sub(
+            r"--[a-z_.]+", lambda match: match[0].replace("_", "-"), super().format_help()
+        )
+
+
+def build_parsers() -> dict[str, Parser]:
+    """The parser of every verb."""
+    parsers = {}
+    for verb, text in VERBS.items():
+        parser = Parser(prog=f"edarts {verb}", description=text, exit_on_error=False)
+        if verb == "train":
+            parser.add_argument(
+                "genotype",
+                nargs="?",
+                help="JSON file, run folder, or zoo name such as darts.v2",
+            )
+        if verb in ("evaluate", "predict"):
+            parser.add_argument("run", help="folder of a trained run")
+        if verb == "predict":
+            parser.add_argument("images", nargs="+", help="image files")
+        elif verb == "evaluate":
+            parser.add_argument(
+                "data", nargs="?", help="other data to evaluate on; default: the run's"
+            )
+        else:
+            parser.add_argument("data", nargs="?", default="digits", help=_help_of_data())
+            parser.add_class_arguments(DataConfig, skip={"data"})
+            if verb in ("find", "search"):
+                parser.add_class_arguments(SearchConfig)
+            if verb == "train":
+                parser.add_class_arguments(TrainConfig)
+            if verb == "find":
+                parser.add_class_arguments(TrainConfig, "train")
+            parser.add_argument("--config", help="YAML file with options, e.g. a run's config.yaml")
+            parser.add_argument("--out", help="run folder; default: one below runs/")
+            parser.add_argument("--seed", type=int, default=0, help="seed of everything but splits")
+            parser.add_argument(
+                "--checkpoint_seconds",
+                type=float,
+                default=10.0,
+                help="the most work, in seconds, that a killed run repeats",
+            )
+        parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+        parser.add_argument("--json", action="store_true", help="a JSON object as the last line")
+        parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
+        parsers[verb] = parser
+    return parsers
+
+
+def _help_of_data() -> str:
+    return (
+        "digits, a folder of class folders (with or without train/ and test/), a parquet file or"
+        " folder, hf:OWNER/NAME, or an .npz file"
+    )
+
+
+# -- verbs ---------------------------------------------------------------------------------------
+
+
+def run_find(options: Namespace) -> tuple[Any, str]:
+    """`edarts find`: --epochs counts for both phases unless --train.epochs is given."""
+    from edarts.verbs import find
+
+    nested = options.train.as_dict()
+    if nested["epochs"] is None and options.epochs is not None:
+        nested["epochs"] = options.epochs
+    result = find(
+        _config(DataConfig, options),
+        _config(SearchConfig, options),
+        TrainConfig(**nested),
+        _session(options),
+    )
+    return result, _summary_of_find(result)
+
+
+def run_search(options: Namespace) -> tuple[Any, str]:
+    """`edarts search`."""
+    from edarts.verbs import search
+
+    result = search(_config(DataConfig, options), _config(SearchConfig, options), _session(options))
+    run, steps, skips = shlex.quote(result["run"]), result["steps"], result["skips"]
+    return result, "\n".join(
+        [
+            *_cells(result["genotype"]),
+            f"skip connections  {skips['normal']} normal, {skips['reduce']} reduction",
+            f"steps             {steps['weight']} weight, {steps['architecture']} architecture;"
+            f" {result['images_seen']} images seen",
+            f"seconds           {_seconds(result['seconds'])}",
+            f"run               {result['run']}   (cells drawn in cell.png)",
+            f"next              edarts train {run} {shlex.quote(options.data)}",
+        ]
+    )
+
+
+def run_train(options: Namespace) -> tuple[Any, str]:
+    """`edarts train`."""
+    from edarts.verbs import train_genotype
+
+    if options.genotype is None:
+        raise UsageError("train needs a genotype: a JSON file, a run folder or a zoo name")
+    result = train_genotype(
+        options.genotype,
+        _config(DataConfig, options),
+        _config(TrainConfig, options),
+        _session(options),
+    )
+    run = shlex.quote(result["run"])
+    held = (
+        [f"valid accuracy    {result['valid_accuracy']:.2%} (held out of the training split)"]
+        if "valid_accuracy" in result
+        else []
+    )
+    return result, "\n".join(
+        [
+            *_cells(result["genotype"]),
+            f"train accuracy    {result['train_accuracy']:.2%} (augmented images, last epoch)",
+            *held,
+            *_size(result),
+            f"seconds           {_seconds(result['seconds'])}",
+            f"run               {result['run']}",
+            f"next              edarts evaluate {run}",
+        ]
+    )
+
+
+def run_evaluate(options: Namespace) -> tuple[Any, str]:
+    """`edarts evaluate`."""
+    from edarts.verbs import evaluate_run
+
+    result = evaluate_run(options.run, options.data, _session(options))
+    return result, "\n".join([_accuracy(result), *_size(result)])
+
+
+def run_predict(options: Namespace) -> tuple[Any, str]:
+    """`edarts predict`."""
+    from edarts.verbs import predict
+
+    rows = predict(options.run, options.images, _session(options))
+    return rows, "\n".join(f"{r['file']}  {r['class']}  {r['probability']:.4f}" for r in rows)
+
+
+ACTIONS: dict[str, Callable[[Namespace], tuple[Any, str]]] = {
+    "find": run_find,
+    "search": run_search,
+    "train": run_train,
+    "evaluate": run_evaluate,
+    "predict": run_predict,
+}
+
+
+# -- from options, to text -----------------------------------------------------------------------
+
+
+def _config(kind: Any, options: Namespace) -> Any:
+    return kind(**{f.name: options[f.name] for f in dataclasses.fields(kind)})
+
+
+def _session(options: Namespace) -> "Session":
+    from edarts.progress import Progress
+    from edarts.verbs import Session
+
+    names = {f.name for f in dataclasses.fields(Session)} & set(vars(options))
+    return Session(
+        **{name: options[name] for name in names}, progress=Progress(quiet=options.quiet)
+    )
+
+
+def _summary_of_find(result: dict[str, Any]) -> str:
+    run, skips = shlex.quote(result["run"]), result["skips"]
+    return "\n".join(
+        [
+            *_cells(result["genotype"]),
+            f"skip connections  {skips['normal']} normal, {skips['reduce']} reduction",
+            _accuracy(result),
+            *_size(result),
+            f"seconds           {_seconds(result['seconds'])}",
+            f"run               {result['run']}   (cells drawn in cell.png, model in"
+            " model.safetensors)",
+            f"next              edarts predict {run} IMAGE...",
+            f"                  edarts evaluate {run} OTHER_DATA",
+            f"                  edarts train {run} DATA --size full",
+        ]
+    )
+
+
+def _cells(fields: dict[str, Any]) -> list[str]:
+    from edarts.genotype import Genotype
+
+    genotype = Genotype.from_dict(fields)
+    return [
+        f"normal cell       {genotype.describe('normal')}",
+        f"reduction cell    {genotype.describe('reduce')}",
+    ]
+
+
+def _accuracy(result: dict[str, Any]) -> str:
+    low, high = result["test_accuracy_ci95"]
+    return (
+        f"test accuracy     {result['test_accuracy']:.2%}, 95 % interval {low:.2%} to {high:.2%}"
+        f" ({result['test_images']} images)"
+    )
+
+
+def _size(result: dict[str, Any]) -> list[str]:
+    return [
+        f"parameters        {result['parameters']:,}",
+        f"FLOPs             {result['flops']:,} multiply-adds per image",
+    ]
+
+
+def _seconds(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items())
+
+
+# -- parsing -------------------------------------------------------------------------------------
+
+
+def parse(argv: Sequence[str]) -> tuple[str, Namespace]:
+    """The verb and its options. Raises UsageError; exits after --help."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_overview())
+        sys.exit(0 if argv else 2)
+    if argv[0] == "--version":
+        print(f"edarts {__version__}")
+        sys.exit(0)
+    verb = argv[0]
+    if verb not in VERBS:
+        raise unknown("option" if verb.startswith("-") else "verb", verb, VERBS)
+    parser = build_parsers()[verb]
+    words = _known_options(argv[1:], parser)
+    _take_config(words, parser, verb)
+    try:
+        return verb, parser.parse_args(words)
+    except Exception as error:  # jsonargparse wraps argparse's in its own
+        raise UsageError(_readable(str(error))) from None
+
+
+def _known_options(words: Sequence[str], parser: Parser) -> list[str]:
+    """Dashes to underscores; an option that the verb does not have is refused by name."""
+    known = {
+        option.lstrip("-").replace("_", "-")
+        for option in parser._option_string_actions
+        if option.startswith("--")
+    }
+    result = []
+    for place, word in enumerate(words):
+        if word == "--":
+            return [*result, *words[place:]]
+        if word.startswith("--"):
+            name, sign, value = word.partition("=")
+            plain = name[2:].replace("_", "-")
+            if plain not in known:
+                hidden = ("print-config",)
+                raise unknown("option", name, [f"--{k}" for k in known if k not in hidden])
+            word = "--" + plain.replace("-", "_") + sign + value  # noqa: PLW2901
+        result.append(word)
+    return result
+
+
+def _take_config(words: list[str], parser: Parser, verb: str) -> None:
+    """Make the values of --config FILE the defaults, so that options given beside it win."""
+    for place, word in enumerate(words):
+        if word == "--config" and place + 1 < len(words):
+            path = words[place + 1]
+        elif word.startswith("--config="):
+            path = word.partition("=")[2]
+        else:
+            continue
+        settings = read_yaml(path)
+        if verb == "search":
+            settings.pop("train", None)  # the config of `find` holds a training as well
+        flat: dict[str, Any] = {}
+        for key, value in settings.items():
+            flat |= (
+                {f"{key}.{k}": v for k, v in value.items()}
+                if isinstance(value, dict)
+                else {str(key): value}
+            )
+        known = set(vars(parser.get_defaults().as_flat()))
+        for key in flat:
+            if key.replace("-", "_") not in known:
+                raise UsageError(f"{path}: {unknown('option', key, known)}")
+        parser.set_defaults({key.replace("-", "_"): value for key, value in flat.items()})
+
+
+def _readable(message: str) -> str:
+    """jsonargparse's message in one line, with the option's name and what it takes."""
+    text = " ".join(message.split())
+    key = re.search(r'[Pp]arser key "([\w.]+)"', text)
+    value = re.search(r"(?:Given value|Got value|given value|got value):? (.*?)(?:$| Given| - )", text)
+    if key is None or value is None:
+        return text.removeprefix("error: ")
+    return f"--{key[1].replace('_', '-')}: expected {_expected(key[1])}, got {value[1].strip()}"
+
+
+def _expected(key: str) -> str:
+    """In words, what the option of that name takes."""
+    kinds: dict[str, Any] = {"seed": int, "checkpoint_seconds": float}
+    for config in (TrainConfig, SearchConfig, DataConfig):
+        kinds |= typing.get_type_hints(config)
+    kind = kinds.get(key.rpartition(".")[2], str)
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    if typing.get_origin(kind) is Literal:
+        return " or ".join(map(str, typing.get_args(kind)))
+    names = {int: "a whole number", float: "a number", bool: "true or false"}
+    return names.get(kind, "text")
+
+
+def _overview() -> str:
+    rows = [f"  {verb:10}{text}" for verb, text in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: edarts VERB [options]   (edarts VERB --help lists them)",
+            "",
+            DESCRIPTION,
+            "",
+            *rows,
+            "",
+            f"methods: {', '.join(methods.names())}",
+            EPILOG,
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        verb, options = parse(words)
+        result, summary = ACTIONS[verb](options)
+    except Interrupted as stop:
+        print(f"edarts: {stop}; to continue: {shlex.join(['edarts', *words])}", file=sys.stderr)
+        return stop.exit_code
+    except KeyboardInterrupt:
+        again = shlex.join(["edarts", *words])
+        print(f"edarts: interrupted; to continue: {again}", file=sys.stderr)
+        return Interrupted.exit_code
+    except EdartsError as error:
+        print(f"edarts: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        if os.environ.get("EDARTS_DEBUG"):
+            raise
+        print(f"edarts: error: {_unforeseen(error)}", file=sys.stderr)
+        return 1
+    if not options.quiet:
+        print(summary)
+    if options.json:
+        print(json.dumps(result), flush=True)
+    return 0
+
+
+def _unforeseen(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+        return "out of memory; give a smaller --batch-size, --channels or --image-size"
+    return f"{type(error).__name__}: {text} (a bug; EDARTS_DEBUG=1 shows where)"

@@ -1,0 +1,210 @@
+"""What a user can set, as dataclasses: a sentence and a unit under every field, checked on creation.
+
+A field left None takes the default of the method (SearchConfig) or of the size (TrainConfig); the
+run folder's config.yaml holds the resolved values. Nothing here imports torch.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from edarts.errors import EdartsError, UsageError, unknown
+
+Config = TypeVar("Config", bound="DataConfig | SearchConfig | TrainConfig")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The data set, and how it is split."""
+
+    data: str = "digits"
+    """`digits`, a folder of class folders (with or without train/ and test/), a parquet file or
+    folder in the Hugging Face layout, hf:OWNER/NAME, or an .npz file."""
+    split_seed: int = 0
+    """Seed of the test split, when the data set brings none; runs share it whatever their seed."""
+    test_fraction: float = 0.2
+    """Share of each class cut off as test split when the data set brings none (0..1)."""
+    limit: int | None = None
+    """Use at most this many training images, the same share of every class; all if not given."""
+    image_size: int | None = None
+    """Resize every image to this many pixels on each side (8..256); if not given, sizes stay, and
+    mixed sizes become the median one."""
+    flip: bool | None = None
+    """Whether a mirrored image keeps its meaning; if not given: yes in colour, no in grey."""
+    label_column: str | None = None
+    """Label column of a parquet or hub data set; if not given: label, labels, fine_label, ..."""
+    skip_bad: bool = False
+    """Go on without image files that cannot be read."""
+
+    def __post_init__(self) -> None:
+        _between("test_fraction", self.test_fraction, 0.01, 0.9)
+        _between("image_size", self.image_size, 8, 256)
+        _between("limit", self.limit, 2, None)
+        _between("split_seed", self.split_seed, 0, 2**32)
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How an architecture is searched. What is not given is the method's default."""
+
+    method: str = "edarts"
+    """How the weights of the operations are learned: a file name of methods/."""
+    order: Literal[1, 2] | None = None
+    """DARTS: 1 takes the gradient at the current weights, 2 after a virtual training step."""
+    epochs: int | None = None
+    """Passes over the half of the search images that trains the weights."""
+    batch_size: int | None = None
+    """Images per step."""
+    cells: int | None = None
+    """Depth of the supernet in cells."""
+    channels: int | None = None
+    """Channels of its first cell."""
+    operations: str | None = None
+    """Candidate operations: SS1..SS8, all, or names with commas."""
+    topology: str | None = None
+    """Edges of a cell: all, an index 0..179, or sources such as "01 01 01 02"; NORMAL/REDUCE."""
+    attention: str | None = None
+    """Relative share of each operation at the start, NAME=SHARE with commas, or none; an operation
+    without a share is not built."""
+    data_fraction: float | None = None
+    """Share of the training images that the search uses (0..1), stratified by class."""
+    arch_update: Literal["step", "epoch"] | None = None
+    """Update the architecture before every weight step, or only at the end of each epoch."""
+    arch_steps: int | None = None
+    """Architecture updates at the end of an epoch; needs arch_update=epoch."""
+    arch_lr: float | None = None
+    """Learning rate of the architecture (Adam)."""
+    arch_weight_decay: float | None = None
+    """L2 decay of the architecture parameters."""
+    lr: float | None = None
+    """First learning rate of the weights (SGD, cosine by epoch)."""
+    lr_min: float | None = None
+    """Learning rate that the cosine ends at."""
+    momentum: float | None = None
+    """Momentum of the weights (0..1)."""
+    weight_decay: float | None = None
+    """L2 decay of the weights."""
+    clip: float | None = None
+    """Largest norm of the weights' gradient."""
+
+    def __post_init__(self) -> None:
+        _between("order", self.order, 1, 2)
+        _one_of("arch_update", self.arch_update, ("step", "epoch"))
+        for name in ("epochs", "batch_size", "cells", "channels", "arch_steps"):
+            _between(name, getattr(self, name), 1, None)
+        for name in ("lr_min", "arch_weight_decay", "weight_decay"):
+            _between(name, getattr(self, name), 0, None)
+        for name in ("lr", "arch_lr", "clip"):
+            _between(name, getattr(self, name), 1e-12, None)
+        _between("momentum", self.momentum, 0, 1)
+        _between("data_fraction", self.data_fraction, 1e-6, 1)
+        if self.arch_steps is not None and self.arch_update == "step":
+            raise UsageError("arch_steps counts updates per epoch: it needs arch_update=epoch")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a network is trained from scratch. What is not given is the default of its size."""
+
+    size: Literal["shallow", "full"] = "shallow"
+    """shallow: 5 cells, 16 channels; full: the published recipe with 20 cells, 36 channels,
+    auxiliary head, drop path and cutout."""
+    cells: int | None = None
+    """Depth of the network in cells."""
+    channels: int | None = None
+    """Channels of its first cell."""
+    epochs: int | None = None
+    """Passes over the training images; full: 600; shallow: as many as show it about a million
+    images, from 20 to 120."""
+    batch_size: int | None = None
+    """Images per step."""
+    lr: float | None = None
+    """First learning rate (SGD with momentum, cosine to zero by epoch)."""
+    momentum: float | None = None
+    """Momentum (0..1)."""
+    weight_decay: float | None = None
+    """L2 decay of all parameters."""
+    clip: float | None = None
+    """Largest norm of the gradient."""
+    auxiliary: float | None = None
+    """Weight of the auxiliary head's loss; 0 builds none."""
+    drop_path: float | None = None
+    """Probability of dropping an edge, reached at the end of the training (0..1)."""
+    cutout: float | None = None
+    """Side of the square cut out of every training image, as a share of the image (0..1)."""
+    valid_fraction: float = 0.0
+    """Share of the training images held out to show accuracy while training (0..1)."""
+
+    def __post_init__(self) -> None:
+        _one_of("size", self.size, ("shallow", "full"))
+        for name in ("cells", "channels", "epochs", "batch_size"):
+            _between(name, getattr(self, name), 1, None)
+        for name in ("weight_decay", "auxiliary"):
+            _between(name, getattr(self, name), 0, None)
+        for name in ("lr", "clip"):
+            _between(name, getattr(self, name), 1e-12, None)
+        for name in ("momentum", "cutout"):
+            _between(name, getattr(self, name), 0, 1)
+        _between("drop_path", self.drop_path, 0, 0.99)
+        _between("valid_fraction", self.valid_fraction, 0, 0.9)
+
+
+def resolve(config: Config, defaults: Mapping[str, Any]) -> Config:
+    """`config` with every field that is None taken from `defaults`."""
+    missing = {k: v for k, v in defaults.items() if getattr(config, k) is None}
+    return dataclasses.replace(config, **missing)
+
+
+def parse_attention(text: str | None) -> dict[str, float] | None:
+    """`"sep_conv_3x3=4,skip_connect=1"` -> {operation: share}; `none` and None -> None.
+
+    Raises UsageError for anything else.
+    """
+    if text is None or text == "none":
+        return None
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, sign, share = part.partition("=")
+        try:
+            shares[name.strip()] = float(share)
+        except ValueError:
+            sign = ""
+        if not sign or not 0 < shares[name.strip()] < float("inf"):
+            raise UsageError(f"attention '{part}': give NAME=SHARE with a share above 0, or none")
+    return shares
+
+
+def write_yaml(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write settings in the order given."""
+    path.write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read settings; raises EdartsError that names the file."""
+    try:
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise EdartsError(f"{path}: no such file; give a YAML file with options") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise EdartsError(f"{path}: cannot be read as YAML: {reason}") from None
+    if not isinstance(settings, dict):
+        raise EdartsError(f"{path}: expected 'option: value' lines")
+    return settings
+
+
+def _between(name: str, value: float | None, low: float, high: float | None) -> None:
+    if value is None:
+        return
+    if not low <= value or (high is not None and not value <= high):
+        bound = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+        raise UsageError(f"{name} must be {bound}, got {value}")
+
+
+def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise unknown(f"value of {name}", value, known)

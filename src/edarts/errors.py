@@ -1,0 +1,30 @@
+"""The errors a user can cause, each one line that names what is wrong and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class EdartsError(Exception):
+    """Something in the data, the run folder or the machine; the command line exits with 1."""
+
+    exit_code = 1
+
+
+class UsageError(EdartsError, ValueError):
+    """A wrong option, name or value; the command line exits with 2."""
+
+    exit_code = 2
+
+
+class Interrupted(EdartsError):
+    """Stopped by the user after a checkpoint; the command line exits with 130."""
+
+    exit_code = 130
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a `name` that is none of `known`: the nearest ones first, else all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    return UsageError(f"unknown {what} '{name}'; {hint}")

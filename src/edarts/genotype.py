@@ -1,0 +1,193 @@
+"""Genotype: which edges a cell has and which operation each carries, for both kinds of cell.
+
+Nodes: 0 is the output of the cell before the last one, 1 that of the last one, 2, 3, ... are the
+intermediate nodes; a cell's output is the channel concatenation of its `concat` nodes (DARTS,
+Liu et al. 2019, section 2.1). A genotype is immutable, hashable and kept in canonical order, since
+a node sums its edges: their order has no meaning.
+"""
+
+import ast
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from edarts.errors import EdartsError, UsageError
+from edarts.ops import OPERATIONS, check_operation
+
+INPUTS = 2
+KINDS = ("normal", "reduce")
+
+
+class Edge(NamedTuple):
+    """`operation` on the way from node `source` to node `node`."""
+
+    operation: str
+    source: int
+    node: int
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """Two cells as edge lists.
+
+    `normal`, `reduce`: edges, sorted on construction by node, source and operation.
+    `normal_concat`, `reduce_concat`: the nodes whose concatenation is the cell's output.
+    Raises UsageError for an unknown operation, an edge that does not go forward, an edge from or a
+    concatenation of a node that has no edges, `none` on an edge, or an empty cell.
+    """
+
+    normal: tuple[Edge, ...]
+    reduce: tuple[Edge, ...]
+    normal_concat: tuple[int, ...]
+    reduce_concat: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for kind in KINDS:
+            edges = tuple(
+                sorted((Edge(*e) for e in self.edges(kind)), key=lambda e: (e.node, e.source, e))
+            )
+            concat = tuple(sorted(set(self.concat(kind))))
+            _check_cell(kind, edges, concat)
+            object.__setattr__(self, kind, edges)
+            object.__setattr__(self, f"{kind}_concat", concat)
+
+    def edges(self, kind: str) -> tuple[Edge, ...]:
+        """The edges of the `kind` ("normal" or "reduce") cell."""
+        return self.normal if kind == "normal" else self.reduce
+
+    def concat(self, kind: str) -> tuple[int, ...]:
+        """The concatenated nodes of the `kind` cell."""
+        return self.normal_concat if kind == "normal" else self.reduce_concat
+
+    def count(self, kind: str, *operations: str) -> int:
+        """How many edges of the `kind` cell carry one of `operations`."""
+        counts = Counter(edge.operation for edge in self.edges(kind))
+        return sum(counts[operation] for operation in operations)
+
+    def skips(self) -> dict[str, int]:
+        """Number of skip connections in each kind of cell."""
+        return {kind: self.count(kind, "skip_connect") for kind in KINDS}
+
+    def __str__(self) -> str:
+        """Short form, e.g. `normal 2:sep3(0)+sep3(1) ...`, nodes in order."""
+        return " | ".join(f"{kind} {self.describe(kind)}" for kind in KINDS)
+
+    def describe(self, kind: str) -> str:
+        """One cell in short form: `2:sep3(0)+skip(1) 3:...`, sources in brackets."""
+        nodes: dict[int, list[str]] = {}
+        for operation, source, node in self.edges(kind):
+            nodes.setdefault(node, []).append(f"{OPERATIONS[operation].short}({source})")
+        return " ".join(f"{node}:{'+'.join(parts)}" for node, parts in nodes.items())
+
+    # -- reading and writing ---------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form: edges as [operation, source, node], and the concatenated nodes."""
+        return {
+            "format": "edarts.genotype/1",
+            "normal": [list(edge) for edge in self.normal],
+            "normal_concat": list(self.normal_concat),
+            "reduce": [list(edge) for edge in self.reduce],
+            "reduce_concat": list(self.reduce_concat),
+        }
+
+    def to_json(self) -> str:
+        """One line per edge list, for people and diffs."""
+        body = (f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in self.to_dict().items())
+        return "{\n" + ",\n".join(body) + "\n}\n"
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Genotype":
+        """From `to_dict`, or from the short DARTS form.
+
+        An edge is [operation, source, node], or [operation, source]: then edges come in pairs, the
+        first pair for node 2, the second for node 3 and so on (DARTS' genotypes.py). A missing
+        concat means all intermediate nodes. Raises UsageError for anything else.
+        """
+        if not isinstance(fields, Mapping):
+            raise UsageError("a genotype is an object with the keys 'normal' and 'reduce'")
+        parts: dict[str, Any] = {}
+        for kind in KINDS:
+            if kind not in fields:
+                raise UsageError(f"the genotype has no '{kind}' cell")
+            parts[kind] = _read_edges(kind, fields[kind])
+            nodes = sorted({edge.node for edge in parts[kind]})
+            concat = fields.get(f"{kind}_concat", nodes)
+            if not isinstance(concat, Sequence | range) or not all(type(n) is int for n in concat):
+                raise UsageError(f"{kind}_concat of the genotype is no list of nodes: {concat!r}")
+            parts[f"{kind}_concat"] = tuple(concat)
+        return cls(**parts)
+
+    @classmethod
+    def parse(cls, text: str) -> "Genotype":
+        """From JSON, or from the `Genotype(normal=[...], ...)` text that DARTS' code prints."""
+        text = text.strip()
+        try:
+            fields = json.loads(text) if text.startswith("{") else _read_call(text)
+        except (ValueError, SyntaxError, TypeError) as error:
+            raise UsageError(f"not a genotype: {error}") from None
+        return cls.from_dict(fields)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Genotype":
+        """From a file; errors name the file. Raises EdartsError."""
+        try:
+            return cls.parse(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise EdartsError(f"{path}: no such file; give a genotype's JSON file") from None
+        except (OSError, UnicodeDecodeError, UsageError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise EdartsError(f"{path}: damaged genotype: {reason}") from None
+
+
+def _check_cell(kind: str, edges: tuple[Edge, ...], concat: tuple[int, ...]) -> None:
+    if not edges or not concat:
+        raise UsageError(f"the {kind} cell of the genotype has no edges or no output")
+    exists = {0, 1} | {edge.node for edge in edges}
+    for edge in edges:
+        check_operation(edge.operation)
+        if edge.operation == "none":
+            raise UsageError(f"{kind} cell, node {edge.node}: leave an edge out in place of 'none'")
+        if not 0 <= edge.source < edge.node or edge.node < INPUTS:
+            raise UsageError(f"{kind} cell: edge {edge.source} -> {edge.node} does not go forward")
+        if edge.source not in exists:
+            raise UsageError(f"{kind} cell: edge from node {edge.source}, which has no edges")
+    missing = sorted(set(concat) - exists)
+    if missing:
+        raise UsageError(f"{kind} cell: output node {missing[0]} has no edges")
+
+
+def _read_edges(kind: str, entries: Any) -> tuple[Edge, ...]:
+    if not isinstance(entries, Iterable) or isinstance(entries, str):
+        raise UsageError(f"the {kind} cell of the genotype is no list of edges")
+    edges = []
+    for index, entry in enumerate(entries):
+        ok = isinstance(entry, Sequence) and len(entry) in (2, 3) and isinstance(entry[0], str)
+        if not ok or not all(type(number) is int for number in entry[1:]):
+            raise UsageError(
+                f"{kind} cell, entry {index}: expected [operation, source] or"
+                f" [operation, source, node], got {entry!r}"
+            )
+        node = entry[2] if len(entry) == 3 else INPUTS + index // 2
+        edges.append(Edge(entry[0], entry[1], node))
+    return tuple(edges)
+
+
+def _read_call(text: str) -> dict[str, Any]:
+    """The keyword arguments of a `Genotype(...)` call, read without running anything."""
+    call = ast.parse(text, mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise ValueError("neither JSON nor Genotype(...)")
+    fields = {}
+    for keyword in call.keywords:
+        value = keyword.value
+        if isinstance(value, ast.Call) and ast.unparse(value.func) in ("range", "list"):
+            inner = value.args[0] if ast.unparse(value.func) == "list" else value
+            if isinstance(inner, ast.Call):
+                fields[str(keyword.arg)] = list(range(*map(ast.literal_eval, inner.args)))
+                continue
+        fields[str(keyword.arg)] = ast.literal_eval(value)
+    return fields

@@ -1,0 +1,341 @@
+"""The driver of the one-shot methods: trains a supernet and asks a method for its architecture.
+
+What eDARTS adds to DARTS - data subset, sparse architecture updates, attention, fixed topology,
+shallow supernet - is done here and in the space, so that every one-shot method can use it.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edarts import methods
+from edarts.alphas import entropy
+from edarts.config import SearchConfig, parse_attention, resolve
+from edarts.data import Dataset, Loader, Transform, stratified_split
+from edarts.errors import UsageError, unknown
+from edarts.genotype import KINDS, Genotype
+from edarts.loop import (
+    Loop,
+    Metrics,
+    accuracy,
+    cosine,
+    cross_entropy,
+    descend,
+    device_of,
+    load_states,
+    not_finite,
+    set_lr,
+    states,
+)
+from edarts.ops import PARAMETER_FREE
+from edarts.progress import Progress
+from edarts.run import Run, Stop
+from edarts.seeds import seed_all
+from edarts.space import Space
+from edarts.supernet import Supernet
+
+# Fewest search images per class, on average: below that the default fraction is raised. Half of
+# them train the weights, so this is an epoch of a few batches for ten classes.
+ENOUGH_PER_CLASS = 64
+ARCH_STEPS = 8  # updates at the end of an epoch: one batch alone is too noisy to decide on
+# How far Adam can move an alpha in DARTS' search of CIFAR-10: its learning rate times 50 epochs of
+# 391 steps. Sparse updates get the learning rate that lets them move as far.
+TRAVEL = 3e-4 * 50 * 391
+LARGEST_ARCH_LR = 0.1
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found, and what it cost.
+
+    `weights`: the final (E, K) weights per kind. `history`: one line per epoch, as metrics.jsonl.
+    `steps`: numbers of weight and architecture steps. `images_seen`: images in forward passes that
+    a gradient was taken of. `seconds`: wall time.
+    """
+
+    genotype: Genotype
+    space: Space
+    config: SearchConfig
+    weights: dict[str, Tensor]
+    history: list[dict[str, Any]]
+    steps: dict[str, int]
+    images_seen: int
+    seconds: float
+
+
+def resolve_config(
+    config: SearchConfig, images: int, classes: int
+) -> tuple[SearchConfig, Space, list[str]]:
+    """Fill in what `config` leaves open, for a training split of `images` in `classes`.
+
+    Returns the config with nothing left open, its space, and notes for the user.
+    Raises UsageError if options exclude each other.
+    """
+    defaults = dict(methods.load(config.method).DEFAULTS)
+    notes: list[str] = []
+    config = _resolve_operations(config, defaults)
+    if config.data_fraction is None:
+        enough = min(1.0, ENOUGH_PER_CLASS * classes / images)
+        if enough > defaults["data_fraction"]:
+            notes.append(
+                f"a small data set: the search uses {enough:.0%} of the training images"
+                f" in place of {defaults['data_fraction']:.0%}"
+            )
+            defaults["data_fraction"] = enough
+    arch_lr = config.arch_lr
+    config = resolve(config, defaults)
+    assert config.operations is not None and config.topology is not None
+    assert config.epochs is not None and config.batch_size is not None
+    assert config.data_fraction is not None
+    if config.arch_update == "epoch":
+        config = resolve(config, {"arch_steps": ARCH_STEPS})
+        assert config.arch_steps is not None
+        if arch_lr is None:
+            lr = min(LARGEST_ARCH_LR, TRAVEL / (config.epochs * config.arch_steps))
+            config = dataclasses.replace(config, arch_lr=lr)
+    elif config.arch_steps is not None:
+        raise UsageError("arch_steps counts updates per epoch: it needs arch_update=epoch")
+    return config, Space.parse(config.operations, config.topology), notes
+
+
+
+
+def _resolve_operations(config: SearchConfig, defaults: dict[str, Any]) -> SearchConfig:
+    """Make `operations` and `attention` name the same operations, in one order."""
+    given = parse_attention(config.attention)
+    named = Space.parse(config.operations).operations if config.operations is not None else None
+    if given is not None:
+        for name in given:
+            if named is not None and name not in named:
+                raise unknown("operation of attention", name, named)
+        named = tuple(name for name in (named or given) if name in given)
+        shares: dict[str, float] | None = given
+    elif config.attention is None and defaults["attention"] != "none":
+        usual = parse_attention(defaults["attention"]) or {}
+        named = named or tuple(usual)
+        shares = {name: usual.get(name, 1.0) for name in named}
+    else:
+        shares = None
+        if named is None:
+            fallback = parse_attention(defaults["attention"])
+            named = tuple(fallback) if fallback else Space.parse(defaults["operations"]).operations
+    attention = (
+        "none" if shares is None else ",".join(f"{name}={shares[name]:g}" for name in named)
+    )
+    return dataclasses.replace(config, operations=",".join(named), attention=attention)
+
+
+@dataclass
+class _Stage:
+    """What one supernet's training needs at hand."""
+
+    method: methods.OneShot
+    net: Supernet
+    optimizer: torch.optim.SGD
+    train: Loader
+    valid: Loader
+    transform: Transform
+    config: SearchConfig
+    epochs: int
+    counts: dict[str, int] = field(
+        default_factory=lambda: {"weight": 0, "architecture": 0, "images": 0}
+    )
+
+    def step(self, epoch: int, at: int) -> Metrics:
+        """One weight step, and before it an architecture step unless updates are sparse."""
+        images, labels = self.train.batch(epoch, at)
+        batch = (self.transform.augment(images), labels)
+        where = f"search, epoch {epoch + 1}, step {at + 1}"
+        metrics: Metrics = {}
+        if self.config.arch_update == "step":
+            metrics = self.arch_step(batch, where)
+        weights = {kind: w.detach() for kind, w in self.method.weights(training=True).items()}
+        logits = self.net(batch[0], weights)
+        loss = cross_entropy(logits, labels)
+        assert self.config.clip is not None
+        descend(loss, self.optimizer, self.config.clip, where)
+        self.counts["weight"] += 1
+        self.counts["images"] += len(labels)
+        return {"loss": loss.item(), "accuracy": accuracy(logits, labels), **metrics}
+
+    def arch_step(self, batch: methods.Batch, where: str) -> Metrics:
+        """One architecture step on `batch` and the next validation batch."""
+        images, labels = self.valid.endless(self.counts["architecture"])
+        valid = (self.transform.augment(images), labels)
+        try:
+            metrics = self.method.arch_step(self.net, batch, valid, self.optimizer)
+        except FloatingPointError:
+            raise not_finite(where, "--arch-lr or --lr") from None
+        self.counts["architecture"] += 1
+        passes = 4 if self.config.order == 2 else 1  # second order: three on the training batch
+        self.counts["images"] += len(labels) + (passes - 1) * len(batch[1])
+        return metrics
+
+    def end(self, epoch: int) -> dict[str, Any]:
+        """Sparse architecture updates, the next learning rate, and the epoch's record."""
+        metrics: Metrics = {}
+        if self.config.arch_update == "epoch":
+            assert self.config.arch_steps is not None
+            for _ in range(self.config.arch_steps):
+                # Second order looks at a training batch too: any of this epoch's.
+                at = self.counts["architecture"] % self.train.steps
+                images, labels = self.train.batch(epoch, at)
+                batch = (self.transform.augment(images), labels)
+                for name, value in self.arch_step(batch, f"search, epoch {epoch + 1}").items():
+                    metrics[name] = metrics.get(name, 0.0) + value / self.config.arch_steps
+        self.set_lr(epoch + 1)
+        weights = self.method.weights(training=False)
+        genotype = self.method.genotype()
+        return {
+            **metrics,
+            "entropy": {kind: round(value, 4) for kind, value in entropy(weights).items()},
+            "skips": genotype.skips(),
+            "genotype": genotype.to_dict(),
+            "weights": {
+                kind: [[round(v, 4) for v in row] for row in weights[kind].detach().tolist()]
+                for kind in KINDS
+            },
+        }
+
+    def set_lr(self, epoch: int) -> None:
+        """Cosine by epoch, within the stage."""
+        c = self.config
+        assert c.lr is not None and c.lr_min is not None
+        set_lr(self.optimizer, cosine(epoch, self.epochs, c.lr, c.lr_min))
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed search needs."""
+        parts = states(net=self.net, optimizer=self.optimizer, method=self.method)
+        return {**parts, "counts": dict(self.counts)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        load_states(state, net=self.net, optimizer=self.optimizer, method=self.method)
+        self.counts.update(state["counts"])
+
+
+def one_shot(
+    data: Dataset,
+    config: SearchConfig,
+    space: Space,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    run: Run | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> SearchResult:
+    """Search `space` on the training split `data` with a one-shot method.
+
+    `config`: resolved (see `resolve_config`). A stratified `data_fraction` of the images is cut
+    into halves, one for the weights, one for the architecture. Seeds torch's global generator.
+    """
+    progress = progress or Progress()
+    stop = stop or Stop()
+    where = device_of(device)
+    assert config.epochs is not None and config.batch_size is not None
+    assert config.channels is not None and config.data_fraction is not None
+    assert config.lr is not None and config.momentum is not None
+    assert config.weight_decay is not None
+    transform = Transform.of(data)
+    halves = split_halves(data, config.data_fraction, seed)
+    loaders = [
+        Loader(half, config.batch_size, seed, stream, where)
+        for half, stream in zip(halves, ("weights", "architecture"), strict=True)
+    ]
+    seed_all(seed, "method")
+    method: methods.OneShot = methods.load(config.method).Method(space, config, where)
+    warned: set[str] = set()
+    history: list[dict[str, Any]] = []
+    totals = {"weight": 0, "architecture": 0, "images": 0}
+    seconds = 0.0
+    stages = method.stages(config.epochs)
+    for index, plan in enumerate(stages):
+        phase = "search" if len(stages) == 1 else f"search-{index + 1}"
+        seed_all(seed, "supernet", index)
+        net = Supernet(
+            space,
+            cells=plan.cells,
+            channels=config.channels,
+            classes=len(data.classes),
+            image=data.shape,
+        ).to(where, memory_format=torch.channels_last)
+        optimizer = torch.optim.SGD(
+            net.parameters(),
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+        stage = _Stage(
+            method, net, optimizer, loaders[0], loaders[1], transform, config, plan.epochs
+        )
+
+        def end(epoch: int, stage: _Stage = stage) -> dict[str, Any]:
+            line = stage.end(epoch)
+            for message in collapse(stage.method.genotype(), stage.config, warned):
+                progress.warn(message)
+            return line
+
+        loop = Loop(
+            phase, plan.epochs, loaders[0].steps, seed, run, progress, stop, describe=describe
+        )
+        loop(stage.step, end, stage.state, stage.restore)
+        history += loop.history
+        seconds += loop.seconds
+        for name, value in stage.counts.items():
+            totals[name] += value
+    images = totals.pop("images")
+    weights = {kind: w.detach().cpu() for kind, w in method.weights(training=False).items()}
+    return SearchResult(
+        method.genotype(), space, config, weights, history, totals, images, seconds
+    )
+
+
+def split_halves(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """(weights, architecture): disjoint stratified halves of `fraction` of the data.
+
+    Each class has at least one image in both, so at least two are taken.
+    """
+    labels = data.labels.numpy()
+    smallest = 2 / int(data.labels.bincount().min())
+    if fraction < 1:
+        _, chosen = stratified_split(labels, max(fraction, smallest), seed, stream="fraction")
+        data = data.subset(torch.from_numpy(chosen))
+        labels = data.labels.numpy()
+    first, second = stratified_split(labels, 0.5, seed, stream="halves")
+    return data.subset(torch.from_numpy(first)), data.subset(torch.from_numpy(second))
+
+
+def describe(line: dict[str, Any]) -> str:
+    """The part of the progress line that an epoch's record gives."""
+    genotype = Genotype.from_dict(line["genotype"])
+    undecided, skips = line["entropy"], line["skips"]
+    return (
+        f"entropy {undecided['normal']:.2f}/{undecided['reduce']:.2f}"
+        f"  skips {skips['normal']}/{skips['reduce']}  {genotype}"
+    )
+
+
+def collapse(genotype: Genotype, config: SearchConfig, warned: set[str]) -> list[str]:
+    """Warnings, once per kind of cell, if over half of its edges carry no convolution."""
+    messages = []
+    for kind in KINDS:
+        edges = genotype.edges(kind)
+        free = genotype.count(kind, *PARAMETER_FREE)
+        if 2 * free <= len(edges) or kind in warned:
+            continue
+        warned.add(kind)
+        if config.arch_update != "epoch":
+            remedy = "--arch-update epoch"
+        elif config.data_fraction is not None and config.data_fraction > 1 / 6:
+            remedy = "a smaller --data-fraction, or a larger share of convolutions in --attention"
+        else:
+            remedy = "a larger share of convolutions in --attention"
+        messages.append(
+            f"{free} of {len(edges)} edges of the {kind} cell are skips or pools:"
+            f" the search may be collapsing; try {remedy}"
+        )
+    return messages

@@ -1,0 +1,204 @@
+"""The primitive operations: name -> module, and what each costs.
+
+Source: DARTS (Liu et al., ICLR 2019), the candidate operations of its cell. Shapes: B images,
+C channels, H x W pixels. Every operation maps (B, C, H, W) to (B, C, ceil(H / s), ceil(W / s)) for
+stride s = 1 or 2.
+
+An operation that begins with a ReLU in the paper leaves it out here and says `reads_relu = True`:
+the cell hands it relu(source). So one ReLU serves every operation that leaves a source, and one
+tensor is kept for the backward pass in place of one per operation.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from edarts.errors import UsageError, unknown
+
+
+class SepConv(nn.Module):
+    """Separable convolution, applied twice: (depthwise k x k, 1 x 1, norm), ReLU, and again.
+
+    Parameters C -> C with affine norms: 2 C k^2 + 2 C^2 + 4 C.
+    """
+
+    reads_relu = True
+
+    def __init__(self, channels: int, kernel: int, stride: int, affine: bool) -> None:
+        super().__init__()
+        self.first = DilConv(channels, kernel, stride, affine, dilation=1)
+        self.second = DilConv(channels, kernel, 1, affine, dilation=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.second(torch.relu(self.first(x))))
+
+
+class DilConv(nn.Module):
+    """Depthwise k x k convolution, 1 x 1 convolution, norm, once.
+
+    Parameters C -> C with an affine norm: C k^2 + C^2 + 2 C.
+    """
+
+    reads_relu = True
+
+    def __init__(
+        self, channels: int, kernel: int, stride: int, affine: bool, dilation: int = 2
+    ) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(
+            channels,
+            channels,
+            kernel,
+            stride=stride,
+            padding=dilation * (kernel - 1) // 2,
+            dilation=dilation,
+            groups=channels,
+            bias=False,
+        )
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.norm(self.pointwise(self.depthwise(x))))
+
+
+class Pool(nn.Module):
+    """3 x 3 max or average pooling, padding not counted; in a supernet a norm follows.
+
+    The norm has neither scale nor shift, so a pool has no parameters in either form.
+    """
+
+    reads_relu = False
+
+    def __init__(self, kind: str, channels: int, stride: int, normed: bool) -> None:
+        super().__init__()
+        self.pool: nn.Module = (
+            nn.MaxPool2d(3, stride, padding=1)
+            if kind == "max"
+            else nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+        )
+        self.norm = nn.BatchNorm2d(channels, affine=False) if normed else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.norm(self.pool(x)))
+
+
+class FactorizedReduce(nn.Module):
+    """Halve H and W by two 1 x 1 convolutions of stride 2, the second one pixel further; norm.
+
+    Odd sizes are padded at the bottom and right, so that both halves have ceil(H / 2) rows.
+    Parameters a -> b with an affine norm: a b + 2 b.
+    """
+
+    reads_relu = True
+
+    def __init__(self, channels_in: int, channels_out: int, affine: bool) -> None:
+        super().__init__()
+        self.here = nn.Conv2d(channels_in, channels_out // 2, 1, stride=2, bias=False)
+        self.shifted = nn.Conv2d(
+            channels_in, channels_out - channels_out // 2, 1, stride=2, bias=False
+        )
+        self.norm = nn.BatchNorm2d(channels_out, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        shifted = x
+        if height % 2 or width % 2:
+            shifted = nn.functional.pad(x, (0, width % 2, 0, height % 2))
+        halves = [self.here(x), self.shifted(shifted[:, :, 1:, 1:])]
+        return cast(Tensor, self.norm(torch.cat(halves, dim=1)))
+
+
+class Identity(nn.Module):
+    """The source itself. Drop path leaves it alone (methods: DARTS retraining)."""
+
+    reads_relu = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
+    return Identity() if stride == 1 else FactorizedReduce(channels, channels, affine)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One primitive: how to build it, and its short name in drawings and progress lines."""
+
+    short: str
+    build: Callable[[int, int, bool], nn.Module] | None  # (channels, stride, affine); None: zero
+
+
+# The order is that of the columns of alpha in DARTS.
+OPERATIONS: dict[str, Operation] = {
+    "none": Operation("none", None),
+    "max_pool_3x3": Operation("max3", lambda c, s, affine: Pool("max", c, s, not affine)),
+    "avg_pool_3x3": Operation("avg3", lambda c, s, affine: Pool("avg", c, s, not affine)),
+    "skip_connect": Operation("skip", _skip),
+    "sep_conv_3x3": Operation("sep3", lambda c, s, affine: SepConv(c, 3, s, affine)),
+    "sep_conv_5x5": Operation("sep5", lambda c, s, affine: SepConv(c, 5, s, affine)),
+    "dil_conv_3x3": Operation("dil3", lambda c, s, affine: DilConv(c, 3, s, affine)),
+    "dil_conv_5x5": Operation("dil5", lambda c, s, affine: DilConv(c, 5, s, affine)),
+}
+
+# Operations without a convolution: cells full of them mean that a search has collapsed.
+PARAMETER_FREE = frozenset({"none", "max_pool_3x3", "avg_pool_3x3", "skip_connect"})
+
+
+def check_operation(name: str) -> str:
+    """`name` itself; raises UsageError with the nearest names if no operation is called so."""
+    if name not in OPERATIONS:
+        raise unknown("operation", name, OPERATIONS)
+    return name
+
+
+def build(name: str, channels: int, stride: int, affine: bool) -> nn.Module:
+    """The module of operation `name`, (B, C, H, W) -> (B, C, ceil(H/stride), ceil(W/stride)).
+
+    `affine=False` is the supernet's form: norms have no scale and shift, and pools are followed by
+    one. `none` has no module: leave it out. Raises UsageError for an unknown name.
+    """
+    builder = OPERATIONS[check_operation(name)].build
+    if builder is None:
+        raise UsageError("operation 'none' has no module; leave its edge out")
+    return builder(channels, stride, affine)
+
+
+@cache
+def cost(name: str, channels: int, stride: int, size: int) -> tuple[int, int]:
+    """(parameters, FLOPs) of an operation with affine norms on a `size` x `size` source.
+
+    FLOPs are the multiply-adds of one image, forward, in convolutions.
+    """
+    if OPERATIONS[check_operation(name)].build is None:
+        return 0, 0
+    module = build(name, channels, stride, affine=True)
+    return count_parameters(module), count_flops(module, (channels, size, size))
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of parameters, those of an auxiliary head left out as every DARTS paper does."""
+    return sum(p.numel() for n, p in module.named_parameters() if "auxiliary" not in n)
+
+
+def count_flops(module: nn.Module, image: tuple[int, int, int], *args: Any) -> int:
+    """Multiply-adds of one forward pass for one (C, H, W) image: convolutions and linear layers.
+
+    Further `args` go to the module's forward. The module is left as it was.
+    """
+    was_training = module.training
+    module.eval()
+    parameter = next(module.parameters(), None)
+    device = parameter.device if parameter is not None else torch.device("cpu")
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            module(torch.zeros(1, *image, device=device), *args)
+    finally:
+        module.train(was_training)
+    return counter.get_total_flops() // 2

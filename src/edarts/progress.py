@@ -1,0 +1,71 @@
+"""One line of progress per phase, on a terminal or in a log."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+LOG_SECONDS = 15.0  # between two lines where there is no terminal
+
+
+def clock(seconds: float) -> str:
+    """12.3 -> `0:12`, 4000 -> `1:06:40`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Progress:
+    """Shows how far a phase is, on stderr; `quiet` shows nothing.
+
+    On a terminal the line is redrawn; elsewhere a line is printed every 15 seconds and at the end
+    of the phase.
+    """
+
+    def __init__(self, quiet: bool = True) -> None:
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False, soft_wrap=False)
+        self._live: Live | None = None
+        self._printed = 0.0
+        self._line = ""
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if not self.quiet:
+            self.console.print(Text(text), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """A warning that stays; shown even when quiet."""
+        self.console.print(Text(f"warning: {text}"), soft_wrap=True, style="yellow")
+
+    @contextmanager
+    def phase(self) -> Iterator[None]:
+        """Everything `update` shows inside the block is one line."""
+        self._line, self._printed = "", time.monotonic()
+        live = not self.quiet and self.console.is_terminal
+        self._live = Live(console=self.console, refresh_per_second=4) if live else None
+        try:
+            if self._live is not None:
+                self._live.start()
+            yield
+        finally:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+            elif self._line and not self.quiet:
+                print(self._line, file=sys.stderr, flush=True)
+
+    def update(self, line: str) -> None:
+        """Replace the line of the phase."""
+        if self.quiet:
+            return
+        self._line = line
+        if self._live is not None:
+            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"))
+        elif time.monotonic() - self._printed > LOG_SECONDS:
+            self._printed, self._line = time.monotonic(), ""
+            print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,212 @@
+"""Space: the genotypes a search may return, as topologies x operations.
+
+A *topology* is a tuple of edges (source, node) in the order of DARTS' alpha rows: by node, then by
+source. With more than two edges into a node the search also chooses which two to keep; with two
+or fewer the topology is fixed and only operations are searched (eDARTS).
+Depth and width are sizes of a supernet or network, not part of the space.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from math import comb, prod
+
+from edarts.errors import UsageError, unknown
+from edarts.genotype import INPUTS, KINDS, Edge, Genotype
+from edarts.ops import OPERATIONS, check_operation
+
+NODES = 4
+KEPT = 2  # edges into a node of a derived cell
+
+Topology = tuple[tuple[int, int], ...]
+
+ALL_EDGES: Topology = tuple((j, n) for n in range(INPUTS, INPUTS + NODES) for j in range(n))
+
+_POOLS_AND_SKIP = ("max_pool_3x3", "avg_pool_3x3", "skip_connect")
+# The slides' eight subsets; each also has skip connection and pooling.
+_SUBSETS = {
+    "SS1": ("sep_conv_3x3", "dil_conv_3x3"),
+    "SS2": ("sep_conv_5x5", "dil_conv_5x5"),
+    "SS3": ("sep_conv_3x3", "sep_conv_5x5"),
+    "SS4": ("dil_conv_3x3", "dil_conv_5x5"),
+    "SS5": ("sep_conv_3x3", "dil_conv_5x5"),
+    "SS6": ("sep_conv_5x5", "dil_conv_3x3"),
+    "SS7": ("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3"),
+    "SS8": ("sep_conv_3x3", "sep_conv_5x5", "dil_conv_5x5"),
+}
+
+
+@dataclass(frozen=True)
+class Space:
+    """All genotypes with these operations on these edges.
+
+    `operations`: the K candidates on every edge, in column order of the weights.
+    `normal`, `reduce`: the E edges that each kind of supernet cell has, in row order.
+    Raises UsageError for an unknown or repeated operation, for none but `none`, or for edges that
+    do not go forward from an existing node.
+    """
+
+    operations: tuple[str, ...] = tuple(OPERATIONS)
+    normal: Topology = ALL_EDGES
+    reduce: Topology = ALL_EDGES
+
+    def __post_init__(self) -> None:
+        for name in self.operations:
+            check_operation(name)
+        if len(set(self.operations)) < len(self.operations):
+            raise UsageError(f"an operation is named twice: {', '.join(self.operations)}")
+        if not self.searchable:
+            raise UsageError("the space has no operation but 'none'")
+        for kind in KINDS:
+            edges = tuple(sorted(self.topology(kind), key=lambda edge: (edge[1], edge[0])))
+            nodes = {0, 1} | {node for _, node in edges}
+            if len(set(edges)) < len(edges) or not edges:
+                raise UsageError(f"the {kind} topology is empty or names an edge twice")
+            for source, node in edges:
+                if not 0 <= source < node or node < INPUTS or source not in nodes:
+                    raise UsageError(f"the {kind} topology has no such edge: {source} -> {node}")
+            object.__setattr__(self, kind, edges)
+
+    def topology(self, kind: str) -> Topology:
+        """The edges of the `kind` ("normal" or "reduce") supernet cell."""
+        return self.normal if kind == "normal" else self.reduce
+
+    @property
+    def searchable(self) -> tuple[str, ...]:
+        """The operations that a genotype may carry: all but `none`."""
+        return tuple(name for name in self.operations if name != "none")
+
+    def candidates(self, kind: str) -> list[Edge]:
+        """All E x K candidate edges of a supernet cell, row by row of the weights."""
+        return [Edge(op, j, n) for j, n in self.topology(kind) for op in self.operations]
+
+    def incoming(self, kind: str) -> dict[int, list[int]]:
+        """Node -> rows of the edges that enter it."""
+        rows: dict[int, list[int]] = {}
+        for row, (_, node) in enumerate(self.topology(kind)):
+            rows.setdefault(node, []).append(row)
+        return rows
+
+    def concat(self, kind: str) -> tuple[int, ...]:
+        """The intermediate nodes, all concatenated."""
+        return tuple(self.incoming(kind))
+
+    def genotype(self, edges: Mapping[str, Sequence[Edge]]) -> Genotype:
+        """The genotype with these edges per kind, every node concatenated."""
+        return Genotype(
+            tuple(edges["normal"]),
+            tuple(edges["reduce"]),
+            self.concat("normal"),
+            self.concat("reduce"),
+        )
+
+    def __contains__(self, genotype: object) -> bool:
+        """Whether a search in this space may return `genotype`."""
+        if not isinstance(genotype, Genotype):
+            return False
+        for kind in KINDS:
+            edges = genotype.edges(kind)
+            pairs = [(edge.source, edge.node) for edge in edges]
+            if len(set(pairs)) < len(pairs) or not set(pairs) <= set(self.topology(kind)):
+                return False
+            if any(edge.operation not in self.searchable for edge in edges):
+                return False
+            if genotype.concat(kind) != self.concat(kind):
+                return False
+            for node, rows in self.incoming(kind).items():
+                if sum(n == node for _, n in pairs) != min(KEPT, len(rows)):
+                    return False
+        return True
+
+    def size(self) -> int:
+        """How many genotypes the space holds."""
+        return prod(
+            comb(len(rows), kept := min(KEPT, len(rows))) * len(self.searchable) ** kept
+            for kind in KINDS
+            for rows in self.incoming(kind).values()
+        )
+
+    def sample(self, generator: random.Random) -> Genotype:
+        """A uniformly drawn genotype."""
+        edges: dict[str, list[Edge]] = {}
+        for kind in KINDS:
+            topology = self.topology(kind)
+            edges[kind] = [
+                Edge(generator.choice(self.searchable), *topology[row])
+                for rows in self.incoming(kind).values()
+                for row in sorted(generator.sample(rows, min(KEPT, len(rows))))
+            ]
+        return self.genotype(edges)
+
+    # -- names -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def topologies() -> list[Topology]:
+        """The 180 topologies: two distinct sources for each of four nodes, 1 x 3 x 6 x 10.
+
+        Their index is the place in this list: lexicographic, node 2 slowest (methods.md 15).
+        """
+        pairs = [combinations(range(n), KEPT) for n in range(INPUTS, INPUTS + NODES)]
+        return [
+            tuple((j, INPUTS + n) for n, pair in enumerate(choice) for j in pair)
+            for choice in product(*pairs)
+        ]
+
+    @classmethod
+    def parse(cls, operations: str, topology: str = "all") -> "Space":
+        """The space named by `operations` and `topology`.
+
+        `operations`: SS1 to SS8 (the slides' subsets, each with skip connection and pools), `all`
+        (DARTS' eight), or names with commas. `topology`: see `parse_topology`; for different cells
+        NORMAL/REDUCE. Raises UsageError with the nearest names.
+        """
+        if operations in _SUBSETS:
+            names = (*_POOLS_AND_SKIP, *_SUBSETS[operations])
+        elif operations == "all":
+            names = tuple(OPERATIONS)
+        else:
+            names = tuple(name.strip() for name in operations.split(",") if name.strip())
+        for name in names:
+            if name not in OPERATIONS:
+                raise unknown("operation", name, [*OPERATIONS, *_SUBSETS, "all"])
+        normal, _, reduce = topology.partition("/")
+        return cls(names, parse_topology(normal), parse_topology(reduce or normal))
+
+
+def parse_topology(text: str) -> Topology:
+    """A topology from `all` (14 edges), an index 0..179, or the sources of each node.
+
+    `"01 01 01 02"` reads: nodes 2, 3 and 4 take 0 and 1, node 5 takes 0 and 2.
+    """
+    text = text.strip()
+    if text == "all":
+        return ALL_EDGES
+    try:
+        groups = text.split()
+        if len(groups) == 1 and len(text) <= 3:
+            return Space.topologies()[_index(text)]
+        return tuple(
+            (int(source), INPUTS + node) for node, group in enumerate(groups) for source in group
+        )
+    except (ValueError, IndexError):
+        raise UsageError(
+            f"topology '{text}': give 'all', an index 0..179, or sources like '01 01 01 02'"
+        ) from None
+
+
+def _index(text: str) -> int:
+    index = int(text)
+    if index < 0:
+        raise IndexError(text)
+    return index
+
+
+def format_topology(topology: Topology) -> str:
+    """The inverse of `parse_topology`: `all` or the sources of each node."""
+    if topology == ALL_EDGES:
+        return "all"
+    nodes: dict[int, str] = {}
+    for source, node in topology:
+        nodes[node] = nodes.get(node, "") + str(source)
+    return " ".join(nodes.values())

@@ -1,0 +1,68 @@
+"""Supernet: every candidate operation of a space at once, weighed from outside."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from edarts.cells import Skeleton, Weights
+from edarts.errors import UsageError
+from edarts.genotype import KINDS
+from edarts.space import Space
+
+
+class Supernet(Skeleton):
+    """All operations of `space` on all its edges; norms without scale and shift, pools normed.
+
+    It holds no architecture parameters: a method makes the weights (DARTS, Liu et al. 2019, eq. 2:
+    the mixed operation). `image`: (C, H, W) of the input.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        cells: int,
+        channels: int,
+        classes: int,
+        image: tuple[int, int, int] = (3, 32, 32),
+    ) -> None:
+        super().__init__(
+            space.candidates,
+            space.concat,
+            cells=cells,
+            channels=channels,
+            classes=classes,
+            image=image,
+            affine=False,
+        )
+        self.space = space
+
+    def forward(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        wanted: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Images (B, C, H, W) and {"normal": (E, K), "reduce": (E, K)} weights -> (B, classes).
+
+        An operation whose weight is exactly zero is not computed and gets no gradient, unless
+        `wanted`, a mask of the same shapes, is true there. Raises UsageError for a wrong shape.
+        """
+        chosen: dict[str, Weights] = {}
+        for kind in KINDS:
+            matrix = weights[kind]
+            shape = (len(self.space.topology(kind)), len(self.space.operations))
+            if tuple(matrix.shape) != shape:
+                raise UsageError(
+                    f"{kind} weights have shape {tuple(matrix.shape)}, the space needs {shape}"
+                )
+            needed = matrix.detach() != 0
+            if wanted is not None:
+                needed = needed | wanted[kind]
+            chosen[kind] = [
+                weight if keep else None
+                for weight, keep in zip(
+                    matrix.flatten().unbind(), needed.flatten().tolist(), strict=True
+                )
+            ]
+        return self.classify(self.features(x, chosen)[-1])

@@ -1,0 +1,225 @@
+"""Training a network from scratch, and evaluating it once: fit(), evaluate()."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from edarts.config import TrainConfig, resolve
+from edarts.data import Dataset, Loader, Transform, stratified_split
+from edarts.genotype import Genotype
+from edarts.loop import (
+    Loop,
+    Metrics,
+    accuracy,
+    cosine,
+    cross_entropy,
+    descend,
+    device_of,
+    load_states,
+    set_lr,
+    states,
+)
+from edarts.network import Network
+from edarts.progress import Progress
+from edarts.run import Run, Stop
+from edarts.seeds import seed_all
+
+EVALUATION_BATCH = 500
+SHALLOW_IMAGES = 1_000_000  # that a shallow training sees, unless epochs says otherwise
+
+# full: DARTS' retraining recipe (methods.md section 2). shallow: the slides' shallow network, with
+# the higher learning rate that a short training needs.
+SIZES: dict[str, dict[str, Any]] = {
+    "shallow": {
+        "cells": 5,
+        "channels": 16,
+        "batch_size": 64,
+        "lr": 0.05,
+        "momentum": 0.9,
+        "weight_decay": 3e-4,
+        "clip": 5.0,
+        "auxiliary": 0.0,
+        "drop_path": 0.0,
+        "cutout": 0.0,
+    },
+    "full": {
+        "cells": 20,
+        "channels": 36,
+        "epochs": 600,
+        "batch_size": 96,
+        "lr": 0.025,
+        "momentum": 0.9,
+        "weight_decay": 3e-4,
+        "clip": 5.0,
+        "auxiliary": 0.4,
+        "drop_path": 0.2,
+        "cutout": 0.5,
+    },
+}
+
+
+def resolve_config(config: TrainConfig, images: int) -> TrainConfig:
+    """Fill in what `config` leaves open, for a training split of `images`."""
+    epochs = min(120, max(20, round(SHALLOW_IMAGES / images)))
+    return resolve(config, {"epochs": epochs} | SIZES[config.size])
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A trained network, the transform it expects, a line per epoch, and the wall time."""
+
+    network: Network
+    transform: Transform
+    history: list[dict[str, Any]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy on a split: `correct` of `total`, with Wilson's 95 % interval.
+
+    `per_class`: accuracy of each class; None for one without images.
+    """
+
+    correct: int
+    total: int
+    accuracy: float
+    ci95: tuple[float, float]
+    per_class: dict[str, float | None]
+    seconds: float
+
+
+def fit(
+    network: Network,
+    data: Dataset,
+    config: TrainConfig,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    run: Run | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> FitResult:
+    """Train `network` on the training split `data`, for all its epochs; the last weights are kept.
+
+    SGD with momentum, cosine to zero by epoch, random crop and flip; with the published size also
+    cutout, drop path rising with the epochs and the auxiliary loss (DARTS' code: methods.md
+    section 2). `config`: see `resolve_config`. Seeds torch's global generator. Raises EdartsError
+    when the loss is no number any more.
+    """
+    config = resolve_config(config, len(data))
+    assert config.epochs is not None and config.batch_size is not None
+    assert config.lr is not None and config.momentum is not None
+    assert config.weight_decay is not None and config.clip is not None
+    assert config.drop_path is not None and config.cutout is not None
+    epochs, lr, clip, drop_path = config.epochs, config.lr, config.clip, config.drop_path
+    weight = config.auxiliary or 0.0
+    where = device_of(device)
+    transform = Transform.of(data, config.cutout)
+    valid: Dataset | None = None
+    if config.valid_fraction > 0:
+        rest, held = stratified_split(
+            data.labels.numpy(), config.valid_fraction, seed, stream="valid"
+        )
+        data, valid = data.subset(torch.from_numpy(rest)), data.subset(torch.from_numpy(held))
+    loader = Loader(data, config.batch_size, seed, "train", where)
+    network.to(where, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=lr, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+
+    def step(epoch: int, at: int) -> Metrics:
+        if at == 0:
+            set_lr(optimizer, cosine(epoch, epochs, lr, 0.0))
+        network.set_drop_path(drop_path * epoch / epochs)
+        network.train()
+        images, labels = loader.batch(epoch, at)
+        logits = network(transform.augment(images), weight > 0)
+        if weight > 0:
+            loss = cross_entropy(logits[0], labels) + weight * cross_entropy(logits[1], labels)
+            logits = logits[0]
+        else:
+            loss = cross_entropy(logits, labels)
+        descend(loss, optimizer, clip, f"train, epoch {epoch + 1}, step {at + 1}")
+        return {"loss": loss.item(), "accuracy": accuracy(logits, labels)}
+
+    def end(epoch: int) -> dict[str, Any]:
+        if valid is None:
+            return {}
+        return {"valid_accuracy": evaluate(network, valid, transform, device=device).accuracy}
+
+    def restore(state: dict[str, Any]) -> None:
+        load_states(state, network=network, optimizer=optimizer)
+
+    def describe(line: dict[str, Any]) -> str:
+        return f"valid {line['valid_accuracy']:.3f}" if "valid_accuracy" in line else ""
+
+    loop = Loop(
+        "train",
+        epochs,
+        loader.steps,
+        seed,
+        run,
+        progress or Progress(),
+        stop or Stop(),
+        describe,
+    )
+    loop(step, end, lambda: states(network=network, optimizer=optimizer), restore)
+    return FitResult(network, transform, loop.history, loop.seconds)
+
+
+def build(genotype: Genotype, config: TrainConfig, data: Dataset, *, seed: int) -> Network:
+    """The network that `config` (resolved) describes for this data, its weights drawn by `seed`."""
+    assert config.cells is not None and config.channels is not None
+    seed_all(seed, "network")
+    return Network(
+        genotype,
+        cells=config.cells,
+        channels=config.channels,
+        classes=len(data.classes),
+        image=data.shape,
+        auxiliary=bool(config.auxiliary),
+    )
+
+
+@torch.no_grad()
+def predict(
+    network: Network, images: Tensor, transform: Transform, device: str = "auto"
+) -> Tensor:
+    """uint8 images (N, H, W, C) -> class probabilities (N, classes), on the CPU."""
+    where = device_of(device)
+    network.to(where, memory_format=torch.channels_last)
+    network.eval()
+    probabilities = [
+        network(transform.normalise(chunk.to(where))).softmax(dim=1).cpu()
+        for chunk in images.split(EVALUATION_BATCH)
+    ]
+    return torch.cat(probabilities)
+
+
+def evaluate(
+    network: Network, data: Dataset, transform: Transform, *, device: str = "auto"
+) -> Evaluation:
+    """Accuracy of `network` on `data`, with Wilson's 95 % interval (Wilson 1927)."""
+    start = time.monotonic()
+    answers = predict(network, data.images, transform, device).argmax(dim=1)
+    right = answers == data.labels
+    correct, total = int(right.sum()), len(data)
+    interval = binomtest(correct, total).proportion_ci(method="wilson")
+    per_class: dict[str, float | None] = {}
+    for index, name in enumerate(data.classes):
+        members = data.labels == index
+        count = int(members.sum())
+        per_class[name] = int(right[members].sum()) / count if count else None
+    return Evaluation(
+        correct,
+        total,
+        correct / total,
+        (float(interval.low), float(interval.high)),
+        per_class,
+        time.monotonic() - start,
+    )

@@ -1,0 +1,391 @@
+"""What the verbs of the command line do, as functions: find, search, train, evaluate, predict.
+
+Each works in a run folder and resumes what it finds there.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from edarts import oneshot, report, train, zoo
+from edarts.config import DataConfig, SearchConfig, TrainConfig, read_yaml
+from edarts.data import Dataset, Transform, load, read_image, to_pixels
+from edarts.errors import EdartsError, UsageError, unknown
+from edarts.genotype import Genotype
+from edarts.network import Network
+from edarts.ops import count_flops, count_parameters
+from edarts.progress import Progress
+from edarts.run import CHECKPOINT_SECONDS, Run, Stop, default_path, open_run, read_json
+from edarts.space import Space
+
+
+@dataclass(frozen=True)
+class Session:
+    """What every verb that makes a run takes beside its config.
+
+    `out`: the run folder; None: a folder below runs/ that the same options find again.
+    `checkpoint_seconds`: the most work, in seconds, that a killed run repeats.
+    """
+
+    seed: int = 0
+    device: str = "auto"
+    out: str | Path | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    progress: Progress | None = None
+
+    def folder(self, verb: str, data: DataConfig, settings: Mapping[str, Any]) -> Path:
+        """The run folder."""
+        return Path(self.out) if self.out is not None else default_path(verb, data.data, settings)
+
+
+def find(
+    data: DataConfig | str = "digits",
+    search_config: SearchConfig | None = None,
+    train_config: TrainConfig | None = None,
+    session: Session | None = None,
+) -> dict[str, Any]:
+    """Search an architecture for `data`, train it from scratch, evaluate it once, save it all.
+
+    Returns `test_accuracy` (0..1), `test_accuracy_ci95`, `parameters`, `flops` (multiply-adds of
+    one image), `seconds` by phase, `genotype`, `run`, and more. Raises EdartsError.
+    """
+    data, session = _data(data), session or Session()
+    progress = session.progress or Progress()
+    dataset = load(data)
+    config, space, notes = oneshot.resolve_config(
+        search_config or SearchConfig(), len(dataset), len(dataset.classes)
+    )
+    recipe = train.resolve_config(train_config or TrainConfig(), len(dataset))
+    settings = _settings(data, session, config) | {"train": asdict(recipe)}
+    with _running("find", data, session, settings) as (run, stop):
+        _say_data(progress, dataset, notes)
+        found = _search(run, dataset, config, space, session, progress, stop)
+        _train(run, dataset, found.genotype, recipe, data, session, progress, stop)
+        result = _evaluation(run, data, session)
+    return result | {"skips": found.genotype.skips(), "steps": found.steps}
+
+
+def search(
+    data: DataConfig | str = "digits",
+    config: SearchConfig | None = None,
+    session: Session | None = None,
+) -> dict[str, Any]:
+    """Search an architecture for `data`; the test split is not read.
+
+    Returns `genotype`, `skips` {normal, reduce}, `seconds` by phase, `steps` {weight,
+    architecture}, `images_seen`, `run`. Raises EdartsError.
+    """
+    data, session = _data(data), session or Session()
+    progress = session.progress or Progress()
+    dataset = load(data)
+    config, space, notes = oneshot.resolve_config(
+        config or SearchConfig(), len(dataset), len(dataset.classes)
+    )
+    settings = _settings(data, session, config)
+    with _running("search", data, session, settings) as (run, stop):
+        _say_data(progress, dataset, notes)
+        found = _search(run, dataset, config, space, session, progress, stop)
+        return {
+            "genotype": found.genotype.to_dict(),
+            "skips": found.genotype.skips(),
+            "seconds": {"search": round(found.seconds, 2)},
+            "steps": found.steps,
+            "images_seen": found.images_seen,
+            "run": str(run.path),
+        }
+
+
+def train_genotype(
+    genotype: str | Genotype,
+    data: DataConfig | str = "digits",
+    config: TrainConfig | None = None,
+    session: Session | None = None,
+) -> dict[str, Any]:
+    """Train the network of `genotype` (JSON file, run folder, zoo name) on `data`'s training split.
+
+    Returns `train_accuracy` of the last epoch (augmented images), `valid_accuracy` if some were
+    held out, `parameters`, `flops`, `seconds`, `genotype`, `run`. Raises EdartsError.
+    """
+    data, session = _data(data), session or Session()
+    progress = session.progress or Progress()
+    cells = genotype if isinstance(genotype, Genotype) else read_genotype(genotype)
+    dataset = load(data)
+    recipe = train.resolve_config(config or TrainConfig(), len(dataset))
+    name = genotype if isinstance(genotype, str) else str(genotype)
+    settings = {"genotype": name} | _settings(data, session, recipe)
+    with _running("train", data, session, settings) as (run, stop):
+        _say_data(progress, dataset, [])
+        _keep_genotype(run, cells)
+        fitted = _train(run, dataset, cells, recipe, data, session, progress, stop)
+        model = run.read_json("model.json")
+        last = fitted.history[-1]
+        return {
+            "train_accuracy": last["accuracy"],
+            **{k: last[k] for k in ("valid_accuracy",) if k in last},
+            "parameters": model["parameters"],
+            "flops": model["flops"],
+            "seconds": {"train": round(fitted.seconds, 2)},
+            "genotype": cells.to_dict(),
+            "run": str(run.path),
+        }
+
+
+def evaluate_run(
+    run: str | Path, data: str | None = None, session: Session | None = None
+) -> dict[str, Any]:
+    """Accuracy of a trained run's network on the test split of its data, or of other `data`.
+
+    Returns `test_accuracy` (0..1), `test_accuracy_ci95` (Wilson), `per_class`, `parameters`,
+    `flops`, `seconds`, `genotype`, `run`. This alone reads the test split. Raises EdartsError.
+    """
+    folder = Path(run)
+    settings = _run_settings(folder)
+    names = DataConfig.__dataclass_fields__
+    config = DataConfig(**{k: v for k, v in settings.items() if k in names})
+    if data is not None:
+        config = replace(config, data=data)
+    return _evaluate(folder, config, session or Session())
+
+
+def predict(
+    run: str | Path, images: Sequence[str | Path], session: Session | None = None
+) -> list[dict[str, Any]]:
+    """[{`file`, `class`, `probability`}] of image files, by a trained run's network."""
+    if not images:
+        raise UsageError("predict needs at least one image file")
+    network, transform, model = load_model(Path(run))
+    pixels = [
+        torch.from_numpy(to_pixels(read_image(Path(image)), network.image).copy())
+        for image in images
+    ]
+    device = (session or Session()).device
+    best = train.predict(network, torch.stack(pixels), transform, device).max(dim=1)
+    return [
+        {"file": str(image), "class": model["classes"][index], "probability": round(p, 6)}
+        for image, p, index in zip(images, best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
+
+
+def read_genotype(name: str) -> Genotype:
+    """From a JSON file, a run folder, or a zoo name. Raises EdartsError, UsageError."""
+    path = Path(name)
+    if path.is_dir():
+        if not (path / "genotype.json").exists():
+            raise EdartsError(f"{name}: has no genotype.json; a search writes one when it is done")
+        return Genotype.load(path / "genotype.json")
+    if path.exists():
+        return Genotype.load(path)
+    if path.suffix or len(path.parts) > 1:
+        if name in zoo.ZOO:
+            return zoo.get(name).genotype
+        if path.suffix == ".json" or len(path.parts) > 1:
+            raise EdartsError(f"{name}: no such file or run folder")
+    if name not in zoo.ZOO:
+        raise unknown("genotype (a file, run folder or zoo name)", name, zoo.ZOO)
+    return zoo.get(name).genotype
+
+
+def load_model(folder: Path) -> tuple[Network, Transform, dict[str, Any]]:
+    """The trained network of a run, the transform it expects, and model.json's fields."""
+    if not folder.is_dir():
+        raise EdartsError(f"{folder}: no such run folder")
+    if not (folder / "model.json").exists():
+        raise EdartsError(f"{folder}: no trained model; `edarts train {folder}` makes one")
+    fields = read_json(folder / "model.json")
+    weights = folder / "model.safetensors"
+    try:
+        network = Network(
+            Genotype.from_dict(fields["genotype"]),
+            cells=fields["cells"],
+            channels=fields["channels"],
+            classes=len(fields["classes"]),
+            image=tuple(fields["image"]),
+        )
+        network.load_state_dict(load_tensors(weights.read_bytes()))
+        transform = Transform(tuple(fields["mean"]), tuple(fields["std"]))
+    except Exception as error:  # safetensors, torch and the parsers each raise their own
+        raise EdartsError(
+            f"{weights}: damaged model ({' '.join(str(error).split())[:120]}); train it again"
+        ) from None
+    return network, transform, fields
+
+
+# -- parts ---------------------------------------------------------------------------------------
+
+
+def _data(data: DataConfig | str) -> DataConfig:
+    return DataConfig(data) if isinstance(data, str) else data
+
+
+def _settings(
+    data: DataConfig, session: Session, config: SearchConfig | TrainConfig
+) -> dict[str, Any]:
+    return {**asdict(data), "seed": session.seed, "device": session.device, **asdict(config)}
+
+
+@contextmanager
+def _running(
+    verb: str, data: DataConfig, session: Session, settings: Mapping[str, Any]
+) -> Iterator[tuple[Run, Stop]]:
+    """The run folder, with Ctrl-C and SIGTERM turned into a stop at the next step."""
+    folder = session.folder(verb, data, settings)
+    with (
+        open_run(folder, settings, session.checkpoint_seconds) as run,
+        Stop().listening() as stop,
+    ):
+        yield run, stop
+
+
+def _say_data(progress: Progress, dataset: Dataset, notes: Sequence[str]) -> None:
+    channels, height, width = dataset.shape
+    progress.say(
+        f"data: {dataset.name}, {len(dataset)} training images of {height} x {width} x {channels}"
+        f" in {len(dataset.classes)} classes"
+    )
+    for note in [*dataset.notes, *notes]:
+        progress.say(f"data: {note}")
+
+
+def _search(
+    run: Run,
+    dataset: Dataset,
+    config: SearchConfig,
+    space: Space,
+    session: Session,
+    progress: Progress,
+    stop: Stop,
+) -> oneshot.SearchResult:
+    found = oneshot.one_shot(
+        dataset,
+        config,
+        space,
+        seed=session.seed,
+        device=session.device,
+        run=run,
+        progress=progress,
+        stop=stop,
+    )
+    _keep_genotype(run, found.genotype)
+    return found
+
+
+def _keep_genotype(run: Run, genotype: Genotype) -> None:
+    path = run.path / "genotype.json"
+    if path.exists():
+        if Genotype.load(path) != genotype:
+            raise EdartsError(f"{path}: holds another genotype; give another --out")
+    else:
+        run.write_text("genotype.json", genotype.to_json())
+    if not (run.path / "cell.png").exists():
+        report.draw(genotype, run.path)
+
+
+def _train(
+    run: Run,
+    dataset: Dataset,
+    genotype: Genotype,
+    recipe: TrainConfig,
+    data: DataConfig,
+    session: Session,
+    progress: Progress,
+    stop: Stop,
+) -> train.FitResult:
+    network = train.build(genotype, recipe, dataset, seed=session.seed)
+    fitted = train.fit(
+        network,
+        dataset,
+        recipe,
+        seed=session.seed,
+        device=session.device,
+        run=run,
+        progress=progress,
+        stop=stop,
+    )
+    if not (run.path / "model.json").exists():
+        _save_model(run, fitted, dataset, recipe, data)
+    return fitted
+
+
+def _save_model(
+    run: Run, fitted: train.FitResult, dataset: Dataset, recipe: TrainConfig, data: DataConfig
+) -> None:
+    """model.safetensors, then model.json: who finds the second can trust the first.
+
+    The auxiliary head helps training only and is left out.
+    """
+    network = fitted.network
+    tensors: dict[str, Tensor] = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+        if not name.startswith("auxiliary")
+    }
+    run.write_bytes("model.safetensors", save_tensors(tensors))
+    run.write_json(
+        "model.json",
+        {
+            "format": "edarts.model/1",
+            "genotype": network.genotype.to_dict(),
+            "cells": recipe.cells,
+            "channels": recipe.channels,
+            "image": list(network.image),
+            "classes": list(dataset.classes),
+            "mean": list(fitted.transform.mean),
+            "std": list(fitted.transform.std),
+            "parameters": count_parameters(network),
+            "flops": count_flops(network, network.image),
+            "data": data.data,
+        },
+    )
+
+
+def _evaluation(run: Run, data: DataConfig, session: Session) -> dict[str, Any]:
+    """The run's evaluation on its test split: done once, then read from evaluation.json."""
+    known: dict[str, Any] | None = run.read_json("evaluation.json")
+    if known is None:
+        known = _evaluate(run.path, data, session)
+        phases = {name: round(state["seconds"], 2) for name, state in run.states().items()}
+        known["seconds"] = phases | known["seconds"]
+        run.write_json("evaluation.json", known)
+    return known | {"run": str(run.path)}
+
+
+def _evaluate(folder: Path, data: DataConfig, session: Session) -> dict[str, Any]:
+    network, transform, model = load_model(folder)
+    dataset = _with_classes(load(data, "test", network.image), tuple(model["classes"]))
+    evaluation = train.evaluate(network, dataset, transform, device=session.device)
+    return {
+        "test_accuracy": evaluation.accuracy,
+        "test_accuracy_ci95": list(evaluation.ci95),
+        "test_images": evaluation.total,
+        "per_class": evaluation.per_class,
+        "parameters": model["parameters"],
+        "flops": model["flops"],
+        "seconds": {"evaluate": round(evaluation.seconds, 2)},
+        "genotype": model["genotype"],
+        "run": str(folder),
+    }
+
+
+def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
+    """`dataset` with its labels counted in `classes`, by name."""
+    strange = [name for name in dataset.classes if name not in classes]
+    if strange:
+        raise EdartsError(
+            f"{dataset.name}: class '{strange[0]}' is unknown to the model; it knows"
+            f" {', '.join(classes[:10])}"
+        )
+    place = torch.tensor([classes.index(name) for name in dataset.classes])
+    return replace(dataset, labels=place[dataset.labels], classes=classes)
+
+
+def _run_settings(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise EdartsError(f"{folder}: no such run folder")
+    return read_yaml(folder / "config.yaml")
