@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from edarts import ops
 from edarts.errors import UsageError
 from edarts.genotype import INPUTS, Edge
+from edarts.kernels import concat as join
 
 STEM_MULTIPLIER = 3
 LARGEST_CELL_INPUT = 48  # pixels; larger images are halved in the stem until they fit
@@ -31,7 +32,7 @@ class ReLUConvBN(nn.Sequential):
     def __init__(self, channels_in: int, channels_out: int, affine: bool) -> None:
         super().__init__(
             nn.ReLU(),
-            nn.Conv2d(channels_in, channels_out, 1, bias=False),
+            ops.Pointwise(channels_in, channels_out),
             nn.BatchNorm2d(channels_out, affine=affine),
         )
 
@@ -130,7 +131,7 @@ class Cell(nn.Module):
                 else:
                     total = weight * y if total is None else torch.addcmul(total, weight, y)
             states[node] = self._zeros(states[1]) if total is None else total
-        return torch.cat([states[node] for node in self.concat], dim=1)
+        return join([states[node] for node in self.concat])
 
     def _drop(self, y: Tensor, operation: nn.Module) -> Tensor:
         """Drop path: per image, zero the edge with probability p, else divide by 1 - p."""
@@ -263,4 +264,5 @@ class Skeleton(nn.Module):
 
     def classify(self, x: Tensor) -> Tensor:
         """The last cell's output (B, C, H, W) -> logits (B, classes)."""
-        return cast(Tensor, self.classifier(x.mean(dim=(2, 3))))
+        pooled = nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
+        return cast(Tensor, self.classifier(pooled))

@@ -371,6 +371,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         verb, options = parse(words)
         result, summary = ACTIONS[verb](options)
+        if not options.quiet:
+            print(summary, flush=True)
+        if options.json:
+            print(json.dumps(result), flush=True)
     except Interrupted as stop:
         print(f"edarts: {stop}; to continue: {shlex.join(['edarts', *words])}", file=sys.stderr)
         return stop.exit_code
@@ -381,17 +385,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EdartsError as error:
         print(f"edarts: error: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader left; Python would complain at its own flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         if os.environ.get("EDARTS_DEBUG"):
             raise
         print(f"edarts: error: {_unforeseen(error)}", file=sys.stderr)
         return 1
-    if not options.quiet:
-        print(summary)
-    if options.json:
-        print(json.dumps(result), flush=True)
     return 0
 
 

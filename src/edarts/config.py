@@ -119,7 +119,7 @@ class TrainConfig:
     """Channels of its first cell."""
     epochs: int | None = None
     """Passes over the training images; full: 600; shallow: as many as show it about a million
-    images, from 20 to 120."""
+    images, from 20 to 30."""
     batch_size: int | None = None
     """Images per step."""
     lr: float | None = None

@@ -39,8 +39,8 @@ from edarts.supernet import Supernet
 
 # Fewest search images per class, on average: below that the default fraction is raised. Half of
 # them train the weights, so this is an epoch of a few batches for ten classes.
-ENOUGH_PER_CLASS = 64
-ARCH_STEPS = 8  # updates at the end of an epoch: one batch alone is too noisy to decide on
+ENOUGH_PER_CLASS = 50
+ARCH_STEPS = 4  # updates at the end of an epoch: one batch alone is too noisy to decide on
 # How far Adam can move an alpha in DARTS' search of CIFAR-10: its learning rate times 50 epochs of
 # 391 steps. Sparse updates get the learning rate that lets them move as far.
 TRAVEL = 3e-4 * 50 * 391

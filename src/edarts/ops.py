@@ -19,6 +19,36 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edarts.errors import UsageError, unknown
+from edarts.kernels import concat, depthwise_conv2d, every_second, pointwise_conv2d
+
+
+class Depthwise(nn.Conv2d):
+    """k x k convolution of each channel alone, by the fast path where there is one."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, dilation: int) -> None:
+        super().__init__(
+            channels,
+            channels,
+            kernel,
+            stride=stride,
+            padding=dilation * (kernel - 1) // 2,
+            dilation=dilation,
+            groups=channels,
+            bias=False,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return depthwise_conv2d(x, self.weight, self.stride[0], self.dilation[0])
+
+
+class Pointwise(nn.Conv2d):
+    """1 x 1 convolution, by the fast path where there is one."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pointwise_conv2d(x, self.weight)
 
 
 class SepConv(nn.Module):
@@ -50,17 +80,8 @@ class DilConv(nn.Module):
         self, channels: int, kernel: int, stride: int, affine: bool, dilation: int = 2
     ) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(
-            channels,
-            channels,
-            kernel,
-            stride=stride,
-            padding=dilation * (kernel - 1) // 2,
-            dilation=dilation,
-            groups=channels,
-            bias=False,
-        )
-        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.depthwise = Depthwise(channels, kernel, stride, dilation)
+        self.pointwise = Pointwise(channels, channels)
         self.norm = nn.BatchNorm2d(channels, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,19 +120,18 @@ class FactorizedReduce(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, affine: bool) -> None:
         super().__init__()
-        self.here = nn.Conv2d(channels_in, channels_out // 2, 1, stride=2, bias=False)
-        self.shifted = nn.Conv2d(
-            channels_in, channels_out - channels_out // 2, 1, stride=2, bias=False
-        )
+        # The pixels are picked first, so that the convolutions have stride 1 and dense inputs.
+        self.here = Pointwise(channels_in, channels_out // 2)
+        self.shifted = Pointwise(channels_in, channels_out - channels_out // 2)
         self.norm = nn.BatchNorm2d(channels_out, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        shifted = x
+        padded = x
         if height % 2 or width % 2:
-            shifted = nn.functional.pad(x, (0, width % 2, 0, height % 2))
-        halves = [self.here(x), self.shifted(shifted[:, :, 1:, 1:])]
-        return cast(Tensor, self.norm(torch.cat(halves, dim=1)))
+            padded = nn.functional.pad(x, (0, width % 2, 0, height % 2))
+        halves = [self.here(every_second(x, 0)), self.shifted(every_second(padded, 1))]
+        return cast(Tensor, self.norm(concat(halves)))
 
 
 class Identity(nn.Module):

@@ -37,8 +37,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "shallow": {
         "cells": 5,
         "channels": 16,
-        "batch_size": 64,
-        "lr": 0.05,
+        "batch_size": 128,
+        "lr": 0.1,
         "momentum": 0.9,
         "weight_decay": 3e-4,
         "clip": 5.0,
@@ -64,7 +64,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 def resolve_config(config: TrainConfig, images: int) -> TrainConfig:
     """Fill in what `config` leaves open, for a training split of `images`."""
-    epochs = min(120, max(20, round(SHALLOW_IMAGES / images)))
+    epochs = min(30, max(20, round(SHALLOW_IMAGES / images)))
     return resolve(config, {"epochs": epochs} | SIZES[config.size])
 
 
