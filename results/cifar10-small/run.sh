@@ -9,9 +9,9 @@ here=results/cifar10-small
 runs=runs/cifar10-small
 edarts=${EDARTS:-.venv/bin/edarts}
 mkdir -p "$runs"
-size="--limit 10000 --epochs 15"
+size="--limit 5000 --epochs 12"
 
-"$edarts" search "$data" --limit 25000 --epochs 25 --seed 0 --out "$runs/search" 2>> "$here/search.log"
+"$edarts" search "$data" --limit 15000 --epochs 20 --seed 0 --out "$runs/search" 2>> "$here/search.log"
 for seed in 1 2; do
   .venv/bin/python -c "
 import random
