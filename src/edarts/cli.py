@@ -329,7 +329,9 @@ def _readable(message: str) -> str:
     """jsonargparse's message in one line, with the option's name and what it takes."""
     text = " ".join(message.split())
     key = re.search(r'[Pp]arser key "([\w.]+)"', text)
-    value = re.search(r"(?:Given value|Got value|given value|got value):? (.*?)(?:$| Given| - )", text)
+    value = re.search(
+        r"(?:Given value|Got value|given value|got value):? (.*?)(?:$| Given| - )", text
+    )
     if key is None or value is None:
         return text.removeprefix("error: ")
     return f"--{key[1].replace('_', '-')}: expected {_expected(key[1])}, got {value[1].strip()}"

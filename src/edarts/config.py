@@ -1,4 +1,4 @@
-"""What a user can set, as dataclasses: a sentence and a unit under every field, checked on creation.
+"""What a user can set, as dataclasses: a sentence and a unit under every field, checked when made.
 
 A field left None takes the default of the method (SearchConfig) or of the size (TrainConfig); the
 run folder's config.yaml holds the resolved values. Nothing here imports torch.

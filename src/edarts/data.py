@@ -644,8 +644,6 @@ def batches(count: int, size: int) -> int:
     return max(1, -(-count // size))
 
 
-
-
 class Loader:
     """Batches of one data set on `device`, a pure function of (epoch, step): nothing to save.
 
@@ -740,5 +738,3 @@ def _cutout_mask(batch: int, height: int, width: int, share: float) -> Tensor:
         sides.append((place >= start) & (place < start + length))
     hole = sides[0][:, :, None] & sides[1][:, None, :]
     return (~hole)[:, None].float()
-
-

@@ -101,8 +101,6 @@ def resolve_config(
     return config, Space.parse(config.operations, config.topology), notes
 
 
-
-
 def _resolve_operations(config: SearchConfig, defaults: dict[str, Any]) -> SearchConfig:
     """Make `operations` and `attention` name the same operations, in one order."""
     given = parse_attention(config.attention)
@@ -122,9 +120,7 @@ def _resolve_operations(config: SearchConfig, defaults: dict[str, Any]) -> Searc
         if named is None:
             fallback = parse_attention(defaults["attention"])
             named = tuple(fallback) if fallback else Space.parse(defaults["operations"]).operations
-    attention = (
-        "none" if shares is None else ",".join(f"{name}={shares[name]:g}" for name in named)
-    )
+    attention = "none" if shares is None else ",".join(f"{name}={shares[name]:g}" for name in named)
     return dataclasses.replace(config, operations=",".join(named), attention=attention)
 
 
@@ -289,9 +285,7 @@ def one_shot(
             totals[name] += value
     images = totals.pop("images")
     weights = {kind: w.detach().cpu() for kind, w in method.weights(training=False).items()}
-    return SearchResult(
-        method.genotype(), space, config, weights, history, totals, images, seconds
-    )
+    return SearchResult(method.genotype(), space, config, weights, history, totals, images, seconds)
 
 
 def split_halves(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:

@@ -82,9 +82,7 @@ def _box(
     text: str = "black",
 ) -> None:
     style = {"boxstyle": "round,pad=0.35", "facecolor": fill, "edgecolor": edge, "linewidth": 1.3}
-    axis.text(
-        *at, label, ha="center", va="center", fontsize=12, color=text, zorder=5, bbox=style
-    )
+    axis.text(*at, label, ha="center", va="center", fontsize=12, color=text, zorder=5, bbox=style)
 
 
 def _line(

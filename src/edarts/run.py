@@ -149,7 +149,9 @@ def open_run(
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise EdartsError(f"{path}: another process is using this run; wait, or give --out") from None
+        raise EdartsError(
+            f"{path}: another process is using this run; wait, or give --out"
+        ) from None
     try:
         run = Run(path, checkpoint_seconds)
         # As YAML reads it back: tuples become lists.
@@ -215,9 +217,7 @@ def _revision() -> str | None:
     root = Path(__file__).resolve().parents[2] / ".git"
     try:
         head = (root / "HEAD").read_text(encoding="utf-8").strip()
-        return (
-            (root / head[5:]).read_text(encoding="utf-8").strip() if head[:4] == "ref:" else head
-        )
+        return (root / head[5:]).read_text(encoding="utf-8").strip() if head[:4] == "ref:" else head
     except OSError:
         return None
 

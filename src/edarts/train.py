@@ -187,9 +187,7 @@ def build(genotype: Genotype, config: TrainConfig, data: Dataset, *, seed: int) 
 
 
 @torch.no_grad()
-def predict(
-    network: Network, images: Tensor, transform: Transform, device: str = "auto"
-) -> Tensor:
+def predict(network: Network, images: Tensor, transform: Transform, device: str = "auto") -> Tensor:
     """uint8 images (N, H, W, C) -> class probabilities (N, classes), on the CPU."""
     where = device_of(device)
     network.to(where, memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Fast paths for the CPU, each equal to its plain PyTorch twin, and the one rule that picks them."""
+"""Fast CPU paths, each equal to its plain PyTorch twin, and the one rule that picks them."""
 
 import os
 

@@ -41,9 +41,7 @@ def _compiled() -> Any:
             total = partial[q]
             total[:] = 0
             padded = np.zeros((height + 2 * pad + s, s, phase_length), np.float32)
-            for n in range(
-                q * count // partial.shape[0], (q + 1) * count // partial.shape[0]
-            ):
+            for n in range(q * count // partial.shape[0], (q + 1) * count // partial.shape[0]):
                 for h in range(height):
                     for w in range(width):
                         phase = (w + pad) % s
@@ -68,7 +66,9 @@ def _compiled() -> Any:
                             x2 = padded[row + 2 * s, phase, start : start + length]
                             x3 = padded[row + 3 * s, phase, start : start + length]
                             for m in range(length):
-                                t[m] += g0[m] * x0[m] + g1[m] * x1[m] + g2[m] * x2[m] + g3[m] * x3[m]
+                                t[m] += (
+                                    g0[m] * x0[m] + g1[m] * x1[m] + g2[m] * x2[m] + g3[m] * x3[m]
+                                )
                 for h in range(rows - rows % 4, rows):
                     g0 = out[h * length : (h + 1) * length]
                     for i in range(k):
@@ -90,9 +90,7 @@ def depthwise_weight_gradient(
     numba, loops = _compiled()
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
     channels, columns = g.shape[1], g.shape[3]
-    rows_x, rows_g = (
-        t.detach().permute(0, 2, 3, 1).contiguous().numpy() for t in (x, g)
-    )
+    rows_x, rows_g = (t.detach().permute(0, 2, 3, 1).contiguous().numpy() for t in (x, g))
     partial = empty((CHUNKS, kernel * kernel, columns * channels), float32)
     loops(rows_x, rows_g, partial, kernel, stride, dilation)
     total = torch.from_numpy(partial).sum(0).view(kernel * kernel, columns, channels).sum(1)
@@ -154,6 +152,4 @@ def _by_mirrored_kernel(
         spread = torch.zeros_like(x)
         spread[:, :, ::stride, ::stride] = g
         g = spread
-    return functional.conv2d(
-        g, weight.flip(2, 3), None, 1, padding, dilation, weight.shape[0]
-    )
+    return functional.conv2d(g, weight.flip(2, 3), None, 1, padding, dilation, weight.shape[0])

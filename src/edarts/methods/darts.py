@@ -111,15 +111,11 @@ def second_order(
     @torch.no_grad()
     def move_to(direction: list[Tensor] | None, scale: float = 0.0) -> None:
         for index, (weight, origin) in enumerate(zip(weights, saved, strict=True)):
-            weight.copy_(
-                origin if direction is None else origin.add(direction[index], alpha=scale)
-            )
+            weight.copy_(origin if direction is None else origin.add(direction[index], alpha=scale))
 
     fixed = {kind: value.detach() for kind, value in alphas.softmax().items()}
     virtual = []
-    for weight, gradient in zip(
-        weights, _gradients(train_loss(fixed), weights), strict=True
-    ):
+    for weight, gradient in zip(weights, _gradients(train_loss(fixed), weights), strict=True):
         momentum = weight_optimizer.state.get(weight, {}).get("momentum_buffer")
         direction = gradient.add(weight.detach(), alpha=decay)
         virtual.append(direction if momentum is None else direction.add(momentum, alpha=mu))

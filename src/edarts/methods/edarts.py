@@ -32,9 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "cells": 5,
     "channels": 16,
     "topology": "1",
-    "attention": (
-        "sep_conv_3x3=4,sep_conv_5x5=2,dil_conv_3x3=1,skip_connect=1,max_pool_3x3=1"
-    ),
+    "attention": ("sep_conv_3x3=4,sep_conv_5x5=2,dil_conv_3x3=1,skip_connect=1,max_pool_3x3=1"),
     "data_fraction": 1 / 6,
     "arch_update": "epoch",
     "arch_lr": 3e-4,

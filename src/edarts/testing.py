@@ -1,0 +1,260 @@
+"""Contract tests that every one-shot method must pass, and small problems to run them on.
+
+Written for this project's methods and for anyone's: `check_method("name")` runs them all. They use
+plain asserts and need no test framework.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from edarts import methods, oneshot
+from edarts.config import SearchConfig
+from edarts.data import Dataset
+from edarts.errors import EdartsError, Interrupted
+from edarts.genotype import KINDS
+from edarts.oneshot import SearchResult
+from edarts.run import Run, Stop
+from edarts.seeds import derive
+
+SEED = 0
+
+
+def tiny_config(method: str, **changes: object) -> SearchConfig:
+    """A search of seconds: 3 cells, 4 channels, 2 epochs; `changes` replace fields."""
+    base: dict[str, object] = {
+        "method": method,
+        "epochs": 2,
+        "batch_size": 8,
+        "cells": 3,
+        "channels": 4,
+        "operations": "skip_connect,sep_conv_3x3,max_pool_3x3",
+        "data_fraction": 1.0,
+    }
+    return SearchConfig(**(base | changes))  # type: ignore[arg-type]
+
+
+def tiny_data(images: int = 48, classes: int = 3, seed: int = SEED) -> Dataset:
+    """Grey 8 x 8 images whose brightness tells the class, under noise."""
+    generator = torch.Generator().manual_seed(derive(seed, "tiny"))
+    labels = torch.arange(images) % classes
+    noise = torch.randint(0, 40, (images, 8, 8, 1), generator=generator)
+    pixels = noise + (labels * (200 // classes)).view(-1, 1, 1, 1)
+    return Dataset(pixels.to(torch.uint8), labels, tuple(map(str, range(classes))), "tiny")
+
+
+def planted_data(images: int = 600, seed: int = SEED) -> Dataset:
+    """Two classes that only a convolution in the cells can tell apart.
+
+    Grey 16 x 16 images with three pairs of bright pixels, four pixels apart: across in class 0,
+    down in class 1. The stem sees three pixels at once, so it finds the same bright pixels in both
+    classes, and skip connections add nothing to what it sees.
+    """
+    generator = torch.Generator().manual_seed(derive(seed, "planted"))
+    side, apart, pairs = 16, 4, 3
+    labels = torch.arange(images) % 2
+    pixels = torch.full((images, side, side), 60.0)
+    image = torch.arange(images)
+    for _ in range(pairs):
+        along = torch.randint(0, side - apart, (images,), generator=generator)
+        aside = torch.randint(0, side, (images,), generator=generator)
+        for place in (along, along + apart):
+            rows = torch.where(labels == 0, aside, place)
+            columns = torch.where(labels == 0, place, aside)
+            pixels[image, rows, columns] = 220
+    pixels += 10 * torch.randn(pixels.shape, generator=generator)
+    grey = pixels.clamp(0, 255).to(torch.uint8)[..., None]
+    return Dataset(grey, labels, ("across", "down"), "planted", flip=False)
+
+
+class PlantedNet(nn.Module):
+    """Looks like a supernet; how well it classifies is a known function of the weights.
+
+    `quality`: {kind: (E, K)}. The margin of the right class is the sum of weight * quality, times
+    a scale that is trained; so the best cell has the operation of highest quality on every edge.
+    """
+
+    def __init__(self, quality: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.quality = quality
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(
+        self, x: Tensor, weights: Mapping[str, Tensor], wanted: object | None = None
+    ) -> Tensor:
+        """x (B, C, H, W), whose mean has the sign of the label -> logits (B, 2)."""
+        margin = sum((weights[kind] * self.quality[kind]).sum() for kind in KINDS)
+        signed = x.mean(dim=(1, 2, 3)).sign() * margin * self.scale
+        return torch.stack([-signed, signed], dim=1)
+
+
+def run_search(
+    config: SearchConfig, data: Dataset, run: Run | None = None, stop: Stop | None = None
+) -> SearchResult:
+    """The search of `config` on `data`, on the CPU."""
+    resolved, space, _ = oneshot.resolve_config(config, len(data), len(data.classes))
+    return oneshot.one_shot(data, resolved, space, seed=SEED, device="cpu", run=run, stop=stop)
+
+
+def same(first: SearchResult, second: SearchResult) -> bool:
+    """Whether two searches ended in the same genotype and bit-identical weights."""
+    return first.genotype == second.genotype and all(
+        torch.equal(first.weights[kind], second.weights[kind]) for kind in KINDS
+    )
+
+
+class _StopAfter(Stop):
+    """Asks to stop at the n-th time of asking: after a number of steps."""
+
+    def __init__(self, asked: int) -> None:
+        self.left = asked
+
+    @property
+    def requested(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        raise AssertionError("set by counting")
+
+
+def check_seeds(method: str) -> None:
+    """The same seed gives the same genotype and weights; another seed other weights."""
+    data, config = tiny_data(), tiny_config(method)
+    first = run_search(config, data)
+    assert same(first, run_search(config, data)), f"{method}: the same seed gave another result"
+    resolved, space, _ = oneshot.resolve_config(config, len(data), len(data.classes))
+    other = oneshot.one_shot(data, resolved, space, seed=SEED + 1, device="cpu")
+    assert not same(first, other), f"{method}: the seed changes nothing"
+
+
+def check_space(method: str) -> None:
+    """The genotype lies in the space, for the 14-edge cell and for a fixed topology."""
+    for topology in ("all", "7"):
+        found = run_search(tiny_config(method, topology=topology), tiny_data())
+        assert found.genotype in found.space, f"{method}: a genotype outside its space"
+
+
+def check_one_operation(method: str) -> None:
+    """A space with one operation works and returns it."""
+    found = run_search(tiny_config(method, operations="skip_connect"), tiny_data())
+    assert all(edge.operation == "skip_connect" for edge in found.genotype.normal)
+
+
+def check_resume(method: str) -> None:
+    """Stopped in the middle of an epoch and continued, a search ends bit-identically."""
+    data, config = tiny_data(), tiny_config(method)
+    whole = run_search(config, data)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run_search(config, data, Run(Path(folder)), _StopAfter(3))
+            raise AssertionError(f"{method}: did not stop")
+        except Interrupted:
+            pass
+        continued = run_search(config, data, Run(Path(folder)))
+    assert same(whole, continued), f"{method}: resuming changed the result"
+    assert whole.steps == continued.steps
+
+
+def check_planted_cell(method: str, **changes: object) -> None:
+    """On a problem with a known best cell, that cell is found, from a start that favours another.
+
+    Every edge has its own best operation, never the first, which the start favours threefold.
+    `changes`: SearchConfig fields.
+    """
+    names = ("max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")
+    base: dict[str, object] = {
+        "operations": ",".join(names),
+        "topology": "0",
+        "attention": f"{names[0]}=3," + ",".join(f"{name}=1" for name in names[1:]),
+        "arch_lr": 0.03,
+    }
+    config = tiny_config(method, **(base | changes))
+    resolved, space, _ = oneshot.resolve_config(config, 48, 2)
+    torch.manual_seed(derive(SEED, "planted cell"))
+    best = {kind: torch.randint(1, len(names), (len(space.topology(kind)),)) for kind in KINDS}
+    quality = {
+        kind: 0.1 * torch.rand(len(place), len(names)).scatter(1, place[:, None], 1.5)
+        for kind, place in best.items()
+    }
+    net = PlantedNet(quality)
+    learner = methods.load(method).Method(space, resolved, torch.device("cpu"))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=3e-4)
+    labels = torch.arange(16) % 2
+    images = (labels * 2.0 - 1).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+    for _ in range(150):
+        learner.arch_step(net, (images, labels), (images, labels), optimizer)
+    wanted = {kind: tuple(names[int(k)] for k in place) for kind, place in best.items()}
+    genotype = learner.genotype()
+    for kind in KINDS:
+        found = tuple(edge.operation for edge in genotype.edges(kind))
+        assert found == wanted[kind], f"{method}: {kind} cell {found}, planted {wanted[kind]}"
+
+
+def check_planted_images(method: str, **changes: object) -> None:
+    """A whole search finds the convolutions that an image problem needs, against its start.
+
+    The start gives skip connections half as much weight again as convolutions, and the search must
+    turn most edges of the two cells round. `changes`: SearchConfig fields.
+    """
+    base: dict[str, object] = {
+        "operations": "skip_connect,sep_conv_3x3",
+        "attention": "skip_connect=1.5,sep_conv_3x3=1",
+        "topology": "0",
+        "cells": 4,
+        "channels": 8,
+        "epochs": 10,
+        "batch_size": 50,
+        "lr": 0.1,
+        "arch_lr": 0.05,
+        "arch_weight_decay": 0.0,
+    }
+    found = run_search(tiny_config(method, **(base | changes)), planted_data())
+    edges = [edge for kind in KINDS for edge in found.genotype.edges(kind)]
+    right = sum(edge.operation == "sep_conv_3x3" for edge in edges)
+    assert 2 * right > len(edges), f"{method}: planted operation on {right} of {len(edges)} edges"
+
+
+def check_refusal(method: str) -> None:
+    """An operation that does not exist is refused by name."""
+    try:
+        run_search(dataclasses.replace(tiny_config(method), operations="sep_conv_9x9"), tiny_data())
+    except EdartsError as error:
+        assert "sep_conv_9x9" in str(error)
+    else:
+        raise AssertionError(f"{method}: an unknown operation was accepted")
+
+
+CHECKS = (
+    check_seeds,
+    check_space,
+    check_one_operation,
+    check_resume,
+    check_planted_cell,
+    check_planted_images,
+    check_refusal,
+)
+
+
+def check_method(method: str) -> None:
+    """All of the contract, for a method of this project by name."""
+    methods.load(method)
+    for check in CHECKS:
+        check(method)
+
+
+__all__ = [
+    "CHECKS",
+    "PlantedNet",
+    "check_method",
+    "planted_data",
+    "run_search",
+    "same",
+    "tiny_config",
+    "tiny_data",
+]

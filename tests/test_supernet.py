@@ -1,0 +1,193 @@
+"""The supernet against the textbook one, against the network, and its skipping of zeros."""
+
+import random
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edarts import Network, Space, Supernet, UsageError
+from edarts.cells import Cell
+from edarts.genotype import KINDS
+from edarts.ops import count_parameters
+from textbook import NAMES, TextbookSupernet
+
+
+def random_weights(space: Space, seed: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shape = {kind: (len(space.topology(kind)), len(space.operations)) for kind in KINDS}
+    return {
+        kind: torch.randn(size, generator=generator, dtype=dtype).softmax(-1).requires_grad_()
+        for kind, size in shape.items()
+    }
+
+
+def one_hot(space: Space, genotype: object) -> dict[str, Tensor]:
+    result = {}
+    for kind in KINDS:
+        matrix = torch.zeros(len(space.topology(kind)), len(space.operations))
+        for op, source, node in genotype.edges(kind):  # type: ignore[attr-defined]
+            row = space.topology(kind).index((source, node))
+            matrix[row, space.operations.index(op)] = 1
+        result[kind] = matrix
+    return result
+
+
+def modules_of(name: str, module: nn.Module) -> list[nn.Module]:
+    """The convolutions of one of our operations, in the textbook's order."""
+    return [m for m in module.modules() if isinstance(m, nn.Conv2d)]
+
+
+def copy_weights(ours: Supernet, book: TextbookSupernet) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    """Give the textbook our weights; pairs of (our, its) parameters."""
+    pairs: list[tuple[nn.Module, nn.Module]] = [
+        (ours.stem[0], book.stem[0]),
+        (ours.stem[1], book.stem[1]),
+        (ours.classifier, book.classifier),
+    ]
+    for cell, plain in zip(ours.cells, book.cells, strict=True):
+        assert isinstance(cell, Cell)
+        for mine, its in zip(cell.preprocess, (plain.pre0, plain.pre1), strict=True):  # type: ignore[arg-type]
+            pairs += zip(modules_of("", mine), modules_of("", its), strict=True)  # type: ignore[arg-type]
+        for index, slot in enumerate(cell.slots):
+            row, column = divmod(index, len(NAMES))
+            if slot is not None:
+                its = plain.edges[row][column]  # type: ignore[index]
+                mine = cell.operations[slot]
+                pairs += zip(modules_of("", mine), modules_of("", its), strict=True)
+    parameters = []
+    for mine, its in pairs:
+        its.load_state_dict(mine.state_dict())
+        parameters += list(zip(mine.parameters(), its.parameters(), strict=True))
+    assert len(parameters) == len(list(book.parameters()))
+    return parameters
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bound", "cells"), [(torch.float32, 1e-5, 5), (torch.float64, 1e-10, 3)]
+)
+def test_equals_textbook(dtype: torch.dtype, bound: float, cells: int) -> None:
+    torch.manual_seed(3)
+    space = Space()
+    ours = Supernet(space, cells=cells, channels=4, classes=7).to(dtype)
+    book = TextbookSupernet(cells, 4, 7).to(dtype)
+    parameters = copy_weights(ours, book)
+    x = torch.randn(8, 3, 8, 8, dtype=dtype)
+    labels = torch.arange(8) % 7
+    weights = random_weights(space, 1, dtype)
+    theirs = {kind: w.detach().clone().requires_grad_() for kind, w in weights.items()}
+
+    def relative(a: Tensor, b: Tensor) -> float:
+        return ((a - b).norm() / b.norm().clamp_min(1e-30)).item()
+
+    logits = ours.to(memory_format=torch.channels_last)(x, weights)
+    expected = book(x, theirs)
+    assert relative(logits, expected) < bound
+    nn.functional.cross_entropy(logits, labels).backward()
+    nn.functional.cross_entropy(expected, labels).backward()
+    gradients = [(a.grad, b.grad) for a, b in parameters]
+    gradients += [(weights[kind].grad, theirs[kind].grad) for kind in KINDS]
+    # Alike for all together: single ones are zero by symmetry (a convolution before a norm).
+    mine = torch.cat([a.flatten() for a, _ in gradients if a is not None])
+    its = torch.cat([b.flatten() for _, b in gradients if b is not None])
+    assert mine.shape == its.shape
+    assert relative(mine, its) < bound
+    for a, b in gradients:
+        assert a is not None
+        assert b is not None
+        assert float((a - b).norm()) < bound * max(float(b.norm()), float(its.norm()) / 30)
+
+
+def test_published_size() -> None:
+    assert count_parameters(Supernet(Space(), cells=8, channels=16, classes=10)) == 1_930_618
+
+
+@pytest.mark.parametrize(
+    ("subset", "size"),
+    [("SS1", 0.928), ("SS2", 1.143), ("SS3", 1.334), ("SS4", 0.737)]
+    + [("SS5", 1.000), ("SS6", 1.071), ("SS7", 1.596), ("SS8", 1.668)],
+)
+def test_subset_sizes(subset: str, size: float) -> None:
+    net = Supernet(Space.parse(subset), cells=8, channels=16, classes=10)
+    assert round(count_parameters(net) / 1e6, 3) == size
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_hot_weights_are_the_network(seed: int) -> None:
+    torch.manual_seed(seed)
+    space = Space()
+    genotype = space.sample(random.Random(seed))
+    supernet = Supernet(space, cells=5, channels=4, classes=5)
+    network = Network(genotype, cells=5, channels=4, classes=5, affine=False)
+    network.stem.load_state_dict(supernet.stem.state_dict())
+    network.classifier.load_state_dict(supernet.classifier.state_dict())
+    for kind, mine, its in zip(supernet.kinds, supernet.cells, network.cells, strict=True):
+        assert isinstance(mine, Cell)
+        assert isinstance(its, Cell)
+        its.preprocess.load_state_dict(mine.preprocess.state_dict())
+        candidates = space.candidates(kind)
+        for edge, slot in zip(its.edges, its.slots, strict=True):
+            source = mine.slots[candidates.index(edge)]
+            assert slot is not None
+            assert source is not None
+            its.operations[slot].load_state_dict(mine.operations[source].state_dict())
+    x = torch.randn(6, 3, 16, 16)
+    torch.testing.assert_close(supernet(x, one_hot(space, genotype)), network(x))
+
+
+def test_zero_weight_is_not_called() -> None:
+    space = Space()
+    net = Supernet(space, cells=3, channels=4, classes=3)
+    called: list[str] = []
+    for cell in net.cells:
+        assert isinstance(cell, Cell)
+        for edge, slot in zip(cell.edges, cell.slots, strict=True):
+            if slot is not None:
+                cell.operations[slot].register_forward_hook(
+                    lambda *_, name=edge.operation: called.append(name)
+                )
+    weights = {kind: w.detach().clone() for kind, w in random_weights(space, 0).items()}
+    column = space.operations.index("sep_conv_5x5")
+    for w in weights.values():
+        w[:, column] = 0
+    net(torch.randn(2, 3, 8, 8), weights)
+    assert "sep_conv_3x3" in called
+    assert "sep_conv_5x5" not in called
+
+
+def test_wanted_closed_gate_gets_a_gradient() -> None:
+    space = Space(("skip_connect", "sep_conv_3x3"))
+    net = Supernet(space, cells=3, channels=4, classes=3)
+    x = torch.randn(4, 3, 8, 8)
+    gates = {
+        kind: torch.tensor([[1.0, 0.0]]).repeat(14, 1).requires_grad_() for kind in KINDS
+    }
+    wanted = {kind: torch.ones(14, 2, dtype=torch.bool) for kind in KINDS}
+    net(x, gates)[:, 0].sum().backward()
+    assert gates["normal"].grad is not None
+    assert float(gates["normal"].grad[:, 1].abs().sum()) == 0
+    gates["normal"].grad = None
+    net(x, gates, wanted)[:, 0].sum().backward()
+    assert float(gates["normal"].grad[:, 1].abs().sum()) > 0
+
+
+def test_all_zero_node_and_wrong_shape() -> None:
+    space = Space(("skip_connect",))
+    net = Supernet(space, cells=3, channels=4, classes=3)
+    zeros = {kind: torch.zeros(14, 1) for kind in KINDS}
+    assert net(torch.randn(2, 3, 9, 9), zeros).shape == (2, 3)
+    with pytest.raises(UsageError, match="shape"):
+        net(torch.randn(2, 3, 8, 8), {kind: torch.zeros(14, 2) for kind in KINDS})
+
+
+def test_a_weight_of_two_counts_twice() -> None:
+    space = Space(("avg_pool_3x3",), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
+    net = Supernet(space, cells=1, channels=4, classes=3)
+    x = torch.randn(4, 3, 8, 8)
+    outputs = {}
+    for weight in (1.0, 2.0):
+        chosen = {kind: torch.full((2, 1), weight) for kind in KINDS}
+        outputs[weight] = net.features(
+            x, {kind: list(w.flatten().unbind()) for kind, w in chosen.items()}
+        )[-1]
+    torch.testing.assert_close(outputs[2.0], 2 * outputs[1.0])
