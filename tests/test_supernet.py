@@ -13,7 +13,9 @@ from edarts.ops import count_parameters
 from textbook import NAMES, TextbookSupernet
 
 
-def random_weights(space: Space, seed: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+def random_weights(
+    space: Space, seed: int, dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     shape = {kind: (len(space.topology(kind)), len(space.operations)) for kind in KINDS}
     return {
@@ -104,8 +106,11 @@ def test_published_size() -> None:
 
 @pytest.mark.parametrize(
     ("subset", "size"),
-    [("SS1", 0.928), ("SS2", 1.143), ("SS3", 1.334), ("SS4", 0.737)]
-    + [("SS5", 1.000), ("SS6", 1.071), ("SS7", 1.596), ("SS8", 1.668)],
+    zip(
+        [f"SS{n}" for n in range(1, 9)],
+        [0.928, 1.143, 1.334, 0.737, 1.000, 1.071, 1.596, 1.668],
+        strict=True,
+    ),
 )
 def test_subset_sizes(subset: str, size: float) -> None:
     net = Supernet(Space.parse(subset), cells=8, channels=16, classes=10)
@@ -159,9 +164,7 @@ def test_wanted_closed_gate_gets_a_gradient() -> None:
     space = Space(("skip_connect", "sep_conv_3x3"))
     net = Supernet(space, cells=3, channels=4, classes=3)
     x = torch.randn(4, 3, 8, 8)
-    gates = {
-        kind: torch.tensor([[1.0, 0.0]]).repeat(14, 1).requires_grad_() for kind in KINDS
-    }
+    gates = {kind: torch.tensor([[1.0, 0.0]]).repeat(14, 1).requires_grad_() for kind in KINDS}
     wanted = {kind: torch.ones(14, 2, dtype=torch.bool) for kind in KINDS}
     net(x, gates)[:, 0].sum().backward()
     assert gates["normal"].grad is not None

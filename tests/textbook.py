@@ -66,9 +66,7 @@ def operation(name: str, c: int, s: int) -> nn.Module:
 
 
 def conv1(a: int, b: int) -> nn.Module:
-    return nn.Sequential(
-        nn.ReLU(), nn.Conv2d(a, b, 1, bias=False), nn.BatchNorm2d(b, affine=False)
-    )
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(a, b, 1, bias=False), nn.BatchNorm2d(b, affine=False))
 
 
 class Cell(nn.Module):
@@ -101,7 +99,9 @@ class TextbookSupernet(nn.Module):
 
     def __init__(self, layers: int, c: int, classes: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 3 * c, 3, padding=1, bias=False), nn.BatchNorm2d(3 * c))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 3 * c, 3, padding=1, bias=False), nn.BatchNorm2d(3 * c)
+        )
         pp, p, previous = 3 * c, 3 * c, False
         self.cells = nn.ModuleList()
         self.kinds: list[str] = []

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edarts.config import SearchConfig, parse_attention
+from edarts.config import SearchConfig, given, parse_attention
 from edarts.errors import UsageError
 from edarts.genotype import KINDS, Edge, Genotype
 from edarts.loop import accuracy, cross_entropy
@@ -53,11 +53,10 @@ class Alphas:
     @classmethod
     def of(cls, space: Space, config: SearchConfig, device: torch.device) -> "Alphas":
         """As a resolved `config` says, on `device`; drawn on the CPU, alike for every device."""
-        assert config.arch_lr is not None and config.arch_weight_decay is not None
         alphas = cls(
             space,
-            lr=config.arch_lr,
-            weight_decay=config.arch_weight_decay,
+            lr=given(config.arch_lr),
+            weight_decay=given(config.arch_weight_decay),
             attention=parse_attention(config.attention),
         )
         for value in alphas.values.values():

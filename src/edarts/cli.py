@@ -11,6 +11,7 @@ import shlex
 import sys
 import types
 import typing
+from argparse import HelpFormatter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -39,9 +40,9 @@ VERBS: dict[str, str] = {
 class Parser(ArgumentParser):
     """Options are spelled with dashes; errors are raised, to be printed as one line."""
 
-    def format_help(self) -> str:
+    def format_help(self, formatter: HelpFormatter | None = None) -> str:
         return re.sub(
-            r"--[a-z_.]+", lambda match: match[0].replace("_", "-"), super().format_help()
+            r"--[a-z_.]+", lambda match: match[0].replace("_", "-"), super().format_help(formatter)
         )
 
 
@@ -284,7 +285,7 @@ def _known_options(words: Sequence[str], parser: Parser) -> list[str]:
         for option in parser._option_string_actions
         if option.startswith("--")
     }
-    result = []
+    result: list[str] = []
     for place, word in enumerate(words):
         if word == "--":
             return [*result, *words[place:]]
@@ -329,9 +330,7 @@ def _readable(message: str) -> str:
     """jsonargparse's message in one line, with the option's name and what it takes."""
     text = " ".join(message.split())
     key = re.search(r'[Pp]arser key "([\w.]+)"', text)
-    value = re.search(
-        r"(?:Given value|Got value|given value|got value):? (.*?)(?:$| Given| - )", text
-    )
+    value = re.search(r"(?:Given value|Got value): (.*)$", text)
     if key is None or value is None:
         return text.removeprefix("error: ")
     return f"--{key[1].replace('_', '-')}: expected {_expected(key[1])}, got {value[1].strip()}"

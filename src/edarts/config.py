@@ -14,6 +14,7 @@ import yaml
 
 from edarts.errors import EdartsError, UsageError, unknown
 
+Value = TypeVar("Value")
 Config = TypeVar("Config", bound="DataConfig | SearchConfig | TrainConfig")
 
 
@@ -157,6 +158,13 @@ def resolve(config: Config, defaults: Mapping[str, Any]) -> Config:
     """`config` with every field that is None taken from `defaults`."""
     missing = {k: v for k, v in defaults.items() if getattr(config, k) is None}
     return dataclasses.replace(config, **missing)
+
+
+def given(value: Value | None) -> Value:
+    """A field of a resolved config, which is never None."""
+    if value is None:
+        raise TypeError("the config is not resolved")
+    return value
 
 
 def parse_attention(text: str | None) -> dict[str, float] | None:

@@ -32,6 +32,8 @@ CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 Split = Literal["train", "test"]
 Pixels = NDArray[np.uint8]
+Items = Sequence[Any] | Pixels
+"""Images that can be decoded one by one, or already are: (N, H, W, C)."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,9 @@ class Catalogue:
 
     name: str
     classes: tuple[str, ...]
-    items: Sequence[Any]
+    items: Items
     labels: NDArray[np.int64]
-    test: tuple[Sequence[Any], NDArray[np.int64]] | None = None
+    test: tuple[Items, NDArray[np.int64]] | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -117,14 +119,14 @@ def load(
     if catalogue.test is None:
         train, test = stratified_split(labels, config.test_fraction, config.split_seed)
         index = train if split == "train" else test
-        items, labels = _Picked(items, index), labels[index]
+        items, labels = _pick(items, index), labels[index]
         notes.append(f"no test split given: {len(test)} of {len(train) + len(test)} images cut off")
     elif split == "test":
         items, labels = catalogue.test
     if split == "train" and config.limit is not None and config.limit < len(labels):
         share = config.limit / len(labels)
         _, index = stratified_split(labels, share, config.split_seed, stream="limit")
-        items, labels = _Picked(items, index), labels[index]
+        items, labels = _pick(items, index), labels[index]
         notes.append(f"limited to {len(labels)} training images")
     images, labels, read_notes = _decode(items, labels, config, shape)
     flip = images.shape[-1] >= 3 if config.flip is None else config.flip
@@ -475,17 +477,20 @@ class _Column(Sequence[Any]):
         return _Encoded(value["bytes"], f"{self.what}: row {index}")
 
 
-class _Picked(Sequence[Any]):
+def _pick(items: Items, index: NDArray[np.int64]) -> Items:
     """The items at some indices, still not decoded."""
+    return items[index] if isinstance(items, np.ndarray) else _Picked(items, index)
 
+
+class _Picked(Sequence[Any]):
     def __init__(self, items: Sequence[Any], index: NDArray[np.int64]) -> None:
-        self.items, self.index = items, index
+        self.items, self.chosen = items, index
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.chosen)
 
     def __getitem__(self, place: Any) -> Any:
-        return self.items[self.index[place]]
+        return self.items[self.chosen[place]]
 
 
 def read_image(item: "Path | _Encoded") -> Image.Image:
@@ -520,17 +525,15 @@ def to_pixels(image: Image.Image, shape: tuple[int, int, int]) -> Pixels:
 
 
 def _decode(
-    items: Sequence[Any],
+    items: Items,
     labels: NDArray[np.int64],
     config: DataConfig,
     shape: tuple[int, int, int] | None,
 ) -> tuple[Pixels, NDArray[np.int64], list[str]]:
     """(N, H, W, C) pixels, the labels of the images that could be read, notes."""
     notes: list[str] = []
-    if isinstance(items, np.ndarray) or (
-        isinstance(items, _Picked) and isinstance(items.items, np.ndarray)
-    ):
-        pixels = items if isinstance(items, np.ndarray) else items.items[items.index]
+    if isinstance(items, np.ndarray):
+        pixels: Pixels = items
         images: list[Image.Image] | None = None
         sizes = {(pixels.shape[1], pixels.shape[2])}
         channels = pixels.shape[3]

@@ -10,17 +10,19 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from edarts.errors import EdartsError, Interrupted
+from edarts.kernels import warm_up
 from edarts.progress import Progress, clock
 from edarts.run import Run, Stop
 from edarts.seeds import seed_all
 
 Metrics = dict[str, float]
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass
@@ -145,7 +147,7 @@ def descend(
     if not math.isfinite(loss.item()):
         raise not_finite(where, hint)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     if not math.isfinite(nn.utils.clip_grad_norm_(parameters, clip).item()):
         raise not_finite(where, hint)
@@ -183,9 +185,18 @@ def device_of(name: str) -> torch.device:
     if not have.get(name.split(":")[0], False):
         there = ", ".join(device for device, ok in have.items() if ok)
         raise EdartsError(f"device {name} is not here; this machine has: {there}")
+    if name == "cpu":
+        warm_up()
     # Values near zero are common in late training and take the slow path of the processor.
     torch.set_flush_denormal(True)
     return torch.device(name)
+
+
+def place(net: Net, where: torch.device) -> Net:
+    """Move a network to the device, its weights into channels-last memory."""
+    net.to(where)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
 
 
 def load_states(state: Mapping[str, Any], **parts: Any) -> None:

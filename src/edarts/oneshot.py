@@ -13,7 +13,7 @@ from torch import Tensor
 
 from edarts import methods
 from edarts.alphas import entropy
-from edarts.config import SearchConfig, parse_attention, resolve
+from edarts.config import SearchConfig, given, parse_attention, resolve
 from edarts.data import Dataset, Loader, Transform, stratified_split
 from edarts.errors import UsageError, unknown
 from edarts.genotype import KINDS, Genotype
@@ -27,6 +27,7 @@ from edarts.loop import (
     device_of,
     load_states,
     not_finite,
+    place,
     set_lr,
     states,
 )
@@ -87,18 +88,14 @@ def resolve_config(
             defaults["data_fraction"] = enough
     arch_lr = config.arch_lr
     config = resolve(config, defaults)
-    assert config.operations is not None and config.topology is not None
-    assert config.epochs is not None and config.batch_size is not None
-    assert config.data_fraction is not None
     if config.arch_update == "epoch":
         config = resolve(config, {"arch_steps": ARCH_STEPS})
-        assert config.arch_steps is not None
         if arch_lr is None:
-            lr = min(LARGEST_ARCH_LR, TRAVEL / (config.epochs * config.arch_steps))
-            config = dataclasses.replace(config, arch_lr=lr)
+            updates = given(config.epochs) * given(config.arch_steps)
+            config = dataclasses.replace(config, arch_lr=min(LARGEST_ARCH_LR, TRAVEL / updates))
     elif config.arch_steps is not None:
         raise UsageError("arch_steps counts updates per epoch: it needs arch_update=epoch")
-    return config, Space.parse(config.operations, config.topology), notes
+    return config, Space.parse(given(config.operations), given(config.topology)), notes
 
 
 def _resolve_operations(config: SearchConfig, defaults: dict[str, Any]) -> SearchConfig:
@@ -151,8 +148,7 @@ class _Stage:
         weights = {kind: w.detach() for kind, w in self.method.weights(training=True).items()}
         logits = self.net(batch[0], weights)
         loss = cross_entropy(logits, labels)
-        assert self.config.clip is not None
-        descend(loss, self.optimizer, self.config.clip, where)
+        descend(loss, self.optimizer, given(self.config.clip), where)
         self.counts["weight"] += 1
         self.counts["images"] += len(labels)
         return {"loss": loss.item(), "accuracy": accuracy(logits, labels), **metrics}
@@ -174,14 +170,14 @@ class _Stage:
         """Sparse architecture updates, the next learning rate, and the epoch's record."""
         metrics: Metrics = {}
         if self.config.arch_update == "epoch":
-            assert self.config.arch_steps is not None
-            for _ in range(self.config.arch_steps):
+            updates = given(self.config.arch_steps)
+            for _ in range(updates):
                 # Second order looks at a training batch too: any of this epoch's.
                 at = self.counts["architecture"] % self.train.steps
                 images, labels = self.train.batch(epoch, at)
                 batch = (self.transform.augment(images), labels)
                 for name, value in self.arch_step(batch, f"search, epoch {epoch + 1}").items():
-                    metrics[name] = metrics.get(name, 0.0) + value / self.config.arch_steps
+                    metrics[name] = metrics.get(name, 0.0) + value / updates
         self.set_lr(epoch + 1)
         weights = self.method.weights(training=False)
         genotype = self.method.genotype()
@@ -199,8 +195,7 @@ class _Stage:
     def set_lr(self, epoch: int) -> None:
         """Cosine by epoch, within the stage."""
         c = self.config
-        assert c.lr is not None and c.lr_min is not None
-        set_lr(self.optimizer, cosine(epoch, self.epochs, c.lr, c.lr_min))
+        set_lr(self.optimizer, cosine(epoch, self.epochs, given(c.lr), given(c.lr_min)))
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed search needs."""
@@ -232,14 +227,10 @@ def one_shot(
     progress = progress or Progress()
     stop = stop or Stop()
     where = device_of(device)
-    assert config.epochs is not None and config.batch_size is not None
-    assert config.channels is not None and config.data_fraction is not None
-    assert config.lr is not None and config.momentum is not None
-    assert config.weight_decay is not None
     transform = Transform.of(data)
-    halves = split_halves(data, config.data_fraction, seed)
+    halves = split_halves(data, given(config.data_fraction), seed)
     loaders = [
-        Loader(half, config.batch_size, seed, stream, where)
+        Loader(half, given(config.batch_size), seed, stream, where)
         for half, stream in zip(halves, ("weights", "architecture"), strict=True)
     ]
     seed_all(seed, "method")
@@ -248,22 +239,23 @@ def one_shot(
     history: list[dict[str, Any]] = []
     totals = {"weight": 0, "architecture": 0, "images": 0}
     seconds = 0.0
-    stages = method.stages(config.epochs)
+    stages = method.stages(given(config.epochs))
     for index, plan in enumerate(stages):
         phase = "search" if len(stages) == 1 else f"search-{index + 1}"
         seed_all(seed, "supernet", index)
         net = Supernet(
             space,
             cells=plan.cells,
-            channels=config.channels,
+            channels=given(config.channels),
             classes=len(data.classes),
             image=data.shape,
-        ).to(where, memory_format=torch.channels_last)
+        )
+        place(net, where)
         optimizer = torch.optim.SGD(
             net.parameters(),
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
+            lr=given(config.lr),
+            momentum=given(config.momentum),
+            weight_decay=given(config.weight_decay),
         )
         stage = _Stage(
             method, net, optimizer, loaders[0], loaders[1], transform, config, plan.epochs

@@ -221,4 +221,4 @@ def count_flops(module: nn.Module, image: tuple[int, int, int], *args: Any) -> i
             module(torch.zeros(1, *image, device=device), *args)
     finally:
         module.train(was_training)
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2

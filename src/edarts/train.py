@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from edarts.config import TrainConfig, resolve
+from edarts.config import TrainConfig, given, resolve
 from edarts.data import Dataset, Loader, Transform, stratified_split
 from edarts.genotype import Genotype
 from edarts.loop import (
@@ -20,6 +20,7 @@ from edarts.loop import (
     descend,
     device_of,
     load_states,
+    place,
     set_lr,
     states,
 )
@@ -112,24 +113,23 @@ def fit(
     when the loss is no number any more.
     """
     config = resolve_config(config, len(data))
-    assert config.epochs is not None and config.batch_size is not None
-    assert config.lr is not None and config.momentum is not None
-    assert config.weight_decay is not None and config.clip is not None
-    assert config.drop_path is not None and config.cutout is not None
-    epochs, lr, clip, drop_path = config.epochs, config.lr, config.clip, config.drop_path
-    weight = config.auxiliary or 0.0
+    epochs, lr, clip = given(config.epochs), given(config.lr), given(config.clip)
+    drop_path, weight = given(config.drop_path), given(config.auxiliary)
     where = device_of(device)
-    transform = Transform.of(data, config.cutout)
+    transform = Transform.of(data, given(config.cutout))
     valid: Dataset | None = None
     if config.valid_fraction > 0:
         rest, held = stratified_split(
             data.labels.numpy(), config.valid_fraction, seed, stream="valid"
         )
         data, valid = data.subset(torch.from_numpy(rest)), data.subset(torch.from_numpy(held))
-    loader = Loader(data, config.batch_size, seed, "train", where)
-    network.to(where, memory_format=torch.channels_last)
+    loader = Loader(data, given(config.batch_size), seed, "train", where)
+    place(network, where)
     optimizer = torch.optim.SGD(
-        network.parameters(), lr=lr, momentum=config.momentum, weight_decay=config.weight_decay
+        network.parameters(),
+        lr=lr,
+        momentum=given(config.momentum),
+        weight_decay=given(config.weight_decay),
     )
 
     def step(epoch: int, at: int) -> Metrics:
@@ -174,12 +174,11 @@ def fit(
 
 def build(genotype: Genotype, config: TrainConfig, data: Dataset, *, seed: int) -> Network:
     """The network that `config` (resolved) describes for this data, its weights drawn by `seed`."""
-    assert config.cells is not None and config.channels is not None
     seed_all(seed, "network")
     return Network(
         genotype,
-        cells=config.cells,
-        channels=config.channels,
+        cells=given(config.cells),
+        channels=given(config.channels),
         classes=len(data.classes),
         image=data.shape,
         auxiliary=bool(config.auxiliary),
@@ -190,7 +189,7 @@ def build(genotype: Genotype, config: TrainConfig, data: Dataset, *, seed: int) 
 def predict(network: Network, images: Tensor, transform: Transform, device: str = "auto") -> Tensor:
     """uint8 images (N, H, W, C) -> class probabilities (N, classes), on the CPU."""
     where = device_of(device)
-    network.to(where, memory_format=torch.channels_last)
+    place(network, where)
     network.eval()
     probabilities = [
         network(transform.normalise(chunk.to(where))).softmax(dim=1).cpu()

@@ -19,6 +19,7 @@ from edarts.config import DataConfig, SearchConfig, TrainConfig, read_yaml
 from edarts.data import Dataset, Transform, load, read_image, to_pixels
 from edarts.errors import EdartsError, UsageError, unknown
 from edarts.genotype import Genotype
+from edarts.loop import device_of
 from edarts.network import Network
 from edarts.ops import count_flops, count_parameters
 from edarts.progress import Progress
@@ -39,6 +40,9 @@ class Session:
     out: str | Path | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        device_of(self.device)  # a device that is not here is refused before anything is read
 
     def folder(self, verb: str, data: DataConfig, settings: Mapping[str, Any]) -> Path:
         """The run folder."""

@@ -9,7 +9,7 @@ from torch.nn import functional
 from edarts.kernels.depthwise import DepthwiseConv
 from edarts.kernels.layout import concat, every_second
 
-__all__ = ["concat", "depthwise_conv2d", "enabled", "every_second", "pointwise_conv2d"]
+__all__ = ["concat", "depthwise_conv2d", "enabled", "every_second", "pointwise_conv2d", "warm_up"]
 
 FEW_PIXELS = 4096  # B * H * W; up to here a matrix product starts quicker than a convolution
 
@@ -17,6 +17,17 @@ FEW_PIXELS = 4096  # B * H * W; up to here a matrix product starts quicker than 
 def enabled() -> bool:
     """Whether fast paths may be taken; EDARTS_KERNELS=off takes none."""
     return os.environ.get("EDARTS_KERNELS", "on") != "off"
+
+
+def warm_up() -> None:
+    """Load and run the compiled loops once, before anything else is computed.
+
+    Otherwise a run and its resumed half differ: the last bit of PyTorch's own results has been seen
+    to change when Numba is first loaded (numba 0.68, torch 2.13).
+    """
+    if enabled():
+        ones = torch.ones(1, 1, 3, 3)
+        torch.ops.edarts.depthwise_weight_gradient(ones, ones, 3, 1, 1)
 
 
 def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
@@ -35,7 +46,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int, dilation: int) -> T
         and not torch.compiler.is_compiling()
         and enabled()
     ):
-        return DepthwiseConv.apply(x, weight, stride, dilation)  # type: ignore[no-any-return]
+        return DepthwiseConv.apply(x, weight, stride, dilation)  # type: ignore[no-any-return, no-untyped-call]
     return functional.conv2d(
         x,
         weight,

@@ -5,14 +5,14 @@ on: the forward passes at perturbed weights (second order) update the norms' run
 which a supernet in training never reads.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from edarts.alphas import Alphas, strongest, valid_loss
-from edarts.config import SearchConfig
+from edarts.config import SearchConfig, given
 from edarts.genotype import Genotype
 from edarts.loop import cross_entropy
 from edarts.methods import Batch, Stage
@@ -44,8 +44,7 @@ class Method:
     """alpha (E, K) for each kind; weights are its softmax, `none` included."""
 
     def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
-        assert config.cells is not None
-        self.space, self.cells, self.order = space, config.cells, config.order
+        self.space, self.cells, self.order = space, given(config.cells), config.order
         self.alphas = Alphas.of(space, config, device)
 
     def stages(self, epochs: int) -> list[Stage]:
@@ -138,5 +137,5 @@ def second_order(
     ), metrics
 
 
-def _gradients(loss: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+def _gradients(loss: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)

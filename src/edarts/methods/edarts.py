@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from edarts.alphas import Alphas, strongest, valid_loss
-from edarts.config import SearchConfig
+from edarts.config import SearchConfig, given
 from edarts.errors import UsageError
 from edarts.genotype import Genotype
 from edarts.methods import Batch, Stage
@@ -51,8 +51,7 @@ class Method:
     def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
         if config.order == 2:
             raise UsageError("edarts is a first-order method; for order 2 give --method darts")
-        assert config.cells is not None
-        self.space, self.cells = space, config.cells
+        self.space, self.cells = space, given(config.cells)
         self.alphas = Alphas.of(space, config, device)
 
     def stages(self, epochs: int) -> list[Stage]:

@@ -1,0 +1,42 @@
+"""Every method passes the shipped contract; a fresh process gives the same genotype."""
+
+import subprocess
+import sys
+
+import pytest
+
+from edarts import methods, testing
+
+
+@pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("method", methods.names())
+def test_contract(method: str, check: object) -> None:
+    check(method)  # type: ignore[operator]
+
+
+def test_second_order_darts_passes_too() -> None:
+    config = testing.tiny_config("darts", order=2)
+    first = testing.run_search(config, testing.tiny_data())
+    assert testing.same(first, testing.run_search(config, testing.tiny_data()))
+    # per step: 8 images for the weights; validation batch and three training batches of 8
+    assert first.images_seen == sum(first.steps.values()) // 2 * (8 + 4 * 8)
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_a_fresh_process_finds_the_same(method: str) -> None:
+    code = (
+        "from edarts import testing as t;"
+        f"r = t.run_search(t.tiny_config('{method}'), t.tiny_data());"
+        "print(r.genotype, [w.double().sum().item().hex() for w in r.weights.values()])"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed, "PATH": ""},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
