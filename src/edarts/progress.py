@@ -65,7 +65,7 @@ class Progress:
             return
         self._line = line
         if self._live is not None:
-            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"))
+            self._live.update(Text(line, overflow="fold"))
         elif time.monotonic() - self._printed > LOG_SECONDS:
             self._printed, self._line = time.monotonic(), ""
             print(line, file=sys.stderr, flush=True)
