@@ -1,5 +1,6 @@
 """The command line as it is used: verbs, JSON, one-line errors, kill and resume, leaks."""
 
+import errno
 import json
 import os
 import re
@@ -352,3 +353,56 @@ def test_progress_line(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.phase():
         progress.update("search 1/2  eta 0:10")
     assert capsys.readouterr().err == "search 1/2  eta 0:10\n"
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("empty", "no class folders"),
+        ("one class", "only one class (a)"),
+        ("few", "class 'b' has 2 images; the splits need 3 of each class"),
+        ("range", "label -1 at index 0 is below 0"),
+        ("nan", "NaN or infinite value in image 0"),
+    ],
+)
+def test_errors_of_data(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, case: str, message: str
+) -> None:
+    source = tmp_path / "source"
+    if case == "empty":
+        source.mkdir()
+    elif case == "one class":
+        write_images(source, {"a": 9})
+    elif case == "few":
+        write_images(source, {"a": 9, "b": 2})
+    else:
+        source = tmp_path / "source.npz"
+        images, labels = np.zeros((12, 8, 8), np.float32), np.arange(12) % 3
+        if case == "range":
+            labels -= 1
+        else:
+            images[0, 0, 0] = np.nan
+        np.savez(source, images=images, labels=labels)
+    assert message in fails(capsys, 1, "find", str(source), *FIND, "--out", str(tmp_path / "r"))
+    assert not (tmp_path / "r").exists()
+
+
+def test_bad_files_are_skipped_when_asked(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    (folder / "ant" / "0.png").write_bytes(b"x")
+    argv = ["search", str(folder), *SEARCH, "--skip-bad", "--out", str(tmp_path / "r")]
+    assert run(capsys, *argv)["genotype"]
+
+
+def test_no_space_left(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    argv = ["search", "digits", *SEARCH, "--out", str(tmp_path / "r")]
+    monkeypatch.setattr(torch, "save", full)
+    assert "checkpoint.pt: no space left on the disk" in fails(capsys, 1, *argv)
+    monkeypatch.undo()
+    assert run(capsys, *argv)["genotype"]

@@ -295,9 +295,17 @@ def _known_options(words: Sequence[str], parser: Parser) -> list[str]:
             if plain not in known:
                 hidden = ("print-config",)
                 raise unknown("option", name, [f"--{k}" for k in known if k not in hidden])
+            following = words[place + 1] if place + 1 < len(words) else ""
+            if not sign and _is_switch(plain) and following not in ("true", "false", "null"):
+                sign, value = "=", "true"
             word = "--" + plain.replace("-", "_") + sign + value  # noqa: PLW2901
         result.append(word)
     return result
+
+
+def _is_switch(option: str) -> bool:
+    """Whether an option of the configs is true or false, so that it may stand alone."""
+    return _expected(option.replace("-", "_")) == "true or false"
 
 
 def _take_config(words: list[str], parser: Parser, verb: str) -> None:

@@ -61,18 +61,16 @@ def find(
     one image), `seconds` by phase, `genotype`, `run`, and more. Raises EdartsError.
     """
     data, session = _data(data), session or Session()
-    progress = session.progress or Progress()
     dataset = load(data)
     config, space, notes = oneshot.resolve_config(
         search_config or SearchConfig(), len(dataset), len(dataset.classes)
     )
     recipe = train.resolve_config(train_config or TrainConfig(), len(dataset))
     settings = _settings(data, session, config) | {"train": asdict(recipe)}
-    with _running("find", data, session, settings) as (run, stop):
-        _say_data(progress, dataset, notes)
-        found = _search(run, dataset, config, space, session, progress, stop)
-        _train(run, dataset, found.genotype, recipe, data, session, progress, stop)
-        result = _evaluation(run, data, session)
+    with _working("find", data, dataset, session, settings, notes) as work:
+        found = _search(work, config, space)
+        _train(work, found.genotype, recipe)
+        result = _evaluation(work)
     return result | {"skips": found.genotype.skips(), "steps": found.steps}
 
 
@@ -87,22 +85,20 @@ def search(
     architecture}, `images_seen`, `run`. Raises EdartsError.
     """
     data, session = _data(data), session or Session()
-    progress = session.progress or Progress()
     dataset = load(data)
     config, space, notes = oneshot.resolve_config(
         config or SearchConfig(), len(dataset), len(dataset.classes)
     )
     settings = _settings(data, session, config)
-    with _running("search", data, session, settings) as (run, stop):
-        _say_data(progress, dataset, notes)
-        found = _search(run, dataset, config, space, session, progress, stop)
+    with _working("search", data, dataset, session, settings, notes) as work:
+        found = _search(work, config, space)
         return {
             "genotype": found.genotype.to_dict(),
             "skips": found.genotype.skips(),
             "seconds": {"search": round(found.seconds, 2)},
             "steps": found.steps,
             "images_seen": found.images_seen,
-            "run": str(run.path),
+            "run": str(work.run.path),
         }
 
 
@@ -118,17 +114,15 @@ def train_genotype(
     held out, `parameters`, `flops`, `seconds`, `genotype`, `run`. Raises EdartsError.
     """
     data, session = _data(data), session or Session()
-    progress = session.progress or Progress()
     cells = genotype if isinstance(genotype, Genotype) else read_genotype(genotype)
     dataset = load(data)
     recipe = train.resolve_config(config or TrainConfig(), len(dataset))
     name = genotype if isinstance(genotype, str) else str(genotype)
     settings = {"genotype": name} | _settings(data, session, recipe)
-    with _running("train", data, session, settings) as (run, stop):
-        _say_data(progress, dataset, [])
-        _keep_genotype(run, cells)
-        fitted = _train(run, dataset, cells, recipe, data, session, progress, stop)
-        model = run.read_json("model.json")
+    with _working("train", data, dataset, session, settings) as work:
+        _keep_genotype(work.run, cells)
+        fitted = _train(work, cells, recipe)
+        model = work.run.read_json("model.json")
         last = fitted.history[-1]
         return {
             "train_accuracy": last["accuracy"],
@@ -137,7 +131,7 @@ def train_genotype(
             "flops": model["flops"],
             "seconds": {"train": round(fitted.seconds, 2)},
             "genotype": cells.to_dict(),
-            "run": str(run.path),
+            "run": str(work.run.path),
         }
 
 
@@ -234,17 +228,45 @@ def _settings(
     return {**asdict(data), "seed": session.seed, "device": session.device, **asdict(config)}
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What the parts of a verb share: the data, the open run and what drives it."""
+
+    data: DataConfig
+    dataset: Dataset
+    session: Session
+    run: Run
+    stop: Stop
+
+    def driver(self) -> dict[str, Any]:
+        """The keyword arguments that one_shot() and fit() have in common."""
+        return {
+            "seed": self.session.seed,
+            "device": self.session.device,
+            "run": self.run,
+            "progress": self.session.progress,
+            "stop": self.stop,
+        }
+
+
 @contextmanager
-def _running(
-    verb: str, data: DataConfig, session: Session, settings: Mapping[str, Any]
-) -> Iterator[tuple[Run, Stop]]:
-    """The run folder, with Ctrl-C and SIGTERM turned into a stop at the next step."""
+def _working(
+    verb: str,
+    data: DataConfig,
+    dataset: Dataset,
+    session: Session,
+    settings: Mapping[str, Any],
+    notes: Sequence[str] = (),
+) -> Iterator[_Work]:
+    """Open the run folder, say what the data are, turn Ctrl-C and SIGTERM into a stop."""
     folder = session.folder(verb, data, settings)
     with (
         open_run(folder, settings, session.checkpoint_seconds) as run,
         Stop().listening() as stop,
     ):
-        yield run, stop
+        if session.progress is not None:
+            _say_data(session.progress, dataset, notes)
+        yield _Work(data, dataset, session, run, stop)
 
 
 def _say_data(progress: Progress, dataset: Dataset, notes: Sequence[str]) -> None:
@@ -257,26 +279,9 @@ def _say_data(progress: Progress, dataset: Dataset, notes: Sequence[str]) -> Non
         progress.say(f"data: {note}")
 
 
-def _search(
-    run: Run,
-    dataset: Dataset,
-    config: SearchConfig,
-    space: Space,
-    session: Session,
-    progress: Progress,
-    stop: Stop,
-) -> oneshot.SearchResult:
-    found = oneshot.one_shot(
-        dataset,
-        config,
-        space,
-        seed=session.seed,
-        device=session.device,
-        run=run,
-        progress=progress,
-        stop=stop,
-    )
-    _keep_genotype(run, found.genotype)
+def _search(work: _Work, config: SearchConfig, space: Space) -> oneshot.SearchResult:
+    found = oneshot.one_shot(work.dataset, config, space, **work.driver())
+    _keep_genotype(work.run, found.genotype)
     return found
 
 
@@ -291,35 +296,15 @@ def _keep_genotype(run: Run, genotype: Genotype) -> None:
         report.draw(genotype, run.path)
 
 
-def _train(
-    run: Run,
-    dataset: Dataset,
-    genotype: Genotype,
-    recipe: TrainConfig,
-    data: DataConfig,
-    session: Session,
-    progress: Progress,
-    stop: Stop,
-) -> train.FitResult:
-    network = train.build(genotype, recipe, dataset, seed=session.seed)
-    fitted = train.fit(
-        network,
-        dataset,
-        recipe,
-        seed=session.seed,
-        device=session.device,
-        run=run,
-        progress=progress,
-        stop=stop,
-    )
-    if not (run.path / "model.json").exists():
-        _save_model(run, fitted, dataset, recipe, data)
+def _train(work: _Work, genotype: Genotype, recipe: TrainConfig) -> train.FitResult:
+    network = train.build(genotype, recipe, work.dataset, seed=work.session.seed)
+    fitted = train.fit(network, work.dataset, recipe, **work.driver())
+    if not (work.run.path / "model.json").exists():
+        _save_model(work, fitted, recipe)
     return fitted
 
 
-def _save_model(
-    run: Run, fitted: train.FitResult, dataset: Dataset, recipe: TrainConfig, data: DataConfig
-) -> None:
+def _save_model(work: _Work, fitted: train.FitResult, recipe: TrainConfig) -> None:
     """model.safetensors, then model.json: who finds the second can trust the first.
 
     The auxiliary head helps training only and is left out.
@@ -330,8 +315,8 @@ def _save_model(
         for name, tensor in network.state_dict().items()
         if not name.startswith("auxiliary")
     }
-    run.write_bytes("model.safetensors", save_tensors(tensors))
-    run.write_json(
+    work.run.write_bytes("model.safetensors", save_tensors(tensors))
+    work.run.write_json(
         "model.json",
         {
             "format": "edarts.model/1",
@@ -339,21 +324,22 @@ def _save_model(
             "cells": recipe.cells,
             "channels": recipe.channels,
             "image": list(network.image),
-            "classes": list(dataset.classes),
+            "classes": list(work.dataset.classes),
             "mean": list(fitted.transform.mean),
             "std": list(fitted.transform.std),
             "parameters": count_parameters(network),
             "flops": count_flops(network, network.image),
-            "data": data.data,
+            "data": work.data.data,
         },
     )
 
 
-def _evaluation(run: Run, data: DataConfig, session: Session) -> dict[str, Any]:
+def _evaluation(work: _Work) -> dict[str, Any]:
     """The run's evaluation on its test split: done once, then read from evaluation.json."""
+    run = work.run
     known: dict[str, Any] | None = run.read_json("evaluation.json")
     if known is None:
-        known = _evaluate(run.path, data, session)
+        known = _evaluate(run.path, work.data, work.session)
         phases = {name: round(state["seconds"], 2) for name, state in run.states().items()}
         known["seconds"] = phases | known["seconds"]
         run.write_json("evaluation.json", known)
