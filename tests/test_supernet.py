@@ -35,7 +35,7 @@ def one_hot(space: Space, genotype: object) -> dict[str, Tensor]:
     return result
 
 
-def modules_of(name: str, module: nn.Module) -> list[nn.Module]:
+def modules_of(module: nn.Module) -> list[nn.Module]:
     """The convolutions of one of our operations, in the textbook's order."""
     return [m for m in module.modules() if isinstance(m, nn.Conv2d)]
 
@@ -50,13 +50,13 @@ def copy_weights(ours: Supernet, book: TextbookSupernet) -> list[tuple[nn.Parame
     for cell, plain in zip(ours.cells, book.cells, strict=True):
         assert isinstance(cell, Cell)
         for mine, its in zip(cell.preprocess, (plain.pre0, plain.pre1), strict=True):  # type: ignore[arg-type]
-            pairs += zip(modules_of("", mine), modules_of("", its), strict=True)  # type: ignore[arg-type]
+            pairs += zip(modules_of(mine), modules_of(its), strict=True)  # type: ignore[arg-type]
         for index, slot in enumerate(cell.slots):
             row, column = divmod(index, len(NAMES))
             if slot is not None:
                 its = plain.edges[row][column]  # type: ignore[index]
                 mine = cell.operations[slot]
-                pairs += zip(modules_of("", mine), modules_of("", its), strict=True)
+                pairs += zip(modules_of(mine), modules_of(its), strict=True)
     parameters = []
     for mine, its in pairs:
         its.load_state_dict(mine.state_dict())

@@ -26,7 +26,7 @@ def _compiled() -> Any:
     import numpy as np
 
     @numba.njit(parallel=True, cache=True, fastmath={"contract", "nsz", "arcp"})
-    def weight_gradient(x, g, partial, k, s, d):  # type: ignore[no-untyped-def] # pragma: no cover
+    def weight_gradient(x, g, partial, k, s, d):  # type: ignore[no-untyped-def]
         """x (N, H, W, C), g (N, OH, OW, C) -> partial (CHUNKS, k * k, OW * C), to be summed.
 
         Every padded row is split into its s phases, so that the innermost loop runs over adjacent

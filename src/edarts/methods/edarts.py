@@ -7,7 +7,7 @@ Only the abstract and slides are public, so the details are this project's readi
 - attention: alpha starts at the logarithm of an operation's share, plus noise; operations without
   a share (`none`, average pooling, 5x5 dilated convolution) are not built;
 - sparse update: first-order updates at the end of each epoch only, with a learning rate that lets
-  alpha travel as far as in DARTS' search (see `oneshot.resolve`).
+  alpha travel as far as in DARTS' search (see `oneshot.resolve_config`).
 Every part is an option that other methods take too.
 """
 
