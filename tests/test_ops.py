@@ -1,13 +1,9 @@
-"""Primitives: sizes, parameters, kernels against their plain twins."""
+"""Primitives: sizes and parameters."""
 
-import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
-from torch.nn import functional
 
 from edarts import UsageError, ops
-from edarts.kernels import concat, depthwise_conv2d, every_second, pointwise_conv2d
 
 C = 12
 
@@ -50,83 +46,4 @@ def test_unknown_operation() -> None:
 def test_average_pool_does_not_count_padding() -> None:
     assert torch.equal(
         ops.build("avg_pool_3x3", 2, 1, affine=True)(torch.ones(1, 2, 4, 4)), torch.ones(1, 2, 4, 4)
-    )
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    batch=st.integers(1, 5),
-    channels=st.integers(1, 20),
-    height=st.integers(1, 13),
-    width=st.integers(1, 13),
-    kernel=st.sampled_from([3, 5, 7]),
-    stride=st.integers(1, 2),
-    dilation=st.integers(1, 2),
-    last=st.booleans(),
-)
-def test_depthwise_equals_plain(
-    batch: int,
-    channels: int,
-    height: int,
-    width: int,
-    kernel: int,
-    stride: int,
-    dilation: int,
-    last: bool,
-) -> None:
-    generator = torch.Generator().manual_seed(batch * 1000 + channels)
-    x = torch.randn(batch, channels, height, width, generator=generator)
-    if last:
-        x = x.contiguous(memory_format=torch.channels_last)
-    w = torch.randn(channels, 1, kernel, kernel, generator=generator)
-    results = []
-    for fast in (True, False):
-        a, b = x.clone().requires_grad_(), w.clone().requires_grad_()
-        pad = dilation * (kernel - 1) // 2
-        y = (
-            depthwise_conv2d(a, b, stride, dilation)
-            if fast
-            else functional.conv2d(a, b, None, stride, pad, dilation, channels)
-        )
-        g = torch.randn(y.shape, generator=torch.Generator().manual_seed(7))
-        results.append((y, *torch.autograd.grad(y, (a, b), g)))
-    for mine, its in zip(*results, strict=True):
-        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-4)
-
-
-def test_depthwise_on_an_empty_batch_and_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    w = torch.randn(4, 1, 5, 5, requires_grad=True)
-    assert depthwise_conv2d(torch.randn(0, 4, 6, 6), w, 2, 1).shape == (0, 4, 3, 3)
-    assert "DepthwiseConv" in str(depthwise_conv2d(torch.randn(1, 4, 6, 6), w, 1, 1).grad_fn)
-    monkeypatch.setenv("EDARTS_KERNELS", "off")
-    assert "DepthwiseConv" not in str(depthwise_conv2d(torch.randn(1, 4, 6, 6), w, 1, 1).grad_fn)
-
-
-def test_weight_gradient_does_not_depend_on_threads() -> None:
-    x = torch.randn(33, 8, 9, 9).contiguous(memory_format=torch.channels_last)
-    g = torch.randn(33, 8, 9, 9).contiguous(memory_format=torch.channels_last)
-    threads = torch.get_num_threads()
-    results = []
-    for count in (1, 2):
-        torch.set_num_threads(count)
-        results.append(torch.ops.edarts.depthwise_weight_gradient(x, g, 5, 1, 2))
-    torch.set_num_threads(threads)
-    assert torch.equal(*results)
-
-
-def test_layout_twins() -> None:
-    x = torch.randn(3, 4, 7, 6, dtype=torch.float64, requires_grad=True)
-    y = torch.randn(3, 2, 7, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.equal(concat([x, y]), torch.cat([x, y], 1))
-    assert torch.equal(every_second(x, 1), x[:, :, 1::2, 1::2])
-    assert torch.autograd.gradcheck(lambda a, b: concat([a, b]), (x, y))
-    assert torch.autograd.gradcheck(lambda a: every_second(a, 0), (x,))
-    assert torch.autograd.gradcheck(lambda a: every_second(a, 1), (x,))
-
-
-@pytest.mark.parametrize("side", [4, 40])
-def test_pointwise_equals_plain(side: int) -> None:
-    x, w = torch.randn(4, 6, side, side), torch.randn(5, 6, 1, 1)
-    torch.testing.assert_close(
-        pointwise_conv2d(x, w), functional.conv2d(x, w), rtol=1e-4, atol=1e-5
     )

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from edarts import Network, Space, Supernet, UsageError
+from edarts.bench import pair_parameters
 from edarts.cells import Cell
 from edarts.genotype import KINDS
-from edarts.ops import count_parameters
-from textbook import NAMES, TextbookSupernet
+from edarts.kernels import Term
+from edarts.ops import SepConv, count_parameters
+from textbook import TextbookSupernet
 
 
 def random_weights(
@@ -35,36 +37,6 @@ def one_hot(space: Space, genotype: object) -> dict[str, Tensor]:
     return result
 
 
-def modules_of(module: nn.Module) -> list[nn.Module]:
-    """The convolutions of one of our operations, in the textbook's order."""
-    return [m for m in module.modules() if isinstance(m, nn.Conv2d)]
-
-
-def copy_weights(ours: Supernet, book: TextbookSupernet) -> list[tuple[nn.Parameter, nn.Parameter]]:
-    """Give the textbook our weights; pairs of (our, its) parameters."""
-    pairs: list[tuple[nn.Module, nn.Module]] = [
-        (ours.stem[0], book.stem[0]),
-        (ours.stem[1], book.stem[1]),
-        (ours.classifier, book.classifier),
-    ]
-    for cell, plain in zip(ours.cells, book.cells, strict=True):
-        assert isinstance(cell, Cell)
-        for mine, its in zip(cell.preprocess, (plain.pre0, plain.pre1), strict=True):  # type: ignore[arg-type]
-            pairs += zip(modules_of(mine), modules_of(its), strict=True)  # type: ignore[arg-type]
-        for index, slot in enumerate(cell.slots):
-            row, column = divmod(index, len(NAMES))
-            if slot is not None:
-                its = plain.edges[row][column]  # type: ignore[index]
-                mine = cell.operations[slot]
-                pairs += zip(modules_of(mine), modules_of(its), strict=True)
-    parameters = []
-    for mine, its in pairs:
-        its.load_state_dict(mine.state_dict())
-        parameters += list(zip(mine.parameters(), its.parameters(), strict=True))
-    assert len(parameters) == len(list(book.parameters()))
-    return parameters
-
-
 @pytest.mark.parametrize(
     ("dtype", "bound", "cells"), [(torch.float32, 1e-5, 5), (torch.float64, 1e-10, 3)]
 )
@@ -72,8 +44,9 @@ def test_equals_textbook(dtype: torch.dtype, bound: float, cells: int) -> None:
     torch.manual_seed(3)
     space = Space()
     ours = Supernet(space, cells=cells, channels=4, classes=7).to(dtype)
-    book = TextbookSupernet(cells, 4, 7).to(dtype)
-    parameters = copy_weights(ours, book)
+    rows = {kind: space.topology(kind) for kind in KINDS}
+    book = TextbookSupernet(space.operations, rows, cells, 4, 7).to(dtype)
+    parameters = pair_parameters(ours, book)
     x = torch.randn(8, 3, 8, 8, dtype=dtype)
     labels = torch.arange(8) % 7
     weights = random_weights(space, 1, dtype)
@@ -139,24 +112,27 @@ def test_one_hot_weights_are_the_network(seed: int) -> None:
     torch.testing.assert_close(supernet(x, one_hot(space, genotype)), network(x))
 
 
-def test_zero_weight_is_not_called() -> None:
+def test_zero_weight_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
     space = Space()
     net = Supernet(space, cells=3, channels=4, classes=3)
-    called: list[str] = []
-    for cell in net.cells:
-        assert isinstance(cell, Cell)
-        for edge, slot in zip(cell.edges, cell.slots, strict=True):
-            if slot is not None:
-                cell.operations[slot].register_forward_hook(
-                    lambda *_, name=edge.operation: called.append(name)
-                )
+    called: set[int] = set()
+    real = SepConv.term
+
+    def recorded(self: SepConv, x: Tensor) -> Term:
+        called.add(self.first.depthwise.kernel_size[0])
+        return real(self, x)
+
+    monkeypatch.setattr(SepConv, "term", recorded)
     weights = {kind: w.detach().clone() for kind, w in random_weights(space, 0).items()}
     column = space.operations.index("sep_conv_5x5")
     for w in weights.values():
         w[:, column] = 0
-    net(torch.randn(2, 3, 8, 8), weights)
-    assert "sep_conv_3x3" in called
-    assert "sep_conv_5x5" not in called
+    net(torch.randn(2, 3, 8, 8), weights).sum().backward()
+    assert called == {3}
+    for module in net.modules():
+        if isinstance(module, SepConv):
+            skipped = module.first.depthwise.kernel_size[0] == 5
+            assert all((p.grad is None) == skipped for p in module.parameters())
 
 
 def test_wanted_closed_gate_gets_a_gradient() -> None:

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from edarts import ops
 from edarts.errors import UsageError
 from edarts.genotype import INPUTS, Edge
+from edarts.kernels import Term, plain_term
 from edarts.kernels import concat as join
+from edarts.kernels import node as add_up
 
 STEM_MULTIPLIER = 3
 LARGEST_CELL_INPUT = 48  # pixels; larger images are halved in the stem until they fit
@@ -106,31 +108,36 @@ class Cell(nn.Module):
         rectified: dict[int, Tensor] = {}
         outputs: dict[int, Tensor] = {}
         for node, incoming in self.incoming.items():
-            total: Tensor | None = None
+            terms: list[Term] = []
+            factors: list[Tensor] = []
             for index in incoming:
                 slot = self.slots[index]
                 weight = None if weights is None else weights[index]
                 if slot is None or (weights is not None and weight is None):
                     continue
-                y = outputs.get(slot)
-                if y is None:
-                    operation = self.operations[slot]
-                    source = self.edges[index].source
-                    if operation.reads_relu:
-                        if source not in rectified:
-                            rectified[source] = torch.relu(states[source])
-                        y = cast(Tensor, operation(rectified[source]))
-                    else:
-                        y = cast(Tensor, operation(states[source]))
-                    if slot in self.reused:
-                        outputs[slot] = y
-                if self.drop_path > 0 and self.training:
-                    y = self._drop(y, self.operations[slot])
-                if weight is None:
-                    total = y if total is None else total + y
+                operation, source = self.operations[slot], self.edges[index].source
+                x = states[source]
+                if operation.reads_relu:
+                    if source not in rectified:
+                        rectified[source] = torch.relu(x)
+                    x = rectified[source]
+                if slot in self.reused:
+                    if slot not in outputs:
+                        outputs[slot] = operation(x)
+                    term = Term(outputs[slot])
+                elif isinstance(operation, ops.Normed):
+                    term = operation.term(x)
                 else:
-                    total = weight * y if total is None else torch.addcmul(total, weight, y)
-            states[node] = self._zeros(states[1]) if total is None else total
+                    term = Term(operation(x))
+                if self.drop_path > 0 and self.training:
+                    term = Term(self._drop(plain_term(term), operation))
+                terms.append(term)
+                if weight is not None:
+                    factors.append(weight)
+            if terms:
+                states[node] = add_up(terms, factors if weights is not None else None)
+            else:
+                states[node] = self._zeros(states[1])
         return join([states[node] for node in self.concat])
 
     def _drop(self, y: Tensor, operation: nn.Module) -> Tensor:

@@ -34,7 +34,11 @@ VERBS: dict[str, str] = {
     "train": "train the network of a genotype from scratch",
     "evaluate": "accuracy of a trained run on its test split, with interval",
     "predict": "class and probability of image files",
+    "bench": "steps of searching and training against their textbook form, timed here",
 }
+BENCH_HELP = (
+    "step: of the supernets; train: of the networks; search: a whole search, and how it scales"
+)
 
 
 class Parser(ArgumentParser):
@@ -57,6 +61,9 @@ def build_parsers() -> dict[str, Parser]:
                 nargs="?",
                 help="JSON file, run folder, or zoo name such as darts.v2",
             )
+        if verb == "bench":
+            parser.add_argument("group", type=Literal["step", "search", "train"], help=BENCH_HELP)
+            parser.add_argument("--rounds", type=int, default=5, help="steps timed on each side")
         if verb in ("evaluate", "predict"):
             parser.add_argument("run", help="folder of a trained run")
         if verb == "predict":
@@ -65,7 +72,7 @@ def build_parsers() -> dict[str, Parser]:
             parser.add_argument(
                 "data", nargs="?", help="other data to evaluate on; default: the run's"
             )
-        else:
+        elif verb != "bench":
             parser.add_argument("data", nargs="?", default="digits", help=_help_of_data())
             parser.add_class_arguments(DataConfig, skip={"data"})
             if verb in ("find", "search"):
@@ -182,12 +189,43 @@ def run_predict(options: Namespace) -> tuple[Any, str]:
     return rows, "\n".join(f"{r['file']}  {r['class']}  {r['probability']:.4f}" for r in rows)
 
 
+def run_bench(options: Namespace) -> tuple[Any, str]:
+    """`edarts bench`."""
+    from edarts.bench import bench
+    from edarts.progress import Progress
+
+    if options.rounds < 1:
+        raise UsageError(f"rounds must be at least 1, got {options.rounds}")
+    progress = Progress(quiet=options.quiet)
+    result = bench(options.group, options.rounds, options.device, progress)
+    machine = result["machine"]
+    lines = [
+        f"{machine['device']}, {machine['threads']} threads, torch {machine['torch']},"
+        f" numba {machine['numba']}; a large matrix product: {machine['matrix_product_gflops']}"
+        " GFLOP/s",
+        f"{'':24}{'seconds':>18}{'':8}{'MiB':>17}{'':8}{'error':>9}{'images/s':>10}{'GFLOP/s':>9}",
+        f"{'':24}{'textbook':>10}{'ours':>8}{'ratio':>8}{'textbook':>9}{'ours':>8}{'ratio':>8}",
+    ]
+    lines += [
+        f"{r['what']:24}{r['textbook_s']:10.3f}{r['ours_s']:8.3f}{r['time_ratio']:8.2f}"
+        f"{r['textbook_mib']:9.0f}{r['ours_mib']:8.0f}{r['memory_ratio']:8.2f}"
+        f"{r['max_relative_error']:9.0e}{r['images_per_second']:10.0f}{r['gflops']:9.1f}"
+        for r in result["rows"]
+    ]
+    lines += [
+        f"{r['what'] + ' ' + str(r['value']):24}{r['epoch_s']:18.2f} s for an epoch"
+        for r in result["scaling"]
+    ]
+    return result, "\n".join(lines)
+
+
 ACTIONS: dict[str, Callable[[Namespace], tuple[Any, str]]] = {
     "find": run_find,
     "search": run_search,
     "train": run_train,
     "evaluate": run_evaluate,
     "predict": run_predict,
+    "bench": run_bench,
 }
 
 

@@ -8,7 +8,8 @@ random state.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -197,6 +198,19 @@ def place(net: Net, where: torch.device) -> Net:
     net.to(where)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
+
+
+@contextmanager
+def frozen(net: nn.Module) -> Iterator[None]:
+    """A forward pass in here prepares no gradient of the network's weights, and computes none."""
+    trained = [p for p in net.parameters() if p.requires_grad]
+    for p in trained:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in trained:
+            p.requires_grad_(True)
 
 
 def load_states(state: Mapping[str, Any], **parts: Any) -> None:

@@ -19,26 +19,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edarts.errors import UsageError, unknown
-from edarts.kernels import concat, depthwise_conv2d, every_second, pointwise_conv2d
-
-
-class Depthwise(nn.Conv2d):
-    """k x k convolution of each channel alone, by the fast path where there is one."""
-
-    def __init__(self, channels: int, kernel: int, stride: int, dilation: int) -> None:
-        super().__init__(
-            channels,
-            channels,
-            kernel,
-            stride=stride,
-            padding=dilation * (kernel - 1) // 2,
-            dilation=dilation,
-            groups=channels,
-            bias=False,
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return depthwise_conv2d(x, self.weight, self.stride[0], self.dilation[0])
+from edarts.kernels import Stage, Term, concat, every_second, node, pointwise_conv2d
 
 
 class Pointwise(nn.Conv2d):
@@ -51,41 +32,65 @@ class Pointwise(nn.Conv2d):
         return pointwise_conv2d(x, self.weight)
 
 
-class SepConv(nn.Module):
+class Normed(nn.Module):
+    """An operation that a node takes apart: convolutions and a last norm, as a `Term`."""
+
+    reads_relu = True
+
+    def term(self, x: Tensor) -> Term:
+        """The operation on x, not yet computed."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        return node([self.term(x)])
+
+
+class DilConv(Normed):
+    """Depthwise k x k convolution, 1 x 1 convolution, norm, once.
+
+    Parameters C -> C with an affine norm: C k^2 + C^2 + 2 C.
+    """
+
+    def __init__(
+        self, channels: int, kernel: int, stride: int, affine: bool, dilation: int = 2
+    ) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(
+            channels,
+            channels,
+            kernel,
+            stride=stride,
+            padding=dilation * (kernel - 1) // 2,
+            dilation=dilation,
+            groups=channels,
+            bias=False,
+        )
+        self.pointwise = Pointwise(channels, channels)
+        self.norm = nn.BatchNorm2d(channels, affine=affine)
+
+    def stage(self, before: nn.BatchNorm2d | None = None) -> Stage:
+        """The convolutions; with `before`, of relu(before(x)) in place of x."""
+        wide, narrow = self.depthwise, self.pointwise
+        return Stage(wide.weight, narrow.weight, wide.stride[0], wide.dilation[0], before)
+
+    def term(self, x: Tensor) -> Term:
+        return Term(x, (self.stage(),), self.norm)
+
+
+class SepConv(Normed):
     """Separable convolution, applied twice: (depthwise k x k, 1 x 1, norm), ReLU, and again.
 
     Parameters C -> C with affine norms: 2 C k^2 + 2 C^2 + 4 C.
     """
-
-    reads_relu = True
 
     def __init__(self, channels: int, kernel: int, stride: int, affine: bool) -> None:
         super().__init__()
         self.first = DilConv(channels, kernel, stride, affine, dilation=1)
         self.second = DilConv(channels, kernel, 1, affine, dilation=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.second(torch.relu(self.first(x))))
-
-
-class DilConv(nn.Module):
-    """Depthwise k x k convolution, 1 x 1 convolution, norm, once.
-
-    Parameters C -> C with an affine norm: C k^2 + C^2 + 2 C.
-    """
-
-    reads_relu = True
-
-    def __init__(
-        self, channels: int, kernel: int, stride: int, affine: bool, dilation: int = 2
-    ) -> None:
-        super().__init__()
-        self.depthwise = Depthwise(channels, kernel, stride, dilation)
-        self.pointwise = Pointwise(channels, channels)
-        self.norm = nn.BatchNorm2d(channels, affine=affine)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.norm(self.pointwise(self.depthwise(x))))
+    def term(self, x: Tensor) -> Term:
+        stages = (self.first.stage(), self.second.stage(before=self.first.norm))
+        return Term(x, stages, self.second.norm)
 
 
 class Pool(nn.Module):
@@ -109,14 +114,12 @@ class Pool(nn.Module):
         return cast(Tensor, self.norm(self.pool(x)))
 
 
-class FactorizedReduce(nn.Module):
+class FactorizedReduce(Normed):
     """Halve H and W by two 1 x 1 convolutions of stride 2, the second one pixel further; norm.
 
     Odd sizes are padded at the bottom and right, so that both halves have ceil(H / 2) rows.
     Parameters a -> b with an affine norm: a b + 2 b.
     """
-
-    reads_relu = True
 
     def __init__(self, channels_in: int, channels_out: int, affine: bool) -> None:
         super().__init__()
@@ -125,13 +128,13 @@ class FactorizedReduce(nn.Module):
         self.shifted = Pointwise(channels_in, channels_out - channels_out // 2)
         self.norm = nn.BatchNorm2d(channels_out, affine=affine)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def term(self, x: Tensor) -> Term:
         height, width = x.shape[-2:]
         padded = x
         if height % 2 or width % 2:
             padded = nn.functional.pad(x, (0, width % 2, 0, height % 2))
         halves = [self.here(every_second(x, 0)), self.shifted(every_second(padded, 1))]
-        return cast(Tensor, self.norm(concat(halves)))
+        return Term(concat(halves), norm=self.norm)
 
 
 class Identity(nn.Module):

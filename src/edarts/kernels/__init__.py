@@ -1,15 +1,29 @@
 """Fast CPU paths, each equal to its plain PyTorch twin, and the one rule that picks them."""
 
 import os
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edarts.kernels.depthwise import DepthwiseConv
+from edarts.kernels.compiled import load_loops
+from edarts.kernels.depthwise import convolve
 from edarts.kernels.layout import concat, every_second
+from edarts.kernels.nodes import Node, Stage, Term
 
-__all__ = ["concat", "depthwise_conv2d", "enabled", "every_second", "pointwise_conv2d", "warm_up"]
+__all__ = [
+    "Stage",
+    "Term",
+    "concat",
+    "enabled",
+    "every_second",
+    "node",
+    "plain_node",
+    "plain_term",
+    "pointwise_conv2d",
+    "warm_up",
+]
 
 FEW_PIXELS = 4096  # B * H * W; up to here a matrix product starts quicker than a convolution
 
@@ -20,41 +34,76 @@ def enabled() -> bool:
 
 
 def warm_up() -> None:
-    """Load and run the compiled loops once, before anything else is computed.
+    """Load the compiled loops, before anything else is computed.
 
     Otherwise a run and its resumed half differ: the last bit of PyTorch's own results has been seen
     to change when Numba is first loaded (numba 0.68, torch 2.13).
     """
     if enabled():
-        ones = torch.ones(1, 1, 3, 3)
-        torch.ops.edarts.depthwise_weight_gradient(ones, ones, 3, 1, 1)
+        load_loops()
 
 
-def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
-    """(B, C, H, W) and (C, 1, k, k) -> (B, C, ceil(H / stride), ceil(W / stride)), k odd.
+def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tensor:
+    """Sum over the terms of weight * norm(stages(x)): (B, C, H, W).
 
-    Equal to `conv2d` with groups = C and padding dilation (k - 1) / 2. oneDNN's forward pass is
-    as fast as the machine allows; its backward pass is not, and is replaced where gradients of
-    float32 on the CPU are asked for. Anything else is plain PyTorch.
+    `weights`: a scalar for each term; None: all one.
     """
-    if (
+    if not _fast(terms):
+        return plain_node(terms, weights)
+    sources: dict[int, Tensor] = {id(term.x): term.x for term in terms}
+    indices = [list(sources).index(id(term.x)) for term in terms]
+    held = {id(p): p for term in terms for p in term.parameters()}
+    vector = None if weights is None else torch.stack(list(weights))
+    bare = [term._replace(x=torch.empty(0)) for term in terms]
+    return Node.apply(vector, bare, indices, *sources.values(), *held.values())  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _fast(terms: Sequence[Term]) -> bool:
+    """The rule: float32 on the CPU, in training with gradients, more than one row to norm."""
+    x = terms[0].x
+    return (
         x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
+        and x.dtype == torch.float32
         and torch.is_grad_enabled()
-        and (x.requires_grad or weight.requires_grad)
-        and x.numel() > 0
+        and all(t.x.numel() > 0 for t in terms)
+        and all(_pixels(t) > 1 for t in terms)
+        and all(norm.training for t in terms for norm in t.norms())
+        and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and enabled()
-    ):
-        return DepthwiseConv.apply(x, weight, stride, dilation)  # type: ignore[no-any-return, no-untyped-call]
-    return functional.conv2d(
-        x,
-        weight,
-        stride=stride,
-        padding=dilation * (weight.shape[-1] - 1) // 2,
-        dilation=dilation,
-        groups=weight.shape[0],
     )
+
+
+def _pixels(term: Term) -> int:
+    """Rows of the term's result."""
+    batch, _, height, width = term.x.shape
+    for stage in term.stages:
+        height, width = -(-height // stage.stride), -(-width // stage.stride)
+    return int(batch * height * width)
+
+
+def plain_node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tensor:
+    """What `node` computes, in plain PyTorch."""
+    total: Tensor | None = None
+    for index, term in enumerate(terms):
+        y = plain_term(term)
+        if weights is None:
+            total = y if total is None else total + y
+        else:
+            total = weights[index] * y if total is None else torch.addcmul(total, weights[index], y)
+    assert total is not None
+    return total
+
+
+def plain_term(term: Term) -> Tensor:
+    """norm(stages(x)) in plain PyTorch."""
+    y = term.x
+    for stage in term.stages:
+        if stage.norm is not None:
+            y = torch.relu(stage.norm(y))
+        y = convolve(y, stage.depthwise, stage.stride, stage.dilation)
+        y = pointwise_conv2d(y, stage.pointwise)
+    return y if term.norm is None else term.norm(y)
 
 
 def pointwise_conv2d(x: Tensor, weight: Tensor) -> Tensor:

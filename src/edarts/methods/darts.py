@@ -14,7 +14,7 @@ from torch import Tensor
 from edarts.alphas import Alphas, strongest, valid_loss
 from edarts.config import SearchConfig, given
 from edarts.genotype import Genotype
-from edarts.loop import cross_entropy
+from edarts.loop import cross_entropy, frozen
 from edarts.methods import Batch, Stage
 from edarts.space import Space
 from edarts.supernet import Supernet
@@ -68,7 +68,8 @@ class Method:
                 net, self.alphas, train_batch, valid_batch, weight_optimizer
             )
         else:  # d L_valid(w, alpha) / d alpha at the current w: eq. 6 with xi = 0
-            loss, metrics = valid_loss(net, self.weights(training=True), valid_batch)
+            with frozen(net):
+                loss, metrics = valid_loss(net, self.weights(training=True), valid_batch)
             gradient = self.alphas.gradient(loss)
         self.alphas.step(gradient)
         return metrics
@@ -128,9 +129,11 @@ def second_order(
         return direct, metrics
     eps = 0.01 / norm
     move_to(v, eps)
-    plus = alphas.gradient(train_loss(alphas.softmax()))
+    with frozen(net):
+        plus = alphas.gradient(train_loss(alphas.softmax()))
     move_to(v, -eps)
-    minus = alphas.gradient(train_loss(alphas.softmax()))
+    with frozen(net):
+        minus = alphas.gradient(train_loss(alphas.softmax()))
     move_to(None)
     return tuple(
         g - xi * (p - m) / (2 * eps) for g, p, m in zip(direct, plus, minus, strict=True)

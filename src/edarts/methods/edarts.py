@@ -21,6 +21,7 @@ from edarts.alphas import Alphas, strongest, valid_loss
 from edarts.config import SearchConfig, given
 from edarts.errors import UsageError
 from edarts.genotype import Genotype
+from edarts.loop import frozen
 from edarts.methods import Batch, Stage
 from edarts.space import Space
 from edarts.supernet import Supernet
@@ -70,7 +71,8 @@ class Method:
         weight_optimizer: torch.optim.Optimizer,
     ) -> dict[str, float]:
         """Adam on the validation loss at the current weights."""
-        loss, metrics = valid_loss(net, self.weights(training=True), valid_batch)
+        with frozen(net):
+            loss, metrics = valid_loss(net, self.weights(training=True), valid_batch)
         self.alphas.step(self.alphas.gradient(loss))
         return metrics
 

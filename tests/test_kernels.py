@@ -1,0 +1,243 @@
+"""The fast paths against their plain PyTorch twins, and the rule that picks them."""
+
+import copy
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edarts import kernels
+from edarts.kernels import Stage, Term, concat, every_second, nodes, pointwise_conv2d
+from edarts.kernels.compiled import load_loops
+
+Draw = torch.Generator
+
+
+def normal(generator: Draw, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(*shape, generator=generator, dtype=dtype)
+
+
+def norm(generator: Draw, channels: int, affine: bool) -> nn.BatchNorm2d:
+    made = nn.BatchNorm2d(channels, affine=affine)
+    if affine:
+        made.weight.data = 1 + 0.5 * normal(generator, channels)
+        made.bias.data = normal(generator, channels)
+    return made
+
+
+def stage(
+    generator: Draw, channels: int, kernel: int, stride: int, dilation: int, before: Any = None
+) -> Stage:
+    wide = (normal(generator, channels, 1, kernel, kernel) / kernel).requires_grad_()
+    narrow = (normal(generator, channels, channels, 1, 1) / channels**0.5).requires_grad_()
+    return Stage(wide, narrow, stride, dilation, before)
+
+
+def terms_of(
+    generator: Draw, x: Tensor, kernel: int, stride: int, dilation: int, affine: bool
+) -> list[Term]:
+    """One node with every sort of term: the source, a norm alone, one stage, two, two sources."""
+    channels = x.shape[1]
+    first = stage(generator, channels, kernel, stride, dilation)
+    second = stage(generator, channels, kernel, 1, 1, norm(generator, channels, affine))
+    alone = stage(generator, channels, 3, stride, 1)
+    small = functional.max_pool2d(x, 1, stride)
+    return [
+        Term(x, (first, second), norm(generator, channels, affine)),
+        Term(small),
+        Term(small * 2, norm=norm(generator, channels, affine)),
+        Term(x, (alone,), norm(generator, channels, affine)),
+        Term(small),
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    batch=st.integers(2, 5),
+    channels=st.integers(1, 20),
+    height=st.integers(2, 13),
+    width=st.integers(2, 13),
+    kernel=st.sampled_from([3, 5, 7]),
+    stride=st.integers(1, 2),
+    dilation=st.integers(1, 2),
+    affine=st.booleans(),
+    weighted=st.booleans(),
+    layout=st.sampled_from(["contiguous", "channels last", "strided"]),
+)
+def test_node_equals_its_plain_twin(
+    batch: int,
+    channels: int,
+    height: int,
+    width: int,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    affine: bool,
+    weighted: bool,
+    layout: str,
+) -> None:
+    """Value, all gradients, running statistics.
+
+    Compared with float64: where a ReLU's input is nearly zero, two float32 sums may disagree on its
+    sign, so the inputs are drawn again then.
+    """
+
+    def made(seed: int) -> tuple[list[Term], Tensor | None]:
+        generator = torch.Generator().manual_seed(seed)
+        x = normal(generator, batch, channels, height, width)
+        if layout == "channels last":
+            x = x.contiguous(memory_format=torch.channels_last)
+        elif layout == "strided":
+            x = normal(generator, batch, channels, 2 * height, width)[:, :, ::2]
+        terms = terms_of(generator, x.requires_grad_(), kernel, stride, dilation, affine)
+        return terms, normal(generator, len(terms)).requires_grad_() if weighted else None
+
+    for attempt in range(20):
+        seed = 1000 * attempt + 20 * batch + channels
+        if _safe(_double(made(seed)[0][0])):
+            break
+    else:
+        return
+    results = []
+    for function in (kernels.node, kernels.plain_node):
+        these, factors = made(seed)
+        y = function(these, None if factors is None else list(factors.unbind()))
+        g = normal(torch.Generator().manual_seed(7), *y.shape)
+        leaves = [t for term in these for t in term.parameters()]
+        leaves += [these[0].x] + ([] if factors is None else [factors])
+        states = [b for term in these for n in term.norms() for b in n.buffers()]
+        results.append([y, *torch.autograd.grad(y, leaves, g), *states])
+    for mine, its in zip(*results, strict=True):
+        torch.testing.assert_close(mine.float(), its.float(), rtol=2e-4, atol=2e-4 * batch * width)
+
+
+def _double(term: Term) -> Term:
+    stages = tuple(
+        s._replace(
+            depthwise=s.depthwise.double(),
+            pointwise=s.pointwise.double(),
+            norm=None if s.norm is None else copy.deepcopy(s.norm).double(),
+        )
+        for s in term.stages
+    )
+    return Term(term.x.detach().double(), stages, None)
+
+
+def _safe(term: Term) -> bool:
+    """Whether no ReLU inside has an input that float32 might see on the other side of zero."""
+    first, second = term.stages
+    inner = kernels.plain_term(Term(term.x, (first,), second.norm))
+    return bool((inner.abs() > 1e-4).all())
+
+
+def test_plain_formula() -> None:
+    generator = torch.Generator().manual_seed(3)
+    x = normal(generator, 2, 3, 5, 4, dtype=torch.float64).requires_grad_()
+    made = stage(generator, 3, 3, 2, 1)
+    wide = made.depthwise.detach().double().requires_grad_()
+    narrow = made.pointwise.detach().double().requires_grad_()
+    last = norm(generator, 3, affine=True).double()
+
+    def run(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        return kernels.plain_node([Term(a, (made._replace(depthwise=b, pointwise=c),), last)])
+
+    assert torch.autograd.gradcheck(run, (x, wide, narrow))
+
+
+def taken(terms: list[Term]) -> bool:
+    """Whether the fast path was taken."""
+    return "Node" in str(kernels.node(terms).grad_fn)
+
+
+def test_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = normal(generator, 2, 4, 6, 6).requires_grad_()
+    term = Term(x, (stage(generator, 4, 5, 1, 2),), norm(generator, 4, affine=False))
+    assert taken([term])
+    with torch.no_grad():
+        kernels.node([term])
+    assert term.norm is not None
+    term.norm.eval()
+    assert not taken([term])
+    term.norm.train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not taken([term])
+    assert not taken([_double(term)._replace(x=x.detach().double().requires_grad_())])
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        kernels.node([Term(x[:1, :, :1, :1], norm=norm(generator, 4, affine=False))])
+    empty = kernels.node([Term(x[:0], (stage(generator, 4, 3, 2, 1),))])
+    assert empty.shape == (0, 4, 3, 3)
+    monkeypatch.setenv("EDARTS_KERNELS", "off")
+    assert not taken([term])
+
+
+def test_frozen_parameters_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No gradient of a weight is computed where none is wanted."""
+    generator = torch.Generator().manual_seed(0)
+    x = normal(generator, 2, 4, 6, 6).requires_grad_()
+    made = stage(generator, 4, 5, 1, 1)
+    frozen = made._replace(depthwise=made.depthwise.detach(), pointwise=made.pointwise.detach())
+    calls: list[str] = []
+    real = nodes.weight_gradient
+
+    def counted(*arguments: Any) -> Tensor:
+        calls.append("weight")
+        return real(*arguments)
+
+    monkeypatch.setattr(nodes, "weight_gradient", counted)
+    kernels.node([Term(x, (frozen,))]).sum().backward()
+    assert not calls
+    kernels.node([Term(x, (made,))]).sum().backward()
+    assert calls == ["weight"]
+
+
+def test_results_do_not_depend_on_threads() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = normal(generator, 33, 8, 9, 9).contiguous(memory_format=torch.channels_last)
+    terms = terms_of(generator, x.requires_grad_(), 5, 1, 2, affine=True)
+    loops, threads = load_loops(), torch.get_num_threads()
+    rows = x.detach().permute(0, 2, 3, 1).contiguous()
+    results = []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        load_loops()
+        mean, var = torch.empty(2, 8).numpy()
+        loops.moments(rows.view(-1).numpy(), mean, var)
+        weight = torch.empty(8, 5, 5)
+        loops.depthwise_weight_gradient(rows.numpy(), rows.numpy(), weight.numpy(), 1, 2)
+        results.append((torch.from_numpy(mean), torch.from_numpy(var), weight))
+    torch.set_num_threads(threads)
+    for one, two in zip(*results, strict=True):
+        assert torch.equal(one, two)
+    assert kernels.node(terms).isfinite().all()
+
+
+def test_moments_far_from_zero() -> None:
+    """No cancellation: the variance of numbers around 1000."""
+    x = 1000 + 0.1 * normal(torch.Generator().manual_seed(0), 5000, 3)
+    mean, var = torch.empty(2, 3).numpy()
+    load_loops().moments(x.view(-1).numpy(), mean, var)
+    expected = x.double().var(0, unbiased=False).float()
+    torch.testing.assert_close(torch.from_numpy(var), expected, rtol=1e-3, atol=0)
+
+
+def test_layout_twins() -> None:
+    x = torch.randn(3, 4, 7, 6, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(3, 2, 7, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(concat([x, y]), torch.cat([x, y], 1))
+    assert torch.equal(every_second(x, 1), x[:, :, 1::2, 1::2])
+    assert torch.autograd.gradcheck(lambda a, b: concat([a, b]), (x, y))
+    assert torch.autograd.gradcheck(lambda a: every_second(a, 0), (x,))
+    assert torch.autograd.gradcheck(lambda a: every_second(a, 1), (x,))
+
+
+@pytest.mark.parametrize("side", [4, 40])
+def test_pointwise_equals_plain(side: int) -> None:
+    x, w = torch.randn(4, 6, side, side), torch.randn(5, 6, 1, 1)
+    torch.testing.assert_close(
+        pointwise_conv2d(x, w), functional.conv2d(x, w), rtol=1e-4, atol=1e-5
+    )
