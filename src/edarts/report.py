@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from edarts.genotype import INPUTS, KINDS, Edge, Genotype
-from edarts.ops import OPERATIONS
+from edarts.ops import PRIMITIVES
 
 COLOURS = {
     "sep": "#1b6ca8",
@@ -54,7 +54,7 @@ def _draw_cell(axis: Any, edges: tuple[Edge, ...], concat: tuple[int, ...]) -> N
         for slot, edge in enumerate(entering):
             box = (x - 1.05, y + 0.75 * ((len(entering) - 1) / 2 - slot))
             colour = _colour(edge.operation)
-            short = OPERATIONS[edge.operation].short
+            short = PRIMITIVES[edge.operation].short
             _line(axis, place[edge.source], box, colour, "-")
             _line(axis, box, place[node], colour, "-|>")
             _box(axis, box, short, "white", edge=colour, text=colour)
@@ -69,7 +69,7 @@ def _draw_cell(axis: Any, edges: tuple[Edge, ...], concat: tuple[int, ...]) -> N
 
 
 def _colour(operation: str) -> str:
-    short = OPERATIONS[operation].short
+    short = PRIMITIVES[operation].short
     return next((c for prefix, c in COLOURS.items() if short.startswith(prefix)), "#374151")
 
 
