@@ -14,16 +14,17 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from edarts.errors import EdartsError, UsageError, unknown
 from edarts.ops import PRIMITIVES, check_operation
 
 INPUTS = 2
 KINDS = ("normal", "reduce")
+Parsed = TypeVar("Parsed")
 PLUMBINGS = ("darts", "nasnet", "enas")
 _SHORT = {operation.short: name for name, operation in PRIMITIVES.items()}
 
@@ -149,13 +150,18 @@ class Genotype:
     @classmethod
     def load(cls, path: str | Path) -> "Genotype":
         """From a file; errors name the file. Raises EdartsError."""
-        try:
-            return cls.parse(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise EdartsError(f"{path}: no such file; give a genotype's JSON file") from None
-        except (OSError, UnicodeDecodeError, UsageError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise EdartsError(f"{path}: damaged genotype: {reason}") from None
+        return read_file(path, cls.parse)
+
+
+def read_file(path: str | Path, parse: Callable[[str], Parsed]) -> Parsed:
+    """What `parse` makes of a file's text; errors name the file. Raises EdartsError."""
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise EdartsError(f"{path}: no such file; give a genotype's JSON file") from None
+    except (OSError, UnicodeDecodeError, UsageError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise EdartsError(f"{path}: damaged genotype: {reason}") from None
 
 
 def loose_ends(edges: Iterable[Edge]) -> tuple[int, ...]:
