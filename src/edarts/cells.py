@@ -70,18 +70,19 @@ class Cell(nn.Module):
         self.reduces = reduces
         self.drop_path = 0.0
         raw = plumbing == "nasnet" and first
-        before_last: nn.Module = (
-            nn.Sequential(nn.ReLU(), ops.FactorizedReduce(sources[0], channels, affine))
-            if halved
-            else nn.Identity()
-            if raw
-            else ReLUConvBN(sources[0], channels, affine)
-        )
+        widths = {0: sources[0]} if raw else {}  # of sources that have not C channels
+        before_last: nn.Module
+        if raw:
+            before_last = nn.Identity()
+        elif halved:
+            reduce = ops.FactorizedReduce(sources[0], channels, affine)
+            before_last = nn.Sequential(nn.ReLU(), reduce)
+        else:
+            before_last = ReLUConvBN(sources[0], channels, affine)
         last: nn.Module = ReLUConvBN(sources[1], channels, affine)
         if plumbing == "enas":
             last = nn.Sequential(last, ReLUConvBN(channels, channels, affine))
         self.preprocess = nn.ModuleList([before_last, last])
-        widths = {0: sources[0]} if raw else {}  # of sources that have not C channels
         self.operations = nn.ModuleList()
         self.slots: list[int | None] = []  # edge -> its module in operations
         self.incoming: dict[int, list[int]] = {}  # node -> its edges
