@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ SIZES: dict[str, int | str] = {
     "fair_darts.g": "2.8991",
     "p_darts.cifar10": 3_433_798,
 }
+README = Path(__file__).parents[1] / "README.md"
 REFERENCE = Path(os.environ.get("EDARTS_REFERENCE", "../shared/reference/genotypes.json"))
 # Zoo name -> name in the reference.
 CELLS = {
@@ -214,7 +216,9 @@ def test_table(rows: Rows) -> None:
     assert len({line.rindex("  ") for line in lines}) == 1  # columns are aligned
     (line,) = [line for line in lines if line.startswith("darts.v2")]
     assert line.split()[1:] == ["2.76", "17.54", "3.3", "3,349,342", "4", "gradient-based"]
-    assert any(line.startswith("eDARTS CIFAR10 + cutout") for line in lines)
+    (shown,) = re.findall(r"```text\n(name .*?)```", README.read_text(encoding="utf-8"), re.S)
+    assert set(shown.splitlines()) <= set(lines)  # the README prints what is printed
+    assert any(line.startswith("eDARTS CIFAR10 + cutout") for line in shown.splitlines())
 
 
 def test_description() -> None:
