@@ -113,7 +113,7 @@ class Entry:
         lines |= {
             "parameters": f"{self.parameters():,} counted here, 10 classes, no auxiliary head",
             "published": self.published.describe(),
-            "in the slides": self.row,
+            "known as": self.row,
             "paper": f"{self.paper} {self.year}",
             "found by": self.method,
             "read in": self.source,
