@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from conftest import write_images
-from edarts import data, verbs
+from edarts import data, verbs, zoo
 from edarts.cli import main
 from edarts.progress import Progress
 
@@ -146,6 +146,41 @@ def test_full_recipe_trains(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert any(name.startswith("auxiliary") for name in names["network"])
 
 
+@pytest.mark.parametrize("name", ["pc_darts.cifar10", "nasnet_a.official", "densenet_bc.l100_k12"])
+def test_a_zoo_name_is_a_genotype(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path, name: str
+) -> None:
+    """Train, evaluate, predict, and train again from the run folder; cells and a whole network."""
+    out, again = str(tmp_path / "run"), str(tmp_path / "again")
+    small = [word for word in SMALL if word not in ("--cells", "2", "--channels", "4")]
+    options = [*(small if "dense" in name else SMALL), "--epochs", "1"]
+    trained = run(capsys, "train", name, str(folder), *options, "--json", "--out", out)
+    assert trained["genotype"] == zoo.get(name).architecture.to_dict()
+    files = {path.name for path in Path(out).iterdir()}
+    assert files >= {"genotype.json", "cell.svg", "cell.png", "model.safetensors", "model.json"}
+    evaluated = run(capsys, "evaluate", out, "--json")
+    assert evaluated["parameters"] == trained["parameters"] > 0
+    assert evaluated["genotype"] == trained["genotype"]
+    (row,) = run(capsys, "predict", out, str(folder / "ant" / "0.png"), "--json")
+    assert row["class"] in ("ant", "bee", "cat")
+    assert main(["train", out, str(folder), *options[:-3], "--epochs", "1", "--out", again]) == 0
+    shown = capsys.readouterr().out
+    assert ("network           DenseNet-BC, 100 layers" in shown) == ("dense" in name)
+    assert run(capsys, "evaluate", again, "--json")["genotype"] == trained["genotype"]
+
+
+def test_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = run(capsys, "zoo", "list", "--json")
+    assert [row["name"] for row in rows] == zoo.names()
+    assert all(row.keys() >= {"name", "parameters", "published"} for row in rows)
+    shown = run(capsys, "zoo", "show", "proxyless.cifar10", "--json")
+    assert shown["parameters"] == 5_731_530
+    assert len(shown["genotype"]["blocks"]) == 54
+    drawn = run(capsys, "zoo", "draw", "enas.script", "--json", "--out", str(tmp_path / "new"))
+    assert [Path(file).name for file in drawn["files"]] == ["enas.script.svg", "enas.script.png"]
+    assert all(Path(file).exists() for file in drawn["files"])
+
+
 def test_the_test_split_is_read_by_evaluate_alone(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +238,16 @@ def test_a_cut_off_test_split_is_not_decoded(
         (["train"], 2, "train needs a genotype"),
         (["train", "darts.v3"], 2, "did you mean darts.v2 or darts.v1"),
         (["train", "absent.json"], 1, "absent.json: no such file"),
+        (["train", "pc_darts"], 2, "did you mean pc_darts.cifar10"),
+        (["train", "proxyless.cifar10", "--cells", "3"], 2, "cells is for networks of cells"),
+        (["train", "densenet_bc.l100_k12", "--drop-path", "0.2"], 2, "drop_path is for networks"),
+        (["zoo", "lst"], 2, "unknown zoo action 'lst'; did you mean list"),
+        (["zoo", "list", "darts.v1"], 2, "zoo list takes no name"),
+        (["zoo", "show"], 2, "zoo show needs a name"),
+        (["zoo", "show", "darts.v3"], 2, "unknown zoo name 'darts.v3'; did you mean darts.v2"),
+        (["zoo", "show", "darts.v2", "--out", "x"], 2, "--out is for zoo draw"),
+        (["zoo", "list", "--seed", "1"], 2, "unknown option '--seed'"),
+        (["zoo", "draw", "darts.v2", "--out", "/dev/null"], 1, "/dev/null: cannot be written"),
         (["evaluate", "/nowhere"], 1, "/nowhere: no such run folder"),
         (["predict", "/nowhere", "x.png"], 1, "/nowhere: no such run folder"),
     ],

@@ -40,6 +40,43 @@ def test_the_text_that_darts_prints() -> None:
     assert Genotype.parse(text).describe("normal") == "2:sep3(0)+skip(1)"
 
 
+def test_the_text_that_describe_writes() -> None:
+    fields = V2.to_dict() | {kind: V2.describe(kind) for kind in ("normal", "reduce")}
+    assert Genotype.from_dict(fields) == V2
+
+
+def test_a_missing_node_takes_its_edges_along() -> None:
+    # node 3 has no edges, so node 4 has none either
+    cell = "2:sep3(0) 4:skip(3) 5:skip(4)+sep5(0)+sep5(0)"
+    genotype = Genotype.from_dict({"normal": cell, "reduce": cell, "normal_concat": [2, 5]})
+    assert genotype.describe("normal") == "2:sep3(0) 5:sep5(0)+sep5(0)"
+    with pytest.raises(UsageError, match="output node 4 has no edges"):
+        Genotype.from_dict({"normal": cell, "reduce": cell, "normal_concat": [2, 4, 5]})
+
+
+def test_none_makes_a_node_zero_or_vanishes() -> None:
+    cell = "2:sep3(0)+none(1) 3:none(1)+none(0) 4:skip(3)"
+    genotype = Genotype.from_dict({"normal": cell, "reduce": cell})
+    assert genotype.describe("normal") == "2:sep3(0) 3:none(0) 4:skip(3)"
+    assert genotype.normal_concat == (2, 3, 4)
+    assert Genotype.parse(genotype.to_json()) == genotype
+
+
+def test_loose_ends() -> None:
+    cell = "2:sep3(1)+sep3(1) 3:max3(1)+avg3(1) 4:sep5(1)+sep5(3)"
+    fields = {"normal": cell, "reduce": cell, "normal_concat": "loose ends"}
+    genotype = Genotype.from_dict(fields)
+    assert genotype.normal_concat == (0, 2, 4)
+    assert genotype.reduce_concat == (2, 3, 4)
+
+
+def test_plumbing_is_kept() -> None:
+    genotype = Genotype.from_dict(V2.to_dict() | {"plumbing": "enas"})
+    assert genotype != V2
+    assert Genotype.parse(genotype.to_json()) == genotype
+    assert "plumbing" not in V2.to_dict()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -50,6 +87,10 @@ def test_the_text_that_darts_prints() -> None:
         ({"normal": []}, "no edges"),
         ({"normal": [["skip_connect"]]}, "entry 0"),
         ({"normal": "skip"}, "no list"),
+        ({"normal": "2:skip(0)+sep3"}, "nor a text such as"),
+        ({"normal": "2:sep33(0)"}, "unknown short name of an operation 'sep33'; did you mean sep3"),
+        ({"normal": 3}, "no list"),
+        ({"plumbing": "dart"}, "unknown plumbing 'dart'; did you mean darts"),
         ({"normal_concat": [9]}, "output node 9"),
         ({"normal_concat": "all"}, "no list of nodes"),
     ],

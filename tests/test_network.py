@@ -41,6 +41,48 @@ def test_unit_constants(operation: str, normal: int, reduce: int) -> None:
     assert size(POOLS, changed) - 1_370_134 == reduce
 
 
+def test_a_cell_of_any_edges_equals_its_formula() -> None:
+    """One edge, three edges, the same edge twice, an input in the output, a zero node."""
+    torch.manual_seed(0)
+    edges = [
+        *(Edge("sep_conv_3x3", 0, 2), Edge("sep_conv_3x3", 0, 2), Edge("avg_pool_3x3", 1, 2)),
+        *(Edge("avg_pool_3x3", 1, 3), Edge("avg_pool_3x3", 1, 3)),
+        *(Edge("none", 0, 4), Edge("conv_3x3", 2, 5), Edge("skip_connect", 4, 5)),
+    ]
+    for reduces in (False, True):
+        cell = Cell(
+            edges, (0, 3, 4, 5), (6, 6), 4, halved=False, reduces=reduces, affine=True
+        ).eval()
+        s0, s1 = torch.randn(2, 2, 6, 8, 8).unbind()
+        x0, x1 = cell.preprocess[0](s0), cell.preprocess[1](s1)
+        first, second, pool, conv = (cell.operations[i] for i in (0, 1, 2, 3))
+        node2 = first(x0.relu()) + second(x0.relu()) + pool(x1)
+        assert not torch.equal(first(x0.relu()), second(x0.relu()))
+        node5 = conv(node2.relu())
+        out0 = cell.fit["0"](x0) if reduces else x0
+        expected = torch.cat([out0, 2 * pool(x1), torch.zeros_like(node5), node5], 1)
+        torch.testing.assert_close(cell(s0, s1), expected, rtol=1e-5, atol=1e-6)
+        assert cell.channels_out == expected.shape[1]
+
+
+@pytest.mark.parametrize("cells", [1, 2, 3, 5])
+@pytest.mark.parametrize("plumbing", ["darts", "nasnet", "enas"])
+def test_plumbing(plumbing: str, cells: int) -> None:
+    """Every plumbing at any depth; the first cell's reductions and raw inputs fit too."""
+    cell = "2:sep3(0)+skip(0)+max3(1) 3:conv1(0)"
+    genotype = Genotype.from_dict(
+        {"normal": cell, "reduce": cell, "normal_concat": [0, 2, 3], "reduce_concat": [0, 1, 3]}
+        | {"plumbing": plumbing}
+    )
+    network = Network(genotype, cells=cells, channels=4, classes=3, auxiliary=True)
+    assert network(torch.randn(2, 3, 32, 32), auxiliary=True).shape == (2, 2, 3)
+    raw = plumbing == "nasnet"
+    assert isinstance(network.cells[0].preprocess[0], torch.nn.Identity) == raw
+    # ReLU before the global pool: a map below zero gives the bias alone
+    below = network.classify(-torch.rand(1, network.classifier.in_features, 2, 2))
+    assert torch.equal(below[0], network.classifier.bias) == (plumbing != "darts")
+
+
 def test_auxiliary_logits() -> None:
     v2 = zoo.get("darts.v2").genotype
     for side in (32, 8):

@@ -22,7 +22,7 @@ def test_shell_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(tmp_path / "photos", {"cat": 10, "dog": 10})
     monkeypatch.chdir(tmp_path)
     lines = [line for block in blocks("sh") for line in block.strip().splitlines()]
-    assert len(lines) == 6
+    assert len(lines) == 10
     for line in lines:
         program, *argv = shlex.split(line)
         assert program == "edarts"

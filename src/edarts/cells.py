@@ -46,6 +46,10 @@ class Cell(nn.Module):
     `sources`: channels of the two inputs; `channels`: channels C of each node.
     `halved`: whether the first input is twice as large as the second (it comes from before a
     reduction cell). `reduces`: edges from the two inputs have stride 2.
+    `plumbing`: how the inputs come to C channels. `darts`: each by a ReLUConvBN, or the first by a
+    FactorizedReduce if halved. `nasnet`: the same, but the `first` cell takes its first input as
+    it is, and the operations that read it bring it to C (NASNet's TensorFlow code; the same for
+    AmoebaNet and PNASNet). `enas`: the second input passes through two ReLUConvBN (ENAS' code).
     """
 
     def __init__(
@@ -58,6 +62,8 @@ class Cell(nn.Module):
         halved: bool,
         reduces: bool,
         affine: bool,
+        plumbing: str = "darts",
+        first: bool = False,
     ) -> None:
         super().__init__()
         self.edges = tuple(edges)
@@ -65,12 +71,20 @@ class Cell(nn.Module):
         self.channels = channels
         self.reduces = reduces
         self.drop_path = 0.0
-        first: nn.Module = (
-            nn.Sequential(nn.ReLU(), ops.FactorizedReduce(sources[0], channels, affine))
-            if halved
-            else ReLUConvBN(sources[0], channels, affine)
-        )
-        self.preprocess = nn.ModuleList([first, ReLUConvBN(sources[1], channels, affine)])
+        raw = plumbing == "nasnet" and first
+        widths = {0: sources[0]} if raw else {}  # of sources that have not C channels
+        before_last: nn.Module
+        if raw:
+            before_last = nn.Identity()
+        elif halved:
+            reduce = ops.FactorizedReduce(sources[0], channels, affine)
+            before_last = nn.Sequential(nn.ReLU(), reduce)
+        else:
+            before_last = ReLUConvBN(sources[0], channels, affine)
+        last: nn.Module = ReLUConvBN(sources[1], channels, affine)
+        if plumbing == "enas":
+            last = nn.Sequential(last, ReLUConvBN(channels, channels, affine))
+        self.preprocess = nn.ModuleList([before_last, last])
         self.operations = nn.ModuleList()
         self.slots: list[int | None] = []  # edge -> its module in operations
         self.incoming: dict[int, list[int]] = {}  # node -> its edges
@@ -85,7 +99,9 @@ class Cell(nn.Module):
             key = (edge.source, edge.operation)
             if key not in shared:
                 stride = 2 if reduces and edge.source < INPUTS else 1
-                module = ops.build(edge.operation, channels, stride, affine)
+                module = ops.build(
+                    edge.operation, channels, stride, affine, widths.get(edge.source)
+                )
                 self.operations.append(module)
                 self.slots.append(len(self.operations) - 1)
                 if not any(True for _ in module.parameters()):
@@ -93,6 +109,14 @@ class Cell(nn.Module):
             else:
                 self.slots.append(shared[key])
         self.reused = {slot for slot, n in Counter(self.slots).items() if n > 1}
+        # A concatenated input must have the shape of the nodes (NASNet's code does it so).
+        self.fit = nn.ModuleDict()
+        for node in [n for n in self.concat if n < INPUTS]:
+            width = widths.get(node, channels)
+            if reduces:
+                self.fit[str(node)] = ops.FactorizedReduce(width, channels, affine)
+            elif width != channels:
+                self.fit[str(node)] = ops.build("conv_1x1", channels, 1, affine, width)
 
     @property
     def channels_out(self) -> int:
@@ -138,6 +162,8 @@ class Cell(nn.Module):
                 states[node] = add_up(terms, factors if weights is not None else None)
             else:
                 states[node] = self._zeros(states[1])
+        for name, module in self.fit.items():
+            states[int(name)] = module(states[int(name)])
         return join([states[node] for node in self.concat])
 
     def _drop(self, y: Tensor, operation: nn.Module) -> Tensor:
@@ -213,6 +239,7 @@ class Skeleton(nn.Module):
     `edges(kind)`, `concat(kind)`: what the "normal" and "reduce" cells hold.
     `channels`: C of the first cell; each reduction cell doubles it.
     `image`: (C, H, W) of the input. `affine`: see `ops.build`; the stem's norm is always affine.
+    `plumbing`: see `Cell`; all but `darts` also have a ReLU before the global pool.
     Raises UsageError if there are no cells, channels or classes.
     """
 
@@ -227,13 +254,17 @@ class Skeleton(nn.Module):
         image: tuple[int, int, int],
         affine: bool,
         auxiliary: bool = False,
+        plumbing: str = "darts",
     ) -> None:
         super().__init__()
         for name, value in (("cells", cells), ("channels", channels), ("classes", classes)):
             if value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
         self.image = image
+        self.plumbing = plumbing
         self.reductions = {cells // 3, 2 * cells // 3}
+        # The cell that the auxiliary head reads; ENAS' code takes the one after DARTS'.
+        self.auxiliary_cell = min(2 * cells // 3 + (plumbing == "enas"), cells - 1)
         width = STEM_MULTIPLIER * channels
         self.stem = stem(image, width)
         self.cells = nn.ModuleList()
@@ -252,11 +283,13 @@ class Skeleton(nn.Module):
                 halved=halved,
                 reduces=reduces,
                 affine=affine,
+                plumbing=plumbing,
+                first=index == 0,
             )
             self.cells.append(cell)
             self.kinds.append(kind)
             sources, halved = (sources[1], cell.channels_out), reduces
-            if index == 2 * cells // 3 and auxiliary:
+            if index == self.auxiliary_cell and auxiliary:
                 self.auxiliary = AuxiliaryHead(cell.channels_out, classes)
         self.classifier = nn.Linear(sources[1], classes)
 
@@ -271,5 +304,7 @@ class Skeleton(nn.Module):
 
     def classify(self, x: Tensor) -> Tensor:
         """The last cell's output (B, C, H, W) -> logits (B, classes)."""
+        if self.plumbing != "darts":
+            x = torch.relu(x)
         pooled = nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
         return cast(Tensor, self.classifier(pooled))

@@ -13,6 +13,7 @@ import types
 import typing
 from argparse import HelpFormatter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
@@ -35,7 +36,9 @@ VERBS: dict[str, str] = {
     "evaluate": "accuracy of a trained run on its test split, with interval",
     "predict": "class and probability of image files",
     "bench": "steps of searching and training against their textbook form, timed here",
+    "zoo": "published cells and networks: list, show NAME, draw NAME",
 }
+ZOO_ACTIONS = ("list", "show", "draw")
 BENCH_HELP = (
     "step: of the supernets; train: of the networks; search: a whole search, and how it scales"
 )
@@ -59,14 +62,24 @@ def build_parsers() -> dict[str, Parser]:
             parser.add_argument(
                 "genotype",
                 nargs="?",
-                help="JSON file, run folder, or zoo name such as darts.v2",
+                help="JSON file, run folder, or zoo name such as darts.v2 (see edarts zoo list)",
             )
         if verb == "bench":
             parser.add_argument("group", type=Literal["step", "search", "train"], help=BENCH_HELP)
             parser.add_argument("--rounds", type=int, default=5, help="steps timed on each side")
         if verb in ("evaluate", "predict"):
             parser.add_argument("run", help="folder of a trained run")
-        if verb == "predict":
+        if verb == "zoo":
+            parser.add_argument(
+                "action",
+                nargs="?",
+                default="list",
+                help="list: the comparison table of the eDARTS slides, with the parameters counted"
+                " here; show: all that is known of one; draw: NAME.svg and NAME.png",
+            )
+            parser.add_argument("name", nargs="?", help="zoo name, to show or draw")
+            parser.add_argument("--out", help="draw: folder of the drawing; default: this one")
+        elif verb == "predict":
             parser.add_argument("images", nargs="+", help="image files")
         elif verb == "evaluate":
             parser.add_argument(
@@ -90,7 +103,8 @@ def build_parsers() -> dict[str, Parser]:
                 default=10.0,
                 help="the most work, in seconds, that a killed run repeats",
             )
-        parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+        if verb != "zoo":
+            parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
         parser.add_argument("--json", action="store_true", help="a JSON object as the last line")
         parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
         parsers[verb] = parser
@@ -219,6 +233,31 @@ def run_bench(options: Namespace) -> tuple[Any, str]:
     return result, "\n".join(lines)
 
 
+def run_zoo(options: Namespace) -> tuple[Any, str]:
+    """`edarts zoo`."""
+    from edarts import report, zoo
+
+    action, name = options.action, options.name
+    if action not in ZOO_ACTIONS:
+        raise unknown("zoo action", action, ZOO_ACTIONS)
+    if (action == "list") != (name is None):
+        raise UsageError(
+            f"zoo {action} needs a name; `edarts zoo list` lists them"
+            if name is None
+            else f"zoo list takes no name; `edarts zoo show {name}` shows one"
+        )
+    if options.out is not None and action != "draw":
+        raise UsageError(f"--out is for zoo draw; zoo {action} writes no file")
+    if action == "list":
+        rows = zoo.rows()
+        return rows, zoo.table(rows)
+    entry = zoo.get(name)
+    if action == "show":
+        return entry.to_dict(), entry.describe()
+    paths = report.draw(entry.architecture, Path(options.out or "."), title=name, stem=name)
+    return {"name": name, "files": [str(p) for p in paths]}, "\n".join(map(str, paths))
+
+
 ACTIONS: dict[str, Callable[[Namespace], tuple[Any, str]]] = {
     "find": run_find,
     "search": run_search,
@@ -226,6 +265,7 @@ ACTIONS: dict[str, Callable[[Namespace], tuple[Any, str]]] = {
     "evaluate": run_evaluate,
     "predict": run_predict,
     "bench": run_bench,
+    "zoo": run_zoo,
 }
 
 
@@ -265,9 +305,12 @@ def _summary_of_find(result: dict[str, Any]) -> str:
 
 
 def _cells(fields: dict[str, Any]) -> list[str]:
+    from edarts import architecture
     from edarts.genotype import Genotype
 
-    genotype = Genotype.from_dict(fields)
+    genotype = architecture.from_dict(fields)
+    if not isinstance(genotype, Genotype):
+        return [f"network           {genotype}"]
     return [
         f"normal cell       {genotype.describe('normal')}",
         f"reduction cell    {genotype.describe('reduce')}",

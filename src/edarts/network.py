@@ -36,6 +36,7 @@ class Network(Skeleton):
             image=image,
             affine=affine,
             auxiliary=auxiliary,
+            plumbing=genotype.plumbing,
         )
         self.genotype = genotype
 
@@ -56,4 +57,4 @@ class Network(Skeleton):
         logits = self.classify(outputs[-1])
         if not auxiliary:
             return logits
-        return torch.stack([logits, self.auxiliary(outputs[2 * len(outputs) // 3])])
+        return torch.stack([logits, self.auxiliary(outputs[self.auxiliary_cell])])

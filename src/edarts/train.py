@@ -8,9 +8,11 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
+from edarts.architecture import Architecture, Model
+from edarts.architecture import build as build_model
 from edarts.config import TrainConfig, given, resolve
 from edarts.data import Dataset, Loader, Transform, stratified_split
-from edarts.genotype import Genotype
+from edarts.errors import UsageError
 from edarts.loop import (
     Loop,
     Metrics,
@@ -24,10 +26,10 @@ from edarts.loop import (
     set_lr,
     states,
 )
-from edarts.network import Network
 from edarts.progress import Progress
 from edarts.run import Run, Stop
 from edarts.seeds import seed_all
+from edarts.whole import WholeNetwork
 
 EVALUATION_BATCH = 500
 SHALLOW_IMAGES = 1_000_000  # that a shallow training sees, unless epochs says otherwise
@@ -61,19 +63,30 @@ SIZES: dict[str, dict[str, Any]] = {
         "cutout": 0.5,
     },
 }
+# What a whole network has not: a choice of depth and width, an auxiliary head, edges to drop.
+NOT_WHOLE = {"cells": None, "channels": None, "auxiliary": 0.0, "drop_path": 0.0}
 
 
-def resolve_config(config: TrainConfig, images: int) -> TrainConfig:
-    """Fill in what `config` leaves open, for a training split of `images`."""
+def resolve_config(config: TrainConfig, images: int, *, whole: bool = False) -> TrainConfig:
+    """Fill in what `config` leaves open, for a training split of `images`.
+
+    `whole`: for a whole network. Raises UsageError if `config` asks for what only cells have.
+    """
     epochs = min(30, max(20, round(SHALLOW_IMAGES / images)))
-    return resolve(config, {"epochs": epochs} | SIZES[config.size])
+    defaults = {"epochs": epochs} | SIZES[config.size]
+    if whole:
+        for name, nothing in NOT_WHOLE.items():
+            if getattr(config, name):
+                raise UsageError(f"{name} is for networks of cells; this is a whole network")
+            defaults[name] = nothing
+    return resolve(config, defaults)
 
 
 @dataclass(frozen=True)
 class FitResult:
     """A trained network, the transform it expects, a line per epoch, and the wall time."""
 
-    network: Network
+    network: Model
     transform: Transform
     history: list[dict[str, Any]]
     seconds: float
@@ -95,7 +108,7 @@ class Evaluation:
 
 
 def fit(
-    network: Network,
+    network: Model,
     data: Dataset,
     config: TrainConfig,
     *,
@@ -112,7 +125,7 @@ def fit(
     section 2). `config`: see `resolve_config`. Seeds torch's global generator. Raises EdartsError
     when the loss is no number any more.
     """
-    config = resolve_config(config, len(data))
+    config = resolve_config(config, len(data), whole=isinstance(network, WholeNetwork))
     epochs, lr, clip = given(config.epochs), given(config.lr), given(config.clip)
     drop_path, weight = given(config.drop_path), given(config.auxiliary)
     where = device_of(device)
@@ -172,13 +185,13 @@ def fit(
     return FitResult(network, transform, loop.history, loop.seconds)
 
 
-def build(genotype: Genotype, config: TrainConfig, data: Dataset, *, seed: int) -> Network:
+def build(architecture: Architecture, config: TrainConfig, data: Dataset, *, seed: int) -> Model:
     """The network that `config` (resolved) describes for this data, its weights drawn by `seed`."""
     seed_all(seed, "network")
-    return Network(
-        genotype,
-        cells=given(config.cells),
-        channels=given(config.channels),
+    return build_model(
+        architecture,
+        cells=config.cells,
+        channels=config.channels,
         classes=len(data.classes),
         image=data.shape,
         auxiliary=bool(config.auxiliary),
@@ -186,7 +199,7 @@ def build(genotype: Genotype, config: TrainConfig, data: Dataset, *, seed: int) 
 
 
 @torch.no_grad()
-def predict(network: Network, images: Tensor, transform: Transform, device: str = "auto") -> Tensor:
+def predict(network: Model, images: Tensor, transform: Transform, device: str = "auto") -> Tensor:
     """uint8 images (N, H, W, C) -> class probabilities (N, classes), on the CPU."""
     where = device_of(device)
     place(network, where)
@@ -199,7 +212,7 @@ def predict(network: Network, images: Tensor, transform: Transform, device: str 
 
 
 def evaluate(
-    network: Network, data: Dataset, transform: Transform, *, device: str = "auto"
+    network: Model, data: Dataset, transform: Transform, *, device: str = "auto"
 ) -> Evaluation:
     """Accuracy of `network` on `data`, with Wilson's 95 % interval (Wilson 1927)."""
     start = time.monotonic()

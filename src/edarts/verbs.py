@@ -14,17 +14,17 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from edarts import oneshot, report, train, zoo
+from edarts import architecture, oneshot, report, train, zoo
+from edarts.architecture import Architecture, Model
 from edarts.config import DataConfig, SearchConfig, TrainConfig, read_yaml
 from edarts.data import Dataset, Transform, load, read_image, to_pixels
 from edarts.errors import EdartsError, UsageError, unknown
-from edarts.genotype import Genotype
 from edarts.loop import device_of
-from edarts.network import Network
 from edarts.ops import count_flops, count_parameters
 from edarts.progress import Progress
 from edarts.run import CHECKPOINT_SECONDS, Run, Stop, default_path, open_run, read_json
 from edarts.space import Space
+from edarts.whole import Whole
 
 
 @dataclass(frozen=True)
@@ -103,25 +103,28 @@ def search(
 
 
 def train_genotype(
-    genotype: str | Genotype,
+    genotype: str | Architecture,
     data: DataConfig | str = "digits",
     config: TrainConfig | None = None,
     session: Session | None = None,
 ) -> dict[str, Any]:
     """Train the network of `genotype` (JSON file, run folder, zoo name) on `data`'s training split.
 
+    It may be a whole network too, such as the zoo's DenseNet-BC.
     Returns `train_accuracy` of the last epoch (augmented images), `valid_accuracy` if some were
     held out, `parameters`, `flops`, `seconds`, `genotype`, `run`. Raises EdartsError.
     """
     data, session = _data(data), session or Session()
-    cells = genotype if isinstance(genotype, Genotype) else read_genotype(genotype)
+    design = read_architecture(genotype) if isinstance(genotype, str) else genotype
     dataset = load(data)
-    recipe = train.resolve_config(config or TrainConfig(), len(dataset))
+    recipe = train.resolve_config(
+        config or TrainConfig(), len(dataset), whole=isinstance(design, Whole)
+    )
     name = genotype if isinstance(genotype, str) else str(genotype)
     settings = {"genotype": name} | _settings(data, session, recipe)
     with _working("train", data, dataset, session, settings) as work:
-        _keep_genotype(work.run, cells)
-        fitted = _train(work, cells, recipe)
+        _keep_genotype(work.run, design)
+        fitted = _train(work, design, recipe)
         model = work.run.read_json("model.json")
         last = fitted.history[-1]
         return {
@@ -130,7 +133,7 @@ def train_genotype(
             "parameters": model["parameters"],
             "flops": model["flops"],
             "seconds": {"train": round(fitted.seconds, 2)},
-            "genotype": cells.to_dict(),
+            "genotype": design.to_dict(),
             "run": str(work.run.path),
         }
 
@@ -171,26 +174,23 @@ def predict(
     ]
 
 
-def read_genotype(name: str) -> Genotype:
+def read_architecture(name: str) -> Architecture:
     """From a JSON file, a run folder, or a zoo name. Raises EdartsError, UsageError."""
     path = Path(name)
     if path.is_dir():
         if not (path / "genotype.json").exists():
             raise EdartsError(f"{name}: has no genotype.json; a search writes one when it is done")
-        return Genotype.load(path / "genotype.json")
+        return architecture.load(path / "genotype.json")
     if path.exists():
-        return Genotype.load(path)
-    if path.suffix or len(path.parts) > 1:
-        if name in zoo.ZOO:
-            return zoo.get(name).genotype
-        if path.suffix == ".json" or len(path.parts) > 1:
-            raise EdartsError(f"{name}: no such file or run folder")
-    if name not in zoo.ZOO:
-        raise unknown("genotype (a file, run folder or zoo name)", name, zoo.ZOO)
-    return zoo.get(name).genotype
+        return architecture.load(path)
+    if name in zoo.names():
+        return zoo.get(name).architecture
+    if path.suffix == ".json" or len(path.parts) > 1:
+        raise EdartsError(f"{name}: no such file or run folder")
+    raise unknown("genotype (a file, run folder or zoo name)", name, zoo.names())
 
 
-def load_model(folder: Path) -> tuple[Network, Transform, dict[str, Any]]:
+def load_model(folder: Path) -> tuple[Model, Transform, dict[str, Any]]:
     """The trained network of a run, the transform it expects, and model.json's fields."""
     if not folder.is_dir():
         raise EdartsError(f"{folder}: no such run folder")
@@ -199,8 +199,8 @@ def load_model(folder: Path) -> tuple[Network, Transform, dict[str, Any]]:
     fields = read_json(folder / "model.json")
     weights = folder / "model.safetensors"
     try:
-        network = Network(
-            Genotype.from_dict(fields["genotype"]),
+        network = architecture.build(
+            architecture.from_dict(fields["genotype"]),
             cells=fields["cells"],
             channels=fields["channels"],
             classes=len(fields["classes"]),
@@ -285,10 +285,10 @@ def _search(work: _Work, config: SearchConfig, space: Space) -> oneshot.SearchRe
     return found
 
 
-def _keep_genotype(run: Run, genotype: Genotype) -> None:
+def _keep_genotype(run: Run, genotype: Architecture) -> None:
     path = run.path / "genotype.json"
     if path.exists():
-        if Genotype.load(path) != genotype:
+        if architecture.load(path) != genotype:
             raise EdartsError(f"{path}: holds another genotype; give another --out")
     else:
         run.write_text("genotype.json", genotype.to_json())
@@ -296,15 +296,17 @@ def _keep_genotype(run: Run, genotype: Genotype) -> None:
         report.draw(genotype, run.path)
 
 
-def _train(work: _Work, genotype: Genotype, recipe: TrainConfig) -> train.FitResult:
+def _train(work: _Work, genotype: Architecture, recipe: TrainConfig) -> train.FitResult:
     network = train.build(genotype, recipe, work.dataset, seed=work.session.seed)
     fitted = train.fit(network, work.dataset, recipe, **work.driver())
     if not (work.run.path / "model.json").exists():
-        _save_model(work, fitted, recipe)
+        _save_model(work, genotype, fitted, recipe)
     return fitted
 
 
-def _save_model(work: _Work, fitted: train.FitResult, recipe: TrainConfig) -> None:
+def _save_model(
+    work: _Work, genotype: Architecture, fitted: train.FitResult, recipe: TrainConfig
+) -> None:
     """model.safetensors, then model.json: who finds the second can trust the first.
 
     The auxiliary head helps training only and is left out.
@@ -320,7 +322,7 @@ def _save_model(work: _Work, fitted: train.FitResult, recipe: TrainConfig) -> No
         "model.json",
         {
             "format": "edarts.model/1",
-            "genotype": network.genotype.to_dict(),
+            "genotype": genotype.to_dict(),
             "cells": recipe.cells,
             "channels": recipe.channels,
             "image": list(network.image),
