@@ -186,7 +186,8 @@ def supernet_pair(
             ),
         ]
 
-    forward = 2 * batch * count_flops(net, net.image, alphas.softmax())
+    fixed = {k: v.detach() for k, v in alphas.softmax().items()}
+    forward = 2 * batch * count_flops(net, net.image, fixed)
     both = (images[0], labels[0], images[1], labels[1])
     # Passes over the network: forward, back to the inputs, back to the weights.
     steps: dict[str, tuple[Step, Step, int]] = {
@@ -402,7 +403,8 @@ def compare(what: str, rounds: int, where: torch.device) -> Row:
 
 def relative_error(ours: Tensor, textbook: Tensor) -> float:
     """Norm of the difference over the norm of the textbook's."""
-    return float((ours - textbook).norm() / textbook.norm().clamp_min(1e-30))
+    difference, size = (ours - textbook).detach().norm(), textbook.detach().norm()
+    return float(difference / size.clamp_min(1e-30))
 
 
 def seconds(step: Step, where: torch.device) -> float:

@@ -174,8 +174,11 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def device_of(name: str) -> torch.device:
-    """`auto` -> cuda, else mps, else cpu; raises EdartsError for a device that is not there."""
+def device_of(name: str, say: Callable[[str], None] | None = None) -> torch.device:
+    """`auto` -> cuda, else mps, else cpu; raises EdartsError for a device that is not there.
+
+    On the CPU the compiled loops are loaded; `say` is told if they have to be compiled first.
+    """
     have = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -187,7 +190,7 @@ def device_of(name: str) -> torch.device:
         there = ", ".join(device for device, ok in have.items() if ok)
         raise EdartsError(f"device {name} is not here; this machine has: {there}")
     if name == "cpu":
-        warm_up()
+        warm_up(say)
     # Values near zero are common in late training and take the slow path of the processor.
     torch.set_flush_denormal(True)
     return torch.device(name)

@@ -42,7 +42,8 @@ class Session:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        device_of(self.device)  # a device that is not here is refused before anything is read
+        # A device that is not here is refused before anything is read.
+        device_of(self.device, self.progress.say if self.progress is not None else None)
 
     def folder(self, verb: str, data: DataConfig, settings: Mapping[str, Any]) -> Path:
         """The run folder."""

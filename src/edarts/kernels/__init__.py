@@ -1,10 +1,11 @@
 """Fast CPU paths, each equal to its plain PyTorch twin, and the one rule that picks them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts.kernels.compiled import load_loops
@@ -33,14 +34,30 @@ def enabled() -> bool:
     return os.environ.get("EDARTS_KERNELS", "on") != "off"
 
 
-def warm_up() -> None:
-    """Load the compiled loops, before anything else is computed.
+def warm_up(say: Callable[[str], None] | None = None) -> None:
+    """Load the compiled loops, before anything else is computed; compile them if they never were.
 
     Otherwise a run and its resumed half differ: the last bit of PyTorch's own results has been seen
-    to change when Numba is first loaded (numba 0.68, torch 2.13).
+    to change when Numba is first loaded (numba 0.68, torch 2.13). `say`: told about a compilation.
     """
-    if enabled():
-        load_loops()
+    if not enabled():
+        return
+    loops = load_loops()
+    if _warm:
+        return
+    _warm.append(True)
+    loops.moments(*(np.ones(size, np.float32) for size in (2, 1, 1)))
+    if say is not None and loops.moments.stats.cache_hits == {}:
+        say("compiling the fast loops for this machine, once: some seconds")
+    with torch.enable_grad():
+        x = torch.ones(2, 1, 2, 2, requires_grad=True)
+        wide, narrow = (torch.ones(1, 1, k, k, requires_grad=True) for k in (5, 1))
+        norm = nn.BatchNorm2d(1)
+        stages = (Stage(wide, narrow, 1, 1), Stage(wide, narrow, 1, 1, norm))
+        node([Term(x, stages, norm)], [torch.ones((), requires_grad=True)]).sum().backward()
+
+
+_warm: list[bool] = []  # whether the loops have run in this process
 
 
 def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tensor:

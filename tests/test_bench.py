@@ -1,0 +1,82 @@
+"""`edarts bench`: both sides agree, disagreement is refused, figures come from the clock."""
+
+import json
+
+import pytest
+import torch
+
+from edarts import EdartsError, Space, bench
+from edarts.bench import Pair, Row, relative_error, supernet_pair
+from edarts.cli import main
+
+CPU = torch.device("cpu")
+
+
+def small(kind: str) -> Pair:
+    return supernet_pair(kind, Space(), 3, 4, 4, CPU)
+
+
+@pytest.mark.parametrize("kind", ["weight", "arch", "second_order"])
+def test_supernets_agree_and_step_alike(kind: str) -> None:
+    pair = small(kind)
+    assert max(relative_error(a, b) for a, b in pair.agree()) < bench.TOLERANCE
+    assert pair.flops > 0
+    pair.ours()
+    pair.textbook()
+    # After a step of both, the networks or the alphas have moved, and moved alike.
+    assert max(relative_error(a, b) for a, b in pair.agree()) < 1e-3
+
+
+@pytest.mark.parametrize("auxiliary", [False, True])
+def test_networks_agree_and_step_alike(auxiliary: bool) -> None:
+    pair = bench.network_pair(3, 4, 32, auxiliary, CPU)
+    assert max(relative_error(a, b) for a, b in pair.agree()) < bench.TOLERANCE
+    pair.ours()
+    pair.textbook()
+    assert max(relative_error(a, b) for a, b in pair.agree()) < 1e-3
+
+
+def test_ratio_is_of_medians(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([4.0, 1.0, 6.0, 2.0, 50.0, 2.0])
+    monkeypatch.setattr(bench, "seconds", lambda *_: next(times))
+    monkeypatch.setattr(
+        bench, "peak", lambda _what, side, _where: {"textbook": 30, "ours": 10}[side]
+    )
+    monkeypatch.setattr(bench, "make", lambda *_: small("weight"))
+    row = bench.compare("anything", 3, CPU)
+    assert (row.textbook_s, row.ours_s, row.time_ratio) == (6.0, 2.0, 3.0)
+    assert (row.memory_ratio, row.images_per_second) == (3.0, 2.0)
+
+
+def test_disagreement_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = Pair(print, print, lambda: [(torch.ones(2), torch.zeros(2))], 1, 1)
+    monkeypatch.setattr(bench, "make", lambda *_: wrong)
+    with pytest.raises(EdartsError, match="the two sides differ"):
+        bench.compare("anything", 1, CPU)
+
+
+def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    row = Row("x", 2.0, 1.0, 2.0, 20.0, 10.0, 2.0, 1e-6, 64.0, 5.0)
+    monkeypatch.setattr(bench, "compare", lambda what, *_: row)
+    monkeypatch.setattr(bench, "matrix_product", lambda _: 100.0)
+    assert main(["bench", "train", "--rounds", "1", "--json"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    rows = json.loads(out[-1])["rows"]
+    assert [r["time_ratio"] for r in rows] == [2.0] * len(bench.GROUPS["train"])
+    assert main(["bench", "nothing"]) == 2
+    assert main(["bench", "step", "--rounds", "0"]) == 2
+    assert "rounds" in capsys.readouterr().err
+
+
+def test_peak_counts_what_a_step_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+
+    def step() -> None:
+        kept.append(torch.ones(64 * 2**18))  # 64 MiB
+
+    pair = Pair(step, step, list, 1, 1)
+    monkeypatch.setattr(bench, "make", lambda *_: pair)
+    shown: list[float] = []
+    monkeypatch.setattr("builtins.print", shown.append)
+    bench.measure_peak("x", "ours", "cpu")
+    assert shown[0] > 100
