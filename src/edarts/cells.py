@@ -44,6 +44,9 @@ class Cell(nn.Module):
     `sources`: channels of the two inputs; `channels`: channels C of each node.
     `halved`: whether the first input is twice as large as the second (it comes from before a
     reduction cell). `reduces`: edges from the two inputs have stride 2.
+    `partial`: operations see C / partial channels of their source; the others pass by, weighed with
+    the sum of the edge's weights, and a channel shuffle mixes both (PC-DARTS, Xu et al. 2020).
+    Raises UsageError if `partial` does not divide C.
     """
 
     def __init__(
@@ -56,13 +59,19 @@ class Cell(nn.Module):
         halved: bool,
         reduces: bool,
         affine: bool,
+        partial: int = 1,
     ) -> None:
         super().__init__()
+        if channels % partial:
+            raise UsageError(f"partial {partial} does not divide the {channels} channels of a cell")
         self.edges = tuple(edges)
         self.concat = tuple(concat)
         self.channels = channels
         self.reduces = reduces
+        self.partial = partial
         self.drop_path = 0.0
+        self.skip_dropout = 0.0  # of single values behind an identity (P-DARTS)
+        self.loose_ends = False  # of the concatenation, keep the nodes that feed no edge (ENAS)
         first: nn.Module = (
             nn.Sequential(nn.ReLU(), ops.FactorizedReduce(sources[0], channels, affine))
             if halved
@@ -83,7 +92,7 @@ class Cell(nn.Module):
             key = (edge.source, edge.operation)
             if key not in shared:
                 stride = 2 if reduces and edge.source < INPUTS else 1
-                module = ops.build(edge.operation, channels, stride, affine)
+                module = ops.build(edge.operation, channels // partial, stride, affine)
                 self.operations.append(module)
                 self.slots.append(len(self.operations) - 1)
                 if not any(True for _ in module.parameters()):
@@ -103,6 +112,7 @@ class Cell(nn.Module):
         `weights`: one scalar tensor or None (skip) per edge; None for all: every edge counts once.
         """
         states = {0: self.preprocess[0](s0), 1: self.preprocess[1](s1)}
+        inputs = states if self.partial == 1 else {n: self._part(x) for n, x in states.items()}
         rectified: dict[int, Tensor] = {}
         outputs: dict[int, Tensor] = {}
         for node, incoming in self.incoming.items():
@@ -118,24 +128,59 @@ class Cell(nn.Module):
                     source = self.edges[index].source
                     if operation.reads_relu:
                         if source not in rectified:
-                            rectified[source] = torch.relu(states[source])
+                            rectified[source] = torch.relu(inputs[source])
                         y = cast(Tensor, operation(rectified[source]))
                     else:
-                        y = cast(Tensor, operation(states[source]))
+                        y = cast(Tensor, operation(inputs[source]))
                     if slot in self.reused:
                         outputs[slot] = y
-                if self.drop_path > 0 and self.training:
+                if self.training and max(self.drop_path, self.skip_dropout) > 0:
                     y = self._drop(y, self.operations[slot])
                 if weight is None:
                     total = y if total is None else total + y
                 else:
                     total = weight * y if total is None else torch.addcmul(total, weight, y)
-            states[node] = self._zeros(states[1]) if total is None else total
+            total = self._zeros(inputs[1]) if total is None else total
+            if self.partial > 1 and weights is not None:
+                total = self._with_bypass(total, incoming, states, weights)
+                inputs[node] = self._part(total)
+            states[node] = total
+        if self.loose_ends and weights is not None:
+            # As zeros they add nothing to the 1 x 1 convolution that reads them.
+            read = {e.source for e, w in zip(self.edges, weights, strict=True) if w is not None}
+            states |= {node: torch.zeros_like(states[node]) for node in read}
         return join([states[node] for node in self.concat])
 
+    def _part(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C / partial, H, W): what the operations see."""
+        return x[:, : self.channels // self.partial]
+
+    def _with_bypass(
+        self, mixed: Tensor, incoming: Sequence[int], states: dict[int, Tensor], weights: Weights
+    ) -> Tensor:
+        """The node whose operations sum to `mixed` (B, C / partial, H, W): (B, C, H, W)."""
+        shares: dict[int, Tensor] = {}
+        for index in incoming:
+            weight, source = weights[index], self.edges[index].source
+            if weight is not None:
+                shares[source] = shares[source] + weight if source in shares else weight
+        batch, part, height, width = mixed.shape
+        rest = mixed.new_zeros(batch, self.channels - part, height, width)
+        for source, share in shares.items():
+            around = states[source][:, part:]
+            if self.reduces and source < INPUTS:
+                around = nn.functional.max_pool2d(around, 2, ceil_mode=True)
+            rest = torch.addcmul(rest, share, around)
+        return nn.functional.channel_shuffle(join([mixed, rest]), self.partial)
+
     def _drop(self, y: Tensor, operation: nn.Module) -> Tensor:
-        """Drop path: per image, zero the edge with probability p, else divide by 1 - p."""
+        """Drop path: per image, zero the edge with probability p, else divide by 1 - p.
+
+        An identity is left alone, but for `skip_dropout`.
+        """
         if isinstance(operation, ops.Identity):
+            return nn.functional.dropout(y, self.skip_dropout) if self.skip_dropout > 0 else y
+        if self.drop_path == 0:
             return y
         keep = 1.0 - self.drop_path
         mask = torch.empty(y.shape[0], 1, 1, 1, dtype=y.dtype, device=y.device)
@@ -206,6 +251,7 @@ class Skeleton(nn.Module):
     `edges(kind)`, `concat(kind)`: what the "normal" and "reduce" cells hold.
     `channels`: C of the first cell; each reduction cell doubles it.
     `image`: (C, H, W) of the input. `affine`: see `ops.build`; the stem's norm is always affine.
+    `partial`: see `Cell`.
     Raises UsageError if there are no cells, channels or classes.
     """
 
@@ -220,6 +266,7 @@ class Skeleton(nn.Module):
         image: tuple[int, int, int],
         affine: bool,
         auxiliary: bool = False,
+        partial: int = 1,
     ) -> None:
         super().__init__()
         for name, value in (("cells", cells), ("channels", channels), ("classes", classes)):
@@ -245,6 +292,7 @@ class Skeleton(nn.Module):
                 halved=halved,
                 reduces=reduces,
                 affine=affine,
+                partial=partial,
             )
             self.cells.append(cell)
             self.kinds.append(kind)
