@@ -3,16 +3,26 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 from edarts import methods, testing
 
+# What methods need to solve the image problem in seconds; their papers search for days.
+IMAGES: dict[str, dict[str, object]] = {
+    # Operations do not compete, so none is driven out that only has a head start; the zero-one
+    # loss on each of the 32 entries here is as strong as on each of 196 in the paper.
+    "fair_darts": {"attention": "none", "zero_one": 10 * 32 / 196},
+    "snas": {"arch_lr": 0.1, "drop_path": 0.0, "constraint": "none"},
+    "proxyless": {"arch_lr": 0.1, "epochs": 20},
+}
+
 
 @pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("method", methods.names())
-def test_contract(method: str, check: object) -> None:
-    check(method)  # type: ignore[operator]
+def test_contract(method: str, check: Callable[..., None]) -> None:
+    check(method, **(IMAGES.get(method, {}) if check is testing.check_planted_images else {}))
 
 
 def test_second_order_darts_passes_too() -> None:

@@ -159,18 +159,18 @@ class Cell(nn.Module):
         self, mixed: Tensor, incoming: Sequence[int], states: dict[int, Tensor], weights: Weights
     ) -> Tensor:
         """The node whose operations sum to `mixed` (B, C / partial, H, W): (B, C, H, W)."""
-        shares: dict[int, Tensor] = {}
+        rows: dict[int, list[Tensor]] = {}
         for index in incoming:
-            weight, source = weights[index], self.edges[index].source
+            weight = weights[index]
             if weight is not None:
-                shares[source] = shares[source] + weight if source in shares else weight
+                rows.setdefault(self.edges[index].source, []).append(weight)
         batch, part, height, width = mixed.shape
         rest = mixed.new_zeros(batch, self.channels - part, height, width)
-        for source, share in shares.items():
+        for source, row in rows.items():
             around = states[source][:, part:]
             if self.reduces and source < INPUTS:
                 around = nn.functional.max_pool2d(around, 2, ceil_mode=True)
-            rest = torch.addcmul(rest, share, around)
+            rest = torch.addcmul(rest, torch.stack(row).sum(), around)
         return nn.functional.channel_shuffle(join([mixed, rest]), self.partial)
 
     def _drop(self, y: Tensor, operation: nn.Module) -> Tensor:

@@ -69,7 +69,8 @@ class SearchConfig:
     operations: str | None = None
     """Candidate operations: SS1..SS8, all, or names with commas."""
     topology: str | None = None
-    """Edges of a cell: all, an index 0..179, or sources such as "01 01 01 02"; NORMAL/REDUCE."""
+    """Edges of a cell: all, an index 0..179, or sources such as "01 01 01 02"; NORMAL/REDUCE; or
+    enas, the space in which a node may take the same source twice."""
     attention: str | None = None
     """Relative share of each operation at the start, NAME=SHARE with commas, or none; an operation
     without a share is not built."""

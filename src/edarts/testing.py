@@ -7,7 +7,7 @@ plain asserts and need no test framework.
 import dataclasses
 import random
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -284,7 +284,7 @@ def check_refusal(method: str) -> None:
         raise AssertionError(f"{method}: an unknown operation was accepted")
 
 
-CHECKS = (
+CHECKS: tuple[Callable[..., None], ...] = (
     check_seeds,
     check_space,
     check_one_operation,
@@ -295,11 +295,15 @@ CHECKS = (
 )
 
 
-def check_method(method: str) -> None:
-    """All of the contract, for a method of this project by name."""
+def check_method(method: str, **images: object) -> None:
+    """All of the contract, for a method of this project by name.
+
+    `images`: SearchConfig fields that the method needs to solve `check_planted_images` in seconds,
+    against the schedule of its paper.
+    """
     methods.load(method)
     for check in CHECKS:
-        check(method)
+        check(method, **images) if check is check_planted_images else check(method)
 
 
 __all__ = [
