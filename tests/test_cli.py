@@ -124,6 +124,26 @@ def test_darts_options(
     assert len(result["genotype"]["normal"]) == 8
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("snas", ["--constraint", "aggressive"]),
+        ("fair_darts", ["--threshold", "0.5"]),
+        ("enas", ["--samples", "2", "--arch-steps", "1"]),
+    ],
+)
+def test_cells_of_other_shapes_are_drawn_and_trained(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, method: str, options: list[str]
+) -> None:
+    out = str(tmp_path / "r")
+    result = run(capsys, "search", "digits", *SEARCH, "--method", method, *options, "--out", out)
+    assert set(result["passes"]) == {"forward", "backward"}
+    assert (tmp_path / "r" / "cell.png").exists()
+    options = [*SMALL, "--epochs", "1", "--json", "--out", str(tmp_path / "t")]
+    trained = run(capsys, "train", out, "digits", *options)
+    assert trained["genotype"] == result["genotype"]
+
+
 def test_full_recipe_trains(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     result = run(
         capsys,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from edarts import SearchConfig, Supernet, UsageError, alphas, methods, oneshot, testing
+from edarts import Network, SearchConfig, Supernet, UsageError, alphas, methods, oneshot, testing
 from edarts.cells import Cell
 from edarts.cli import main
 
@@ -37,6 +37,8 @@ def test_the_ideas_of_edarts_work_with_every_method_or_are_refused(method: str) 
     assert all(method in text and "\n" not in text for text in refused.values())
     found = testing.run_search(testing.tiny_config(method, **taken), testing.tiny_data())
     assert found.steps == {"weight": 6, "architecture": 3}  # 24 images, half of them, batches of 8
+    network = Network(found.genotype, cells=2, channels=4, classes=3, image=(1, 8, 8))
+    assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
     if "topology" in taken:
         assert len(found.space.normal) == 8
     if "attention" in taken:

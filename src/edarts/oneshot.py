@@ -150,7 +150,7 @@ class _Stage:
 
     def __post_init__(self) -> None:
         self.net.register_forward_hook(self._count)
-        self.net.configure(drop_path=given(self.config.drop_path))
+        self.net.set_drop_path(given(self.config.drop_path))
         self.warm_up = self.config.warm_up_epochs(self.epochs)
 
     def _count(self, net: torch.nn.Module, inputs: tuple[Any, ...], logits: Tensor) -> None:

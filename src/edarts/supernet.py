@@ -1,10 +1,11 @@
 """Supernet: every candidate operation of a space at once, weighed from outside."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import Tensor
 
-from edarts.cells import Skeleton, Weights
+from edarts.cells import Cell, Skeleton, Weights
 from edarts.errors import UsageError
 from edarts.genotype import KINDS, Edge
 from edarts.space import Space
@@ -48,13 +49,18 @@ class Supernet(Skeleton):
             partial=partial,
         )
         self.space = space
-        self.configure(loose_ends=space.pairs)
-
-    def configure(self, **settings: float) -> None:
-        """Set `drop_path`, `skip_dropout` or `loose_ends` of every cell."""
         for cell in self.cells:
-            for name, value in settings.items():
-                setattr(cell, name, value)
+            cast(Cell, cell).loose_ends = space.pairs
+
+    def set_drop_path(self, probability: float) -> None:
+        """In training, zero each operation's output with this probability, per image."""
+        for cell in self.cells:
+            cast(Cell, cell).drop_path = probability
+
+    def set_skip_dropout(self, probability: float) -> None:
+        """In training, zero each value behind an identity with this probability."""
+        for cell in self.cells:
+            cast(Cell, cell).skip_dropout = probability
 
     def forward(
         self,

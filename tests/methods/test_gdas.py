@@ -17,7 +17,7 @@ def test_draws_are_one_hot_and_follow_the_probabilities() -> None:
     torch.manual_seed(0)
     p = torch.tensor([0.5, 0.3, 0.2])
     for temperature in (10.0, 0.1):
-        draws = gdas.straight_through(p.expand(20_000, 3), temperature)
+        draws = gdas.straight_through(p.log().expand(20_000, 3), temperature)
         assert set(draws.unique().tolist()) == {0.0, 1.0}  # exact: zeros are skipped
         torch.testing.assert_close(draws.mean(0), p, atol=0.015, rtol=0)
 
@@ -26,7 +26,7 @@ def test_gradient_is_the_soft_draws() -> None:
     slope = torch.tensor([[0.3, -1.0, 2.0]], dtype=torch.float64)
     p = torch.tensor([[0.5, 0.3, 0.2]], dtype=torch.float64).requires_grad_()
     torch.manual_seed(7)
-    (mine,) = torch.autograd.grad((gdas.straight_through(p, 2.0) * slope).sum(), p)
+    (mine,) = torch.autograd.grad((gdas.straight_through(p.log(), 2.0) * slope).sum(), p)
     torch.manual_seed(7)
     noise = -torch.empty(1, 3).exponential_().log()
     soft = ((p.log() + noise) / 2.0).softmax(-1)

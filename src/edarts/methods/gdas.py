@@ -12,6 +12,7 @@ from torch import Tensor
 
 from edarts.alphas import FirstOrder, gumbel
 from edarts.config import SearchConfig, given
+from edarts.genotype import KINDS
 from edarts.space import Space
 from edarts.supernet import Supernet
 
@@ -54,13 +55,14 @@ class Method(FirstOrder):
         if not training:
             return self.alphas.softmax()
         return {
-            kind: straight_through(p, self.temperature) for kind, p in self.alphas.softmax().items()
+            kind: straight_through(self.alphas.values[kind].log_softmax(-1), self.temperature)
+            for kind in KINDS
         }
 
 
-def straight_through(probabilities: Tensor, temperature: float) -> Tensor:
+def straight_through(log_p: Tensor, temperature: float) -> Tensor:
     """(E, K) one-hot argmax of log p + G, with the gradient of its softmax at `temperature`."""
-    noise = gumbel(probabilities.shape).to(probabilities.device)
-    soft = ((probabilities.log() + noise) / temperature).softmax(dim=-1)
+    noise = gumbel(log_p.shape).to(log_p.device)
+    soft = ((log_p + noise) / temperature).softmax(dim=-1)
     hard = torch.zeros_like(soft).scatter(1, soft.argmax(dim=-1, keepdim=True), 1.0)
     return hard + (soft - soft.detach())  # the bracket is exactly zero

@@ -82,7 +82,7 @@ class Method(FirstOrder):
     def begin_epoch(self, net: Supernet, epoch: int) -> None:
         """Dropout behind skip connections, at this epoch's rate."""
         warm_up = self.config.warm_up_epochs(self.epochs)
-        net.configure(skip_dropout=dropout_rate(DROPOUT[self.stage], epoch, self.epochs, warm_up))
+        net.set_skip_dropout(dropout_rate(DROPOUT[self.stage], epoch, self.epochs, warm_up))
 
     def weights(self, training: bool) -> dict[str, Tensor]:
         """softmax(alpha) over the operations that are left; exact zeros for the others."""

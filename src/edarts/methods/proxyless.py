@@ -109,7 +109,8 @@ class Method(OneStage):
 
 def draw(probabilities: Tensor, count: int) -> Tensor:
     """(E, count) columns drawn without replacement; on the CPU, alike for every device."""
-    return torch.multinomial(probabilities.detach().cpu(), count).to(probabilities.device)
+    likely = probabilities.detach().cpu().clamp_min(1e-20)  # two can be drawn even of a sure one
+    return torch.multinomial(likely, count).to(probabilities.device)
 
 
 def one_hot(columns: Tensor, like: Tensor) -> Tensor:
