@@ -1,5 +1,7 @@
 """The driver's options: every method takes each of eDARTS' or says why not; what steps cost."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -53,6 +55,16 @@ def test_an_option_of_another_method_is_refused(capsys: pytest.CaptureFixture[st
     error = capsys.readouterr().err
     assert "takes no --attention: its controller begins with biases of its own" in error
     assert len(error.splitlines()) == 1
+
+
+def test_what_a_method_refuses_leaves_no_run_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for options in (["enas", "--topology", "7"], ["p_darts", "--epochs", "2"]):
+        out = tmp_path / options[0]
+        assert main(["search", "--method", *options, "--out", str(out)]) == 2
+        assert options[0] in capsys.readouterr().err
+        assert not out.exists()
 
 
 def test_methods_declare_known_options() -> None:

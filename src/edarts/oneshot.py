@@ -100,7 +100,17 @@ def resolve_config(
             config = dataclasses.replace(config, arch_lr=min(LARGEST_ARCH_LR, TRAVEL / updates))
     elif config.arch_steps is not None:
         raise UsageError("arch_steps counts updates per epoch: it needs arch_update=epoch")
-    return config, Space.parse(given(config.operations), given(config.topology)), notes
+    space = Space.parse(given(config.operations), given(config.topology))
+    _check_method(config, space)
+    return config, space, notes
+
+
+def _check_method(config: SearchConfig, space: Space) -> None:
+    """Let the method refuse what it cannot take, before a run folder holds it."""
+    with torch.random.fork_rng(devices=[]):
+        method = methods.load(config.method).Method(space, config, torch.device("cpu"))
+    if config.arch_update == "joint" and not isinstance(method, methods.Joint):
+        raise UsageError(f"arch_update=joint: {config.method} learns from no loss of the weights")
 
 
 def _resolve_operations(config: SearchConfig, defaults: dict[str, Any]) -> SearchConfig:
@@ -277,8 +287,6 @@ def one_shot(
     ]
     seed_all(seed, "method")
     method: methods.OneShot = methods.load(config.method).Method(space, config, where)
-    if config.arch_update == "joint" and not isinstance(method, methods.Joint):
-        raise UsageError(f"arch_update=joint: {config.method} learns from no loss of the weights")
     warned: set[str] = set()
     history: list[dict[str, Any]] = []
     totals: Counter[str] = Counter()

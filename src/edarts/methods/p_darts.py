@@ -57,6 +57,10 @@ class Method(FirstOrder):
     """alpha (E, K) for each kind, and which of them are left; weights are the softmax of those."""
 
     def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
+        if given(config.epochs) < len(DEEPER):
+            raise UsageError(
+                f"p_darts trains {len(DEEPER)} supernets: give that many epochs or more"
+            )
         super().__init__(space, config, device, clip=ARCH_CLIP)
         self.config = config
         self.stage, self.epochs = 0, 1
@@ -67,10 +71,6 @@ class Method(FirstOrder):
     def stages(self, epochs: int) -> Iterator[Stage]:
         """Three; before the second and the third, the weakest operations go."""
         count = len(DEEPER)
-        if epochs < count:
-            raise UsageError(
-                f"p_darts trains {count} supernets in turn: give --epochs {count} or more"
-            )
         operations = len(self.space.operations)
         for stage in range(count):
             if stage:
