@@ -212,7 +212,7 @@ def test_a_cut_off_test_split_is_not_decoded(
         (["search", "--epochs", "many"], 2, "--epochs: expected a whole number, got many"),
         (["search", "--epochs", "0"], 2, "epochs must be at least 1, got 0"),
         (["search", "--order", "3"], 2, "--order: expected 1 or 2, got 3"),
-        (["search", "--arch-update", "sometimes"], 2, "expected step or epoch, got sometimes"),
+        (["search", "--arch-update", "sometimes"], 2, "step or epoch or joint, got sometimes"),
         (["search", "--data-fraction", "2"], 2, "data_fraction must be between"),
         (["search", "--topology", "200"], 2, "topology '200': give 'all'"),
         (["search", "--attention", "skip_connect"], 2, "give NAME=SHARE"),

@@ -17,6 +17,8 @@ IMAGES: dict[str, dict[str, object]] = {
     "fair_darts": {"attention": "none", "zero_one": 10 * 32 / 196},
     # An operation learns only when it is drawn, so that one with a head start learns faster.
     "gdas": {"attention": "none", "epochs": 15},
+    # Three supernets, each begun anew and deeper than the one before.
+    "p_darts": {"arch_lr": 0.1, "epochs": 36, "cells": 2},
     "proxyless": {"arch_lr": 0.1, "epochs": 20},
     "snas": {"arch_lr": 0.1, "drop_path": 0.0, "constraint": "none"},
 }
