@@ -124,6 +124,26 @@ def test_darts_options(
     assert len(result["genotype"]["normal"]) == 8
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("snas", ["--constraint", "aggressive"]),
+        ("fair_darts", ["--threshold", "0.5"]),
+        ("enas", ["--samples", "2", "--arch-steps", "1"]),
+    ],
+)
+def test_cells_of_other_shapes_are_drawn_and_trained(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, method: str, options: list[str]
+) -> None:
+    out = str(tmp_path / "r")
+    result = run(capsys, "search", "digits", *SEARCH, "--method", method, *options, "--out", out)
+    assert set(result["passes"]) == {"forward", "backward"}
+    assert (tmp_path / "r" / "cell.png").exists()
+    options = [*SMALL, "--epochs", "1", "--json", "--out", str(tmp_path / "t")]
+    trained = run(capsys, "train", out, "digits", *options)
+    assert trained["genotype"] == result["genotype"]
+
+
 def test_full_recipe_trains(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     result = run(
         capsys,
@@ -227,7 +247,7 @@ def test_a_cut_off_test_split_is_not_decoded(
         (["search", "--epochs", "many"], 2, "--epochs: expected a whole number, got many"),
         (["search", "--epochs", "0"], 2, "epochs must be at least 1, got 0"),
         (["search", "--order", "3"], 2, "--order: expected 1 or 2, got 3"),
-        (["search", "--arch-update", "sometimes"], 2, "expected step or epoch, got sometimes"),
+        (["search", "--arch-update", "sometimes"], 2, "step or epoch or joint, got sometimes"),
         (["search", "--data-fraction", "2"], 2, "data_fraction must be between"),
         (["search", "--topology", "200"], 2, "topology '200': give 'all'"),
         (["search", "--attention", "skip_connect"], 2, "give NAME=SHARE"),

@@ -50,6 +50,9 @@ class Cell(nn.Module):
     FactorizedReduce if halved. `nasnet`: the same, but the `first` cell takes its first input as
     it is, and the operations that read it bring it to C (NASNet's TensorFlow code; the same for
     AmoebaNet and PNASNet). `enas`: the second input passes through two ReLUConvBN (ENAS' code).
+    `partial`: operations see C / partial channels of their source; the others pass by, weighed with
+    the sum of the edge's weights, and a channel shuffle mixes both (PC-DARTS, Xu et al. 2020).
+    Raises UsageError if `partial` does not divide C.
     """
 
     def __init__(
@@ -64,13 +67,19 @@ class Cell(nn.Module):
         affine: bool,
         plumbing: str = "darts",
         first: bool = False,
+        partial: int = 1,
     ) -> None:
         super().__init__()
+        if channels % partial:
+            raise UsageError(f"partial {partial} does not divide the {channels} channels of a cell")
         self.edges = tuple(edges)
         self.concat = tuple(concat)
         self.channels = channels
         self.reduces = reduces
+        self.partial = partial
         self.drop_path = 0.0
+        self.skip_dropout = 0.0  # of single values behind an identity (P-DARTS)
+        self.loose_ends = False  # of the concatenation, keep the nodes that feed no edge (ENAS)
         raw = plumbing == "nasnet" and first
         widths = {0: sources[0]} if raw else {}  # of sources that have not C channels
         before_last: nn.Module
@@ -100,7 +109,7 @@ class Cell(nn.Module):
             if key not in shared:
                 stride = 2 if reduces and edge.source < INPUTS else 1
                 module = ops.build(
-                    edge.operation, channels, stride, affine, widths.get(edge.source)
+                    edge.operation, channels // partial, stride, affine, widths.get(edge.source)
                 )
                 self.operations.append(module)
                 self.slots.append(len(self.operations) - 1)
@@ -129,6 +138,7 @@ class Cell(nn.Module):
         `weights`: one scalar tensor or None (skip) per edge; None for all: every edge counts once.
         """
         states = {0: self.preprocess[0](s0), 1: self.preprocess[1](s1)}
+        inputs = states if self.partial == 1 else {n: self._part(x) for n, x in states.items()}
         rectified: dict[int, Tensor] = {}
         outputs: dict[int, Tensor] = {}
         for node, incoming in self.incoming.items():
@@ -140,7 +150,7 @@ class Cell(nn.Module):
                 if slot is None or (weights is not None and weight is None):
                     continue
                 operation, source = self.operations[slot], self.edges[index].source
-                x = states[source]
+                x = inputs[source]
                 if operation.reads_relu:
                     if source not in rectified:
                         rectified[source] = torch.relu(x)
@@ -153,22 +163,57 @@ class Cell(nn.Module):
                     term = operation.term(x)
                 else:
                     term = Term(operation(x))
-                if self.drop_path > 0 and self.training:
+                if self.training and max(self.drop_path, self.skip_dropout) > 0:
                     term = Term(self._drop(plain_term(term), operation))
                 terms.append(term)
                 if weight is not None:
                     factors.append(weight)
             if terms:
-                states[node] = add_up(terms, factors if weights is not None else None)
+                total = add_up(terms, factors if weights is not None else None)
             else:
-                states[node] = self._zeros(states[1])
+                total = self._zeros(inputs[1])
+            if self.partial > 1 and weights is not None:
+                total = self._with_bypass(total, incoming, states, weights)
+                inputs[node] = self._part(total)
+            states[node] = total
         for name, module in self.fit.items():
             states[int(name)] = module(states[int(name)])
+        if self.loose_ends and weights is not None:
+            # As zeros they add nothing to the 1 x 1 convolution that reads them.
+            read = {e.source for e, w in zip(self.edges, weights, strict=True) if w is not None}
+            states |= {node: torch.zeros_like(states[node]) for node in read}
         return join([states[node] for node in self.concat])
 
+    def _part(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C / partial, H, W): what the operations see."""
+        return x[:, : self.channels // self.partial]
+
+    def _with_bypass(
+        self, mixed: Tensor, incoming: Sequence[int], states: dict[int, Tensor], weights: Weights
+    ) -> Tensor:
+        """The node whose operations sum to `mixed` (B, C / partial, H, W): (B, C, H, W)."""
+        rows: dict[int, list[Tensor]] = {}
+        for index in incoming:
+            weight = weights[index]
+            if weight is not None:
+                rows.setdefault(self.edges[index].source, []).append(weight)
+        batch, part, height, width = mixed.shape
+        rest = mixed.new_zeros(batch, self.channels - part, height, width)
+        for source, row in rows.items():
+            around = states[source][:, part:]
+            if self.reduces and source < INPUTS:
+                around = nn.functional.max_pool2d(around, 2, ceil_mode=True)
+            rest = torch.addcmul(rest, torch.stack(row).sum(), around)
+        return nn.functional.channel_shuffle(join([mixed, rest]), self.partial)
+
     def _drop(self, y: Tensor, operation: nn.Module) -> Tensor:
-        """Drop path: per image, zero the edge with probability p, else divide by 1 - p."""
+        """Drop path: per image, zero the edge with probability p, else divide by 1 - p.
+
+        An identity is left alone, but for `skip_dropout`.
+        """
         if isinstance(operation, ops.Identity):
+            return nn.functional.dropout(y, self.skip_dropout) if self.skip_dropout > 0 else y
+        if self.drop_path == 0:
             return y
         keep = 1.0 - self.drop_path
         mask = torch.empty(y.shape[0], 1, 1, 1, dtype=y.dtype, device=y.device)
@@ -240,6 +285,7 @@ class Skeleton(nn.Module):
     `channels`: C of the first cell; each reduction cell doubles it.
     `image`: (C, H, W) of the input. `affine`: see `ops.build`; the stem's norm is always affine.
     `plumbing`: see `Cell`; all but `darts` also have a ReLU before the global pool.
+    `partial`: see `Cell`.
     Raises UsageError if there are no cells, channels or classes.
     """
 
@@ -255,6 +301,7 @@ class Skeleton(nn.Module):
         affine: bool,
         auxiliary: bool = False,
         plumbing: str = "darts",
+        partial: int = 1,
     ) -> None:
         super().__init__()
         for name, value in (("cells", cells), ("channels", channels), ("classes", classes)):
@@ -285,6 +332,7 @@ class Skeleton(nn.Module):
                 affine=affine,
                 plumbing=plumbing,
                 first=index == 0,
+                partial=partial,
             )
             self.cells.append(cell)
             self.kinds.append(kind)

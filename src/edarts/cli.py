@@ -143,11 +143,13 @@ def run_search(options: Namespace) -> tuple[Any, str]:
 
     result = search(_config(DataConfig, options), _config(SearchConfig, options), _session(options))
     run, steps, skips = shlex.quote(result["run"]), result["steps"], result["skips"]
+    passes = result["passes"]
     return result, "\n".join(
         [
             *_cells(result["genotype"]),
             f"skip connections  {skips['normal']} normal, {skips['reduce']} reduction",
-            f"steps             {steps['weight']} weight, {steps['architecture']} architecture;"
+            f"steps             {steps['weight']} weight, {steps['architecture']} architecture",
+            f"passes            {passes['forward']} forward, {passes['backward']} backward;"
             f" {result['images_seen']} images seen",
             f"seconds           {_seconds(result['seconds'])}",
             f"run               {result['run']}   (cells drawn in cell.png)",

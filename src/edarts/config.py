@@ -57,7 +57,9 @@ class SearchConfig:
     order: Literal[1, 2] | None = None
     """DARTS: 1 takes the gradient at the current weights, 2 after a virtual training step."""
     epochs: int | None = None
-    """Passes over the half of the search images that trains the weights."""
+    """Passes over the search images that train the weights, in all stages together."""
+    warm_up: float | None = None
+    """Share of the epochs, in each stage, that train the weights alone (0..1, 1 excluded)."""
     batch_size: int | None = None
     """Images per step."""
     cells: int | None = None
@@ -67,14 +69,18 @@ class SearchConfig:
     operations: str | None = None
     """Candidate operations: SS1..SS8, all, or names with commas."""
     topology: str | None = None
-    """Edges of a cell: all, an index 0..179, or sources such as "01 01 01 02"; NORMAL/REDUCE."""
+    """Edges of a cell: all, an index 0..179, or sources such as "01 01 01 02"; NORMAL/REDUCE; or
+    enas, the space in which a node may take the same source twice."""
     attention: str | None = None
     """Relative share of each operation at the start, NAME=SHARE with commas, or none; an operation
     without a share is not built."""
+    partial: int | None = None
+    """Pass one of this many parts of the channels through the operations, the rest around them."""
     data_fraction: float | None = None
     """Share of the training images that the search uses (0..1), stratified by class."""
-    arch_update: Literal["step", "epoch"] | None = None
-    """Update the architecture before every weight step, or only at the end of each epoch."""
+    arch_update: Literal["step", "epoch", "joint"] | None = None
+    """Update the architecture before every weight step, only at the end of each epoch (both on the
+    other half of the images), or with the weights, from one loss on all images."""
     arch_steps: int | None = None
     """Architecture updates at the end of an epoch; needs arch_update=epoch."""
     arch_lr: float | None = None
@@ -91,20 +97,44 @@ class SearchConfig:
     """L2 decay of the weights."""
     clip: float | None = None
     """Largest norm of the weights' gradient."""
+    drop_path: float | None = None
+    """Probability of dropping an operation's output in the supernet, for each image (0..1)."""
+    constraint: Literal["none", "mild", "moderate", "aggressive"] | None = None
+    """SNAS: how much size, FLOPs and memory accesses of the cells cost."""
+    threshold: float | None = None
+    """Fair DARTS: least weight of an operation that is kept (0..1)."""
+    zero_one: float | None = None
+    """Fair DARTS: factor of the loss that drives weights to zero or one."""
+    skip_cap: int | None = None
+    """P-DARTS: most skip connections in the normal cell."""
+    samples: int | None = None
+    """ENAS, random_ws: cells drawn and scored, of which the best is returned."""
 
     def __post_init__(self) -> None:
         _between("order", self.order, 1, 2)
-        _one_of("arch_update", self.arch_update, ("step", "epoch"))
-        for name in ("epochs", "batch_size", "cells", "channels", "arch_steps"):
+        _one_of("arch_update", self.arch_update, ("step", "epoch", "joint"))
+        _one_of("constraint", self.constraint, ("none", "mild", "moderate", "aggressive"))
+        for name in ("epochs", "batch_size", "cells", "channels", "partial"):
             _between(name, getattr(self, name), 1, None)
+        for name in ("arch_steps", "samples"):
+            _between(name, getattr(self, name), 1, None)
+        for name in ("zero_one", "skip_cap"):
+            _between(name, getattr(self, name), 0, None)
+        _between("threshold", self.threshold, 0, 1)
+        for name in ("warm_up", "drop_path"):
+            _between(name, getattr(self, name), 0, 0.99)
         for name in ("lr_min", "arch_weight_decay", "weight_decay"):
             _between(name, getattr(self, name), 0, None)
         for name in ("lr", "arch_lr", "clip"):
             _between(name, getattr(self, name), 1e-12, None)
         _between("momentum", self.momentum, 0, 1)
         _between("data_fraction", self.data_fraction, 1e-6, 1)
-        if self.arch_steps is not None and self.arch_update == "step":
+        if self.arch_steps is not None and self.arch_update in ("step", "joint"):
             raise UsageError("arch_steps counts updates per epoch: it needs arch_update=epoch")
+
+    def warm_up_epochs(self, epochs: int) -> int:
+        """How many of a stage's `epochs` train the weights alone: at most all but one."""
+        return int(given(self.warm_up) * epochs + 1e-9)
 
 
 @dataclass(frozen=True)

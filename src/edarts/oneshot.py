@@ -5,8 +5,9 @@ shallow supernet - is done here and in the space, so that every one-shot method 
 """
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -53,8 +54,8 @@ class SearchResult:
     """What a search found, and what it cost.
 
     `weights`: the final (E, K) weights per kind. `history`: one line per epoch, as metrics.jsonl.
-    `steps`: numbers of weight and architecture steps. `images_seen`: images in forward passes that
-    a gradient was taken of. `seconds`: wall time.
+    `steps`: numbers of weight and architecture steps. `passes`: forward and backward passes of a
+    batch through a supernet. `images_seen`: images in the forward passes. `seconds`: wall time.
     """
 
     genotype: Genotype
@@ -63,6 +64,7 @@ class SearchResult:
     weights: dict[str, Tensor]
     history: list[dict[str, Any]]
     steps: dict[str, int]
+    passes: dict[str, int]
     images_seen: int
     seconds: float
 
@@ -73,9 +75,10 @@ def resolve_config(
     """Fill in what `config` leaves open, for a training split of `images` in `classes`.
 
     Returns the config with nothing left open, its space, and notes for the user.
-    Raises UsageError if options exclude each other.
+    Raises UsageError if options exclude each other, or the method takes one of them not.
     """
-    defaults = dict(methods.load(config.method).DEFAULTS)
+    methods.check_options(config)
+    defaults = methods.options(config.method)
     notes: list[str] = []
     config = _resolve_operations(config, defaults)
     if config.data_fraction is None:
@@ -87,15 +90,27 @@ def resolve_config(
             )
             defaults["data_fraction"] = enough
     arch_lr = config.arch_lr
+    own_steps = defaults.pop("arch_steps", None)  # then its arch_lr is made for sparse updates
     config = resolve(config, defaults)
     if config.arch_update == "epoch":
-        config = resolve(config, {"arch_steps": ARCH_STEPS})
-        if arch_lr is None:
-            updates = given(config.epochs) * given(config.arch_steps)
+        config = resolve(config, {"arch_steps": own_steps or ARCH_STEPS})
+        if arch_lr is None and own_steps is None:
+            learning = given(config.epochs) - config.warm_up_epochs(given(config.epochs))
+            updates = learning * given(config.arch_steps)
             config = dataclasses.replace(config, arch_lr=min(LARGEST_ARCH_LR, TRAVEL / updates))
     elif config.arch_steps is not None:
         raise UsageError("arch_steps counts updates per epoch: it needs arch_update=epoch")
-    return config, Space.parse(given(config.operations), given(config.topology)), notes
+    space = Space.parse(given(config.operations), given(config.topology))
+    _check_method(config, space)
+    return config, space, notes
+
+
+def _check_method(config: SearchConfig, space: Space) -> None:
+    """Let the method refuse what it cannot take, before a run folder holds it."""
+    with torch.random.fork_rng(devices=[]):
+        method = methods.load(config.method).Method(space, config, torch.device("cpu"))
+    if config.arch_update == "joint" and not isinstance(method, methods.Joint):
+        raise UsageError(f"arch_update=joint: {config.method} learns from no loss of the weights")
 
 
 def _resolve_operations(config: SearchConfig, defaults: dict[str, Any]) -> SearchConfig:
@@ -108,16 +123,20 @@ def _resolve_operations(config: SearchConfig, defaults: dict[str, Any]) -> Searc
                 raise unknown("operation of attention", name, named)
         named = tuple(name for name in (named or given) if name in given)
         shares: dict[str, float] | None = given
-    elif config.attention is None and defaults["attention"] != "none":
+    elif config.attention is None and defaults.get("attention", "none") != "none":
         usual = parse_attention(defaults["attention"]) or {}
         named = named or tuple(usual)
         shares = {name: usual.get(name, 1.0) for name in named}
     else:
         shares = None
         if named is None:
-            fallback = parse_attention(defaults["attention"])
+            fallback = parse_attention(defaults.get("attention"))
             named = tuple(fallback) if fallback else Space.parse(defaults["operations"]).operations
-    attention = "none" if shares is None else ",".join(f"{name}={shares[name]:g}" for name in named)
+    attention = (
+        defaults.get("attention") and "none"  # None where the method takes no attention
+        if shares is None
+        else ",".join(f"{name}={shares[name]:g}" for name in named)
+    )
     return dataclasses.replace(config, operations=",".join(named), attention=attention)
 
 
@@ -134,24 +153,55 @@ class _Stage:
     config: SearchConfig
     epochs: int
     counts: dict[str, int] = field(
-        default_factory=lambda: {"weight": 0, "architecture": 0, "images": 0}
+        default_factory=lambda: dict.fromkeys(
+            ("weight", "architecture", "forward", "backward", "images"), 0
+        )
     )
 
+    def __post_init__(self) -> None:
+        self.net.register_forward_hook(self._count)
+        self.net.set_drop_path(given(self.config.drop_path))
+        self.warm_up = self.config.warm_up_epochs(self.epochs)
+
+    def _count(self, net: torch.nn.Module, inputs: tuple[Any, ...], logits: Tensor) -> None:
+        self.counts["forward"] += 1
+        self.counts["images"] += len(inputs[0])
+        if logits.requires_grad:
+            logits.register_hook(self._count_back)
+
+    def _count_back(self, gradient: Tensor) -> None:
+        self.counts["backward"] += 1
+
     def step(self, epoch: int, at: int) -> Metrics:
-        """One weight step, and before it an architecture step unless updates are sparse."""
+        """One weight step; before it or with it an architecture step, unless updates are sparse."""
+        self.method.begin_epoch(self.net, epoch)
         images, labels = self.train.batch(epoch, at)
         batch = (self.transform.augment(images), labels)
         where = f"search, epoch {epoch + 1}, step {at + 1}"
-        metrics: Metrics = {}
-        if self.config.arch_update == "step":
-            metrics = self.arch_step(batch, where)
-        weights = {kind: w.detach() for kind, w in self.method.weights(training=True).items()}
+        update = self.config.arch_update if epoch >= self.warm_up else None
+        metrics = self.arch_step(batch, where) if update == "step" else {}
+        weights = self.method.weights(training=True)
+        if update != "joint":
+            weights = {kind: w.detach() for kind, w in weights.items()}
         logits = self.net(batch[0], weights)
         loss = cross_entropy(logits, labels)
-        descend(loss, self.optimizer, given(self.config.clip), where)
+        if update == "joint":
+            self.joint_step(loss, weights, where)
+        else:
+            descend(loss, self.optimizer, given(self.config.clip), where)
         self.counts["weight"] += 1
-        self.counts["images"] += len(labels)
         return {"loss": loss.item(), "accuracy": accuracy(logits, labels), **metrics}
+
+    def joint_step(self, loss: Tensor, weights: dict[str, Tensor], where: str) -> None:
+        """One backward pass, then a step of the weights and one of the architecture."""
+        method = cast(methods.Joint, self.method)
+        total = loss + method.penalty(self.net, weights)
+        descend(total, self.optimizer, given(self.config.clip), where)
+        try:
+            method.joint_step()
+        except FloatingPointError:
+            raise not_finite(where, "--arch-lr or --lr") from None
+        self.counts["architecture"] += 1
 
     def arch_step(self, batch: methods.Batch, where: str) -> Metrics:
         """One architecture step on `batch` and the next validation batch."""
@@ -162,14 +212,12 @@ class _Stage:
         except FloatingPointError:
             raise not_finite(where, "--arch-lr or --lr") from None
         self.counts["architecture"] += 1
-        passes = 4 if self.config.order == 2 else 1  # second order: three on the training batch
-        self.counts["images"] += len(labels) + (passes - 1) * len(batch[1])
         return metrics
 
     def end(self, epoch: int) -> dict[str, Any]:
         """Sparse architecture updates, the next learning rate, and the epoch's record."""
         metrics: Metrics = {}
-        if self.config.arch_update == "epoch":
+        if self.config.arch_update == "epoch" and epoch >= self.warm_up:
             updates = given(self.config.arch_steps)
             for _ in range(updates):
                 # Second order looks at a training batch too: any of this epoch's.
@@ -222,13 +270,17 @@ def one_shot(
     """Search `space` on the training split `data` with a one-shot method.
 
     `config`: resolved (see `resolve_config`). A stratified `data_fraction` of the images is cut
-    into halves, one for the weights, one for the architecture. Seeds torch's global generator.
+    into halves, one for the weights, one for the architecture; with arch_update=joint all train
+    both. Seeds torch's global generator. Raises EdartsError.
     """
     progress = progress or Progress()
     stop = stop or Stop()
     where = device_of(device)
     transform = Transform.of(data)
-    halves = split_halves(data, given(config.data_fraction), seed)
+    fraction = given(config.data_fraction)
+    halves = split_halves(data, fraction, seed)
+    if config.arch_update == "joint":
+        halves = (search_subset(data, fraction, seed),) * 2
     loaders = [
         Loader(half, given(config.batch_size), seed, stream, where)
         for half, stream in zip(halves, ("weights", "architecture"), strict=True)
@@ -237,11 +289,9 @@ def one_shot(
     method: methods.OneShot = methods.load(config.method).Method(space, config, where)
     warned: set[str] = set()
     history: list[dict[str, Any]] = []
-    totals = {"weight": 0, "architecture": 0, "images": 0}
+    totals: Counter[str] = Counter()
     seconds = 0.0
-    stages = method.stages(given(config.epochs))
-    for index, plan in enumerate(stages):
-        phase = "search" if len(stages) == 1 else f"search-{index + 1}"
+    for index, plan in enumerate(method.stages(given(config.epochs))):
         seed_all(seed, "supernet", index)
         net = Supernet(
             space,
@@ -249,6 +299,8 @@ def one_shot(
             channels=given(config.channels),
             classes=len(data.classes),
             image=data.shape,
+            partial=given(config.partial),
+            built=plan.built,
         )
         place(net, where)
         optimizer = torch.optim.SGD(
@@ -267,31 +319,45 @@ def one_shot(
                 progress.warn(message)
             return line
 
+        phase = f"search-{index + 1}" if index else "search"
         loop = Loop(
             phase, plan.epochs, loaders[0].steps, seed, run, progress, stop, describe=describe
         )
         loop(stage.step, end, stage.state, stage.restore)
         history += loop.history
         seconds += loop.seconds
-        for name, value in stage.counts.items():
-            totals[name] += value
-    images = totals.pop("images")
-    weights = {kind: w.detach().cpu() for kind, w in method.weights(training=False).items()}
-    return SearchResult(method.genotype(), space, config, weights, history, totals, images, seconds)
+        totals.update(stage.counts)
+        seed_all(seed, "method", index + 1)  # the next stage may draw new parameters
+    return SearchResult(
+        method.genotype(),
+        space,
+        config,
+        {kind: w.detach().cpu() for kind, w in method.weights(training=False).items()},
+        history,
+        {name: totals[name] for name in ("weight", "architecture")},
+        {name: totals[name] for name in ("forward", "backward")},
+        totals["images"],
+        seconds,
+    )
+
+
+def search_subset(data: Dataset, fraction: float, seed: int) -> Dataset:
+    """A stratified `fraction` of the data, at least two images of each class."""
+    if fraction == 1:
+        return data
+    labels = data.labels.numpy()
+    smallest = 2 / int(data.labels.bincount().min())
+    _, chosen = stratified_split(labels, max(fraction, smallest), seed, stream="fraction")
+    return data.subset(torch.from_numpy(chosen))
 
 
 def split_halves(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
     """(weights, architecture): disjoint stratified halves of `fraction` of the data.
 
-    Each class has at least one image in both, so at least two are taken.
+    Each class has at least one image in both.
     """
-    labels = data.labels.numpy()
-    smallest = 2 / int(data.labels.bincount().min())
-    if fraction < 1:
-        _, chosen = stratified_split(labels, max(fraction, smallest), seed, stream="fraction")
-        data = data.subset(torch.from_numpy(chosen))
-        labels = data.labels.numpy()
-    first, second = stratified_split(labels, 0.5, seed, stream="halves")
+    data = search_subset(data, fraction, seed)
+    first, second = stratified_split(data.labels.numpy(), 0.5, seed, stream="halves")
     return data.subset(torch.from_numpy(first)), data.subset(torch.from_numpy(second))
 
 
@@ -314,7 +380,9 @@ def collapse(genotype: Genotype, config: SearchConfig, warned: set[str]) -> list
         if 2 * free <= len(edges) or kind in warned:
             continue
         warned.add(kind)
-        if config.arch_update != "epoch":
+        if "attention" not in methods.options(config.method):
+            remedy = "--operations without them"
+        elif config.arch_update != "epoch":
             remedy = "--arch-update epoch"
         elif config.data_fraction is not None and config.data_fraction > 1 / 6:
             remedy = "a smaller --data-fraction, or a larger share of convolutions in --attention"

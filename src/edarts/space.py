@@ -7,6 +7,7 @@ Depth and width are sizes of a supernet or network, not part of the space.
 """
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -22,6 +23,7 @@ KEPT = 2  # edges into a node of a derived cell
 Topology = tuple[tuple[int, int], ...]
 
 ALL_EDGES: Topology = tuple((j, n) for n in range(INPUTS, INPUTS + NODES) for j in range(n))
+ENAS_EDGES: Topology = tuple((j, n) for n in range(INPUTS, INPUTS + 5) for j in range(n))
 
 _POOLS_AND_SKIP = ("max_pool_3x3", "avg_pool_3x3", "skip_connect")
 # The slides' eight subsets; each also has skip connection and pooling.
@@ -43,6 +45,9 @@ class Space:
 
     `operations`: the K candidates on every edge, in column order of the weights.
     `normal`, `reduce`: the E edges that each kind of supernet cell has, in row order.
+    `pairs`: how a genotype draws on them. False (DARTS): every node has two edges, each with one
+    operation, and all nodes are concatenated. True (ENAS): every node has two pairs of an edge and
+    an operation, alike or not, and only the nodes that feed no other are concatenated.
     Raises UsageError for an unknown or repeated operation, for none but `none`, or for edges that
     do not go forward from an existing node.
     """
@@ -50,6 +55,7 @@ class Space:
     operations: tuple[str, ...] = tuple(OPERATIONS)
     normal: Topology = ALL_EDGES
     reduce: Topology = ALL_EDGES
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         for name in self.operations:
@@ -89,53 +95,70 @@ class Space:
         return rows
 
     def concat(self, kind: str) -> tuple[int, ...]:
-        """The intermediate nodes, all concatenated."""
+        """The nodes that a supernet's cell concatenates: all but the inputs."""
         return tuple(self.incoming(kind))
 
     def genotype(self, edges: Mapping[str, Sequence[Edge]]) -> Genotype:
-        """The genotype with these edges per kind, every node concatenated."""
-        return Genotype(
-            tuple(edges["normal"]),
-            tuple(edges["reduce"]),
-            self.concat("normal"),
-            self.concat("reduce"),
-        )
+        """The genotype with these edges per kind; nodes without edges are not in its output."""
+        normal, reduce = (tuple(edges[kind]) for kind in KINDS)
+        return Genotype(normal, reduce, self._output(normal), self._output(reduce))
 
-    def __contains__(self, genotype: object) -> bool:
-        """Whether a search in this space may return `genotype`."""
-        if not isinstance(genotype, Genotype):
-            return False
+    def _output(self, edges: Sequence[Edge]) -> tuple[int, ...]:
+        read = {edge.source for edge in edges} if self.pairs else set()
+        return tuple(sorted({edge.node for edge in edges} - read))
+
+    def holds(self, genotype: Genotype) -> bool:
+        """Whether every edge of `genotype` is a candidate, none is there twice unless in `pairs`,
+        and its output is that of the space. A node may have any number of edges.
+        """
         for kind in KINDS:
             edges = genotype.edges(kind)
-            pairs = [(edge.source, edge.node) for edge in edges]
-            if len(set(pairs)) < len(pairs) or not set(pairs) <= set(self.topology(kind)):
+            if not set(edges) <= set(self.candidates(kind)):
                 return False
-            if any(edge.operation not in self.searchable for edge in edges):
+            if not self.pairs and len({(e.source, e.node) for e in edges}) < len(edges):
                 return False
-            if genotype.concat(kind) != self.concat(kind):
+            if genotype.concat(kind) != self._output(edges):
                 return False
-            for node, rows in self.incoming(kind).items():
-                if sum(n == node for _, n in pairs) != min(KEPT, len(rows)):
-                    return False
         return True
+
+    def __contains__(self, genotype: object) -> bool:
+        """Whether `genotype` is one of `size`: the space `holds` it, with two edges into a node."""
+        if not isinstance(genotype, Genotype) or not self.holds(genotype):
+            return False
+        counts = {kind: Counter(edge.node for edge in genotype.edges(kind)) for kind in KINDS}
+        return all(
+            counts[kind][node] == self._kept(rows)
+            for kind in KINDS
+            for node, rows in self.incoming(kind).items()
+        )
+
+    def _kept(self, rows: Sequence[int]) -> int:
+        return KEPT if self.pairs else min(KEPT, len(rows))
 
     def size(self) -> int:
         """How many genotypes the space holds."""
+        operations = len(self.searchable)
         return prod(
-            comb(len(rows), kept := min(KEPT, len(rows))) * len(self.searchable) ** kept
+            comb(len(rows) * operations + KEPT - 1, KEPT)
+            if self.pairs
+            else comb(len(rows), kept := self._kept(rows)) * operations**kept
             for kind in KINDS
             for rows in self.incoming(kind).values()
         )
 
     def sample(self, generator: random.Random) -> Genotype:
-        """A uniformly drawn genotype."""
+        """A genotype of uniformly drawn edges and operations."""
         edges: dict[str, list[Edge]] = {}
         for kind in KINDS:
             topology = self.topology(kind)
             edges[kind] = [
                 Edge(generator.choice(self.searchable), *topology[row])
                 for rows in self.incoming(kind).values()
-                for row in sorted(generator.sample(rows, min(KEPT, len(rows))))
+                for row in sorted(
+                    generator.choices(rows, k=KEPT)
+                    if self.pairs
+                    else generator.sample(rows, self._kept(rows))
+                )
             ]
         return self.genotype(edges)
 
@@ -159,7 +182,8 @@ class Space:
 
         `operations`: SS1 to SS8 (the slides' subsets, each with skip connection and pools), `all`
         (DARTS' eight), or names with commas. `topology`: see `parse_topology`; for different cells
-        NORMAL/REDUCE. Raises UsageError with the nearest names.
+        NORMAL/REDUCE; `enas`: two `pairs` into each of five nodes.
+        Raises UsageError with the nearest names.
         """
         if operations in _SUBSETS:
             names = (*_POOLS_AND_SKIP, *_SUBSETS[operations])
@@ -170,6 +194,8 @@ class Space:
         for name in names:
             if name not in OPERATIONS:
                 raise unknown("operation", name, [*OPERATIONS, *_SUBSETS, "all"])
+        if topology.strip() == "enas":
+            return cls(names, ENAS_EDGES, ENAS_EDGES, pairs=True)
         normal, _, reduce = topology.partition("/")
         return cls(names, parse_topology(normal), parse_topology(reduce or normal))
 
@@ -191,7 +217,7 @@ def parse_topology(text: str) -> Topology:
         )
     except (ValueError, IndexError):
         raise UsageError(
-            f"topology '{text}': give 'all', an index 0..179, or sources like '01 01 01 02'"
+            f"topology '{text}': give 'all', an index 0..179, sources like '01 01 01 02', or 'enas'"
         ) from None
 
 

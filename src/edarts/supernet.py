@@ -1,12 +1,13 @@
 """Supernet: every candidate operation of a space at once, weighed from outside."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import Tensor
 
-from edarts.cells import Skeleton, Weights
+from edarts.cells import Cell, Skeleton, Weights
 from edarts.errors import UsageError
-from edarts.genotype import KINDS
+from edarts.genotype import KINDS, Edge
 from edarts.space import Space
 
 
@@ -14,7 +15,8 @@ class Supernet(Skeleton):
     """All operations of `space` on all its edges; norms without scale and shift, pools normed.
 
     It holds no architecture parameters: a method makes the weights (DARTS, Liu et al. 2019, eq. 2:
-    the mixed operation). `image`: (C, H, W) of the input.
+    the mixed operation). `image`: (C, H, W) of the input. `partial`: see `Cell`.
+    `built`: {kind: (E, K) mask}; an operation that is false there counts as `none` (P-DARTS).
     """
 
     def __init__(
@@ -25,17 +27,40 @@ class Supernet(Skeleton):
         channels: int,
         classes: int,
         image: tuple[int, int, int] = (3, 32, 32),
+        partial: int = 1,
+        built: Mapping[str, Tensor] | None = None,
     ) -> None:
+        def candidates(kind: str) -> list[Edge]:
+            edges = space.candidates(kind)
+            if built is None:
+                return edges
+            mask = built[kind].flatten().tolist()
+            none = [edge._replace(operation="none") for edge in edges]
+            return [(none, edges)[there][row] for row, there in enumerate(mask)]
+
         super().__init__(
-            space.candidates,
+            candidates,
             space.concat,
             cells=cells,
             channels=channels,
             classes=classes,
             image=image,
             affine=False,
+            partial=partial,
         )
         self.space = space
+        for cell in self.cells:
+            cast(Cell, cell).loose_ends = space.pairs
+
+    def set_drop_path(self, probability: float) -> None:
+        """In training, zero each operation's output with this probability, per image."""
+        for cell in self.cells:
+            cast(Cell, cell).drop_path = probability
+
+    def set_skip_dropout(self, probability: float) -> None:
+        """In training, zero each value behind an identity with this probability."""
+        for cell in self.cells:
+            cast(Cell, cell).skip_dropout = probability
 
     def forward(
         self,

@@ -83,7 +83,7 @@ def search(
     """Search an architecture for `data`; the test split is not read.
 
     Returns `genotype`, `skips` {normal, reduce}, `seconds` by phase, `steps` {weight,
-    architecture}, `images_seen`, `run`. Raises EdartsError.
+    architecture}, `passes` {forward, backward}, `images_seen`, `run`. Raises EdartsError.
     """
     data, session = _data(data), session or Session()
     dataset = load(data)
@@ -98,6 +98,7 @@ def search(
             "skips": found.genotype.skips(),
             "seconds": {"search": round(found.seconds, 2)},
             "steps": found.steps,
+            "passes": found.passes,
             "images_seen": found.images_seen,
             "run": str(work.run.path),
         }

@@ -5,17 +5,17 @@ on: the forward passes at perturbed weights (second order) update the norms' run
 which a supernet in training never reads.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from edarts.alphas import Alphas, strongest, valid_loss
-from edarts.config import SearchConfig, given
-from edarts.genotype import Genotype
+from edarts.alphas import Alphas, FirstOrder, valid_loss
+from edarts.config import SearchConfig
+from edarts.errors import UsageError
 from edarts.loop import cross_entropy, frozen
-from edarts.methods import Batch, Stage
+from edarts.methods import Batch
 from edarts.space import Space
 from edarts.supernet import Supernet
 
@@ -40,20 +40,14 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-class Method:
+class Method(FirstOrder):
     """alpha (E, K) for each kind; weights are its softmax, `none` included."""
 
     def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
-        self.space, self.cells, self.order = space, given(config.cells), config.order
-        self.alphas = Alphas.of(space, config, device)
-
-    def stages(self, epochs: int) -> list[Stage]:
-        """One."""
-        return [Stage(epochs, self.cells)]
-
-    def weights(self, training: bool) -> dict[str, Tensor]:
-        """softmax(alpha), in training and out of it."""
-        return self.alphas.softmax()
+        super().__init__(space, config, device)
+        self.order = config.order
+        if config.order == 2 and config.arch_update == "joint":
+            raise UsageError("order 2 looks ahead to a validation loss; arch_update=joint has none")
 
     def arch_step(
         self,
@@ -63,26 +57,13 @@ class Method:
         weight_optimizer: torch.optim.Optimizer,
     ) -> dict[str, float]:
         """Adam on the validation loss, at the weights (order 1) or one step ahead (order 2)."""
-        if self.order == 2:
-            gradient, metrics = second_order(
-                net, self.alphas, train_batch, valid_batch, weight_optimizer
-            )
-        else:  # d L_valid(w, alpha) / d alpha at the current w: eq. 6 with xi = 0
-            with frozen(net):
-                loss, metrics = valid_loss(net, self.weights(training=True), valid_batch)
-            gradient = self.alphas.gradient(loss)
+        if self.order == 1:
+            return super().arch_step(net, train_batch, valid_batch, weight_optimizer)
+        gradient, metrics = second_order(
+            net, self.alphas, train_batch, valid_batch, weight_optimizer
+        )
         self.alphas.step(gradient)
         return metrics
-
-    def genotype(self) -> Genotype:
-        """Two strongest edges into each node, strongest operation on each."""
-        return strongest(self.space, self.alphas.softmax())
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.alphas.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.alphas.load_state_dict(state)
 
 
 def second_order(

@@ -11,20 +11,14 @@ Only the abstract and slides are public, so the details are this project's readi
 Every part is an option that other methods take too.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from edarts.alphas import Alphas, strongest, valid_loss
-from edarts.config import SearchConfig, given
+from edarts.alphas import FirstOrder
+from edarts.config import SearchConfig
 from edarts.errors import UsageError
-from edarts.genotype import Genotype
-from edarts.loop import frozen
-from edarts.methods import Batch, Stage
 from edarts.space import Space
-from edarts.supernet import Supernet
 
 DEFAULTS: dict[str, Any] = {
     "order": 1,
@@ -32,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 64,
     "cells": 5,
     "channels": 16,
+    "operations": None,  # those of attention
     "topology": "1",
     "attention": ("sep_conv_3x3=4,sep_conv_5x5=2,dil_conv_3x3=1,skip_connect=1,max_pool_3x3=1"),
     "data_fraction": 1 / 6,
@@ -46,42 +41,13 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-class Method:
-    """alpha (E, K) for each kind, started at log(share); weights are its softmax."""
+class Method(FirstOrder):
+    """alpha (E, K) for each kind, started at log(share); weights are its softmax.
+
+    On the fixed topology its genotype is the strongest operation on every edge.
+    """
 
     def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
         if config.order == 2:
             raise UsageError("edarts is a first-order method; for order 2 give --method darts")
-        self.space, self.cells = space, given(config.cells)
-        self.alphas = Alphas.of(space, config, device)
-
-    def stages(self, epochs: int) -> list[Stage]:
-        """One."""
-        return [Stage(epochs, self.cells)]
-
-    def weights(self, training: bool) -> dict[str, Tensor]:
-        """softmax(alpha), in training and out of it."""
-        return self.alphas.softmax()
-
-    def arch_step(
-        self,
-        net: Supernet,
-        train_batch: Batch,
-        valid_batch: Batch,
-        weight_optimizer: torch.optim.Optimizer,
-    ) -> dict[str, float]:
-        """Adam on the validation loss at the current weights."""
-        with frozen(net):
-            loss, metrics = valid_loss(net, self.weights(training=True), valid_batch)
-        self.alphas.step(self.alphas.gradient(loss))
-        return metrics
-
-    def genotype(self) -> Genotype:
-        """The strongest operation on every edge of the fixed topology."""
-        return strongest(self.space, self.alphas.softmax())
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.alphas.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.alphas.load_state_dict(state)
+        super().__init__(space, config, device)
