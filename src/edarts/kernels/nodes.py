@@ -11,7 +11,6 @@ each channel that is p h + q y + r, one pass over memory.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,9 +56,8 @@ class Term(NamedTuple):
         ]
 
 
-@dataclass(frozen=True)
-class Normed:
-    """A batch norm at work: mean, s = 1 / standard deviation, gain and bias, (C,) each.
+class Normed(NamedTuple):
+    """A batch norm at work: mean, s = 1 / standard deviation, gain, bias, (C,) each.
 
     It computes scale * y + shift.
     """
@@ -68,6 +66,8 @@ class Normed:
     s: Floats
     gain: Floats
     bias: Floats
+    scale: Floats
+    shift: Floats
 
     @classmethod
     def of(cls, y: Tensor, norm: nn.BatchNorm2d) -> "Normed":
@@ -79,23 +79,14 @@ class Normed:
             assert counter is not None
             counter.add_(1)
             share = 1 / float(counter) if norm.momentum is None else norm.momentum
-            norm.running_mean.lerp_(torch.from_numpy(mean), share)
             unbiased = var * np.float32(len(y) / (len(y) - 1))
+            norm.running_mean.lerp_(torch.from_numpy(mean), share)
             norm.running_var.lerp_(torch.from_numpy(unbiased), share)
         s = 1 / np.sqrt(var + np.float32(norm.eps))
         gain = np.ones_like(mean) if norm.weight is None else norm.weight.detach().numpy()
         bias = np.zeros_like(mean) if norm.bias is None else norm.bias.detach().numpy()
-        return cls(mean, s, gain, bias)
-
-    @property
-    def scale(self) -> Floats:
-        """Factor of y."""
-        return self.gain * self.s
-
-    @property
-    def shift(self) -> Floats:
-        """What is added to it."""
-        return self.bias - self.scale * self.mean
+        scale = gain * s
+        return cls(mean, s, gain, bias, scale, bias - scale * mean)
 
     def coefficients(self, zero: Floats, one: Floats, rows: int) -> tuple[Floats, Floats, Floats]:
         """p, q, r of the gradient of y; `zero`: sum of h, `one`: sum of h * n."""
@@ -148,13 +139,21 @@ class Node(torch.autograd.Function):
         need_weights, _, _, *needs = ctx.needs_input_grad
         tensors, kept = ctx.saved_tensors[: len(needs)], list(ctx.saved_tensors[len(needs) :])
         found: list[Tensor | None] = [None] * len(needs)
+        owned: set[int] = set()  # places of `found` that nobody else holds
         grad_weights = torch.empty(len(ctx.terms)) if need_weights else None
         slope = rows(g)
 
-        def add(place: int, gradient: Tensor) -> None:
-            # Never in place at first: the gradient may be g itself, or another term's.
+        def add(place: int, gradient: Tensor, fresh: bool = True) -> None:
+            # In place, but never into a gradient that is not fresh: it may be g itself.
             known = found[place]
-            found[place] = gradient if known is None else known + gradient
+            if known is None:
+                found[place] = gradient
+            elif place in owned:
+                known.add_(gradient)
+            else:
+                found[place] = gradient.add_(known) if fresh else known + gradient
+            if fresh or known is not None:
+                owned.add(place)
 
         def wanted(tensor: Tensor | None) -> int | None:
             place = None if tensor is None else ctx.names[id(tensor)]
@@ -191,7 +190,7 @@ class Node(torch.autograd.Function):
                 need_x = number > 0 or needs[index]
                 gradient = stage_backward(stage, x, norm, gradient, need_x, wanted, add)
             if needs[index]:
-                add(index, gradient)
+                add(index, gradient, fresh=gradient is not g)
         return (grad_weights, None, None, *found)
 
 
@@ -254,7 +253,7 @@ def rectified(x: Tensor, norm: Normed | None) -> Tensor:
 
 def rows(x: Tensor) -> Tensor:
     """(N, C, H, W) -> (N * H * W, C), a view of channels-last memory if it can be."""
-    return x.detach().permute(0, 2, 3, 1).contiguous().view(-1, x.shape[1])
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
 def image(x: Tensor, shape: Sequence[int]) -> Tensor:
