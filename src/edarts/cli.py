@@ -219,13 +219,13 @@ def run_bench(options: Namespace) -> tuple[Any, str]:
         f"{machine['device']}, {machine['threads']} threads, torch {machine['torch']},"
         f" numba {machine['numba']}; a large matrix product: {machine['matrix_product_gflops']}"
         " GFLOP/s",
-        f"{'':24}{'seconds':>18}{'':8}{'MiB':>17}{'':8}{'error':>9}{'images/s':>10}{'GFLOP/s':>9}",
+        f"{'':24}{'seconds':>18}{'':8}{'MiB':>17}{'':8}{'error':>9}{'rounding':>10}{'images/s':>10}{'GFLOP/s':>9}",
         f"{'':24}{'textbook':>10}{'ours':>8}{'ratio':>8}{'textbook':>9}{'ours':>8}{'ratio':>8}",
     ]
     lines += [
         f"{r['what']:24}{r['textbook_s']:10.3f}{r['ours_s']:8.3f}{r['time_ratio']:8.2f}"
         f"{r['textbook_mib']:9.0f}{r['ours_mib']:8.0f}{r['memory_ratio']:8.2f}"
-        f"{r['max_relative_error']:9.0e}{r['images_per_second']:10.0f}{r['gflops']:9.1f}"
+        f"{r['max_relative_error']:9.0e}{r['rounding']:10.0e}{r['images_per_second']:10.0f}{r['gflops']:9.1f}"
         for r in result["rows"]
     ]
     lines += [
