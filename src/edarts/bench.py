@@ -9,7 +9,6 @@ times. Memory is measured in processes of its own, one for each side.
 
 import copy
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -478,16 +477,20 @@ def measure_peak(what: str, side: str, device: str) -> None:
         step()
         print(torch.cuda.max_memory_allocated(where) / 2**20)
         return
-    before = _resident()
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what is held now
+    before = _status("VmRSS")
     step()
     step()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before)
+    print(_status("VmHWM") - before)
 
 
-def _resident() -> float:
-    """MiB of this process in memory now (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize() / 2**20
+def _status(name: str) -> float:
+    """A size in MiB of this process, as Linux tells it: VmRSS now, VmHWM at its peak.
+
+    The peak that getrusage tells begins with that of the parent process.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def matrix_product(where: torch.device) -> float:
