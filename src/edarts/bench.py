@@ -466,8 +466,8 @@ def peak(what: str, side: str, where: torch.device) -> float:
     return float(done.stdout.split()[-1])
 
 
-def measure_peak(what: str, side: str, device: str) -> None:
-    """Print the peak of two steps in MiB; run in a process of its own."""
+def measure_peak(what: str, side: str, device: str) -> float:
+    """The peak of two steps in MiB; to be called in a process of its own."""
     where = device_of(device)
     pair = make(what, where)
     step = pair.ours if side == "ours" else pair.textbook
@@ -475,13 +475,12 @@ def measure_peak(what: str, side: str, device: str) -> None:
         torch.cuda.reset_peak_memory_stats(where)
         step()
         step()
-        print(torch.cuda.max_memory_allocated(where) / 2**20)
-        return
+        return torch.cuda.max_memory_allocated(where) / 2**20
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what is held now
     before = _status("VmRSS")
     step()
     step()
-    print(_status("VmHWM") - before)
+    return _status("VmHWM") - before
 
 
 def _status(name: str) -> float:
