@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# The problems here are tiny: a thread each, as many tests at once as there are cores (pytest -n).
+os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
 from PIL import Image
