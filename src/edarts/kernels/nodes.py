@@ -253,7 +253,7 @@ def rectified(x: Tensor, norm: Normed | None) -> Tensor:
 
 def rows(x: Tensor) -> Tensor:
     """(N, C, H, W) -> (N * H * W, C), a view of channels-last memory if it can be."""
-    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+    return x.permute(0, 2, 3, 1).contiguous().view(-1, x.shape[1])
 
 
 def image(x: Tensor, shape: Sequence[int]) -> Tensor:
