@@ -1,13 +1,7 @@
 """edarts: finds a convolutional network for any labelled images, and says how far to trust it."""
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-# Threads that wait must sleep. PyTorch and numba bring an OpenMP library each, whose idle threads
-# would spin on the cores that the other, or another program, needs: a step was seen to take ten
-# times as long. OpenMP reads this once, when PyTorch is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from edarts.config import DataConfig, SearchConfig, TrainConfig
