@@ -94,7 +94,6 @@ def textbook() -> ModuleType:
     spec = util.spec_from_file_location("textbook", path)
     assert spec is not None and spec.loader is not None
     module = util.module_from_spec(spec)
-    sys.modules["textbook"] = module
     spec.loader.exec_module(module)
     return module
 
@@ -228,31 +227,29 @@ def network_pair(
     optimizer = torch.optim.SGD(net.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4)
     theirs = book.TextbookTraining(plain, 0.025)
 
-    def loss(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        logits = net(x, auxiliary)
-        if not auxiliary:
-            return logits, cross_entropy(logits, target)
-        return logits[0], cross_entropy(logits[0], target) + 0.4 * cross_entropy(logits[1], target)
+    def ours(x: Tensor) -> list[Tensor]:
+        return list(net(x, auxiliary=True)) if auxiliary else [net(x)]
+
+    def loss(outputs: list[Tensor], target: Tensor) -> Tensor:
+        first, *second = (cross_entropy(logits, target) for logits in outputs)
+        return first + 0.4 * second[0] if second else first
 
     def agree() -> list[Triple]:
-        target = labels[:CHECKED]
-        logits, mine = loss(dense[:CHECKED], target)
-        found = [[logits], [_join(torch.autograd.grad(mine, [a for a, _ in parameters]))]]
         exact = copy.deepcopy(plain).double()
+        found: list[list[Tensor]] = [[], []]
         for side, x, leaves in (
+            (ours, dense, [a for a, _ in parameters]),
             (plain, images, [b for _, b in parameters]),
             (exact, images.double(), _like(exact, plain, parameters)),
         ):
-            first, *second = side(x[:CHECKED])
-            total = cross_entropy(first, target)
-            for other in second:
-                total = total + 0.4 * cross_entropy(other, target)
-            found[0].append(first)
-            found[1].append(_join(torch.autograd.grad(total, leaves)))
+            outputs = side(x[:CHECKED])
+            gradients = torch.autograd.grad(loss(outputs, labels[:CHECKED]), leaves)
+            found[0].append(outputs[0])
+            found[1].append(_join(gradients))
         return [(a, b, c) for a, b, c in found]
 
     return Pair(
-        lambda: descend(loss(dense, labels)[1], optimizer, 5.0, "bench"),
+        lambda: descend(loss(ours(dense), labels), optimizer, 5.0, "bench"),
         lambda: theirs.step(images, labels),
         agree,
         batch,
@@ -352,7 +349,7 @@ def search_row(rounds: int, where: torch.device) -> Row:
     ours = compare("edarts_weight_step", rounds, where)
     steps = 50 * (CIFAR // 2 // 64)
     theirs = steps * (weight.textbook_s + arch.textbook_s)
-    default, _, _ = oneshot.resolve_config(SearchConfig(), CIFAR, CLASSES)
+    _, default = _edarts_space()
     mine = given(default.epochs) * epoch_seconds(noise(CIFAR), where)
     peak_theirs = max(weight.textbook_mib, arch.textbook_mib)
     return Row(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edarts import ops
 from edarts.errors import UsageError
 from edarts.genotype import INPUTS, Edge
-from edarts.kernels import Term, plain_term
+from edarts.kernels import Term
 from edarts.kernels import concat as join
 from edarts.kernels import node as add_up
 
@@ -164,7 +164,7 @@ class Cell(nn.Module):
                 else:
                     term = Term(operation(x))
                 if self.training and max(self.drop_path, self.skip_dropout) > 0:
-                    term = Term(self._drop(plain_term(term), operation))
+                    term = Term(self._drop(add_up([term]), operation))
                 terms.append(term)
                 if weight is not None:
                     factors.append(weight)

@@ -9,6 +9,7 @@ the cell hands it relu(source). So one ReLU serves every operation that leaves a
 tensor is kept for the backward pass in place of one per operation.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -48,14 +49,14 @@ class Pointwise(nn.Conv2d):
         return pointwise_conv2d(x, self.weight)
 
 
-class Normed(nn.Module):
+class Normed(nn.Module, ABC):
     """An operation that a node takes apart: convolutions and a last norm, as a `Term`."""
 
     reads_relu = True
 
+    @abstractmethod
     def term(self, x: Tensor) -> Term:
         """The operation on x, not yet computed."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         return node([self.term(x)])

@@ -65,10 +65,13 @@ def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tens
 
     `weights`: a scalar for each term; None: all one.
     """
+    if weights is None and len(terms) == 1 and not terms[0].stages and terms[0].norm is None:
+        return terms[0].x
     if not _fast(terms):
         return plain_node(terms, weights)
     sources: dict[int, Tensor] = {id(term.x): term.x for term in terms}
-    indices = [list(sources).index(id(term.x)) for term in terms]
+    places = {key: place for place, key in enumerate(sources)}
+    indices = [places[id(term.x)] for term in terms]
     held = {id(p): p for term in terms for p in term.parameters()}
     vector = None if weights is None else torch.stack(list(weights))
     bare = [term._replace(x=torch.empty(0)) for term in terms]

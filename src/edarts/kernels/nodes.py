@@ -56,7 +56,7 @@ class Term(NamedTuple):
         ]
 
 
-class Normed(NamedTuple):
+class Norm(NamedTuple):
     """A batch norm at work: mean, s = 1 / standard deviation, gain, bias, (C,) each.
 
     It computes scale * y + shift.
@@ -70,7 +70,7 @@ class Normed(NamedTuple):
     shift: Floats
 
     @classmethod
-    def of(cls, y: Tensor, norm: nn.BatchNorm2d) -> "Normed":
+    def of(cls, y: Tensor, norm: nn.BatchNorm2d) -> "Norm":
         """With the statistics of the rows y (R, C); moves the running ones towards them."""
         mean, var = np.empty((2, y.shape[1]), np.float32)
         load_loops().moments(flat(y), mean, var)
@@ -111,23 +111,24 @@ class Node(torch.autograd.Function):
     ) -> Tensor:
         factors = np.ones(len(terms), np.float32) if weights is None else weights.detach().numpy()
         kept: list[Tensor] = []  # results of the stages, term by term
-        norms: list[list[Normed | None]] = []  # those before each stage, then the last one
+        norms: list[list[Norm | None]] = []  # those before each stage, then the last one
         out = torch.empty(0)
         for position, (term, index) in enumerate(zip(terms, indices, strict=True)):
             x, met = tensors[index], []
             for stage in term.stages:
-                met.append(None if stage.norm is None else Normed.of(rows(x), stage.norm))
+                met.append(None if stage.norm is None else Norm.of(rows(x), stage.norm))
                 u = convolve(rectified(x, met[-1]), stage.depthwise, stage.stride, stage.dilation)
                 x = image(rows(u) @ stage.pointwise.detach().flatten(1).t(), u.shape)
                 kept.append(x)
-            met.append(None if term.norm is None else Normed.of(rows(x), term.norm))
+            y = rows(x)
+            met.append(None if term.norm is None else Norm.of(y, term.norm))
             norms.append(met)
             last, factor = met[-1], factors[position]
             scale = np.full(x.shape[1], factor) if last is None else factor * last.scale
             shift = np.zeros_like(scale) if last is None else factor * last.shift
             if position == 0:
-                shape, out = x.shape, torch.empty_like(rows(x))
-            load_loops().scale_add(flat(rows(x)), scale, shift, flat(out), position == 0)
+                shape, out = x.shape, torch.empty_like(y)
+            load_loops().scale_add(flat(y), scale, shift, flat(out), position == 0)
         ctx.save_for_backward(*tensors, *kept)
         ctx.terms, ctx.indices, ctx.factors, ctx.norms = terms, indices, factors, norms
         ctx.names = {id(tensor): place for place, tensor in enumerate(tensors)}
@@ -175,8 +176,7 @@ class Node(torch.autograd.Function):
                 parameters(term.norm, factor * zero, factor * one, wanted, add)
             elif grad_weights is not None:
                 grad_weights[position] = float(one.sum())
-            places = [index, *(ctx.names[id(p)] for p in term.parameters())]
-            if not any(needs[place] for place in places):
+            if not needs[index] and all(wanted(p) is None for p in term.parameters()):
                 continue
             if last is not None:
                 h = torch.empty_like(y)
@@ -197,7 +197,7 @@ class Node(torch.autograd.Function):
 def stage_backward(
     stage: Stage,
     x: Tensor,
-    norm: Normed | None,
+    norm: Norm | None,
     g: Tensor,
     need_x: bool,
     wanted: Any,
@@ -241,7 +241,7 @@ def parameters(
             add(place, torch.from_numpy(gradient))
 
 
-def rectified(x: Tensor, norm: Normed | None) -> Tensor:
+def rectified(x: Tensor, norm: Norm | None) -> Tensor:
     """relu(norm(x)); without a norm x itself."""
     if norm is None:
         return x

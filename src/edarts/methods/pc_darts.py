@@ -52,8 +52,7 @@ class Method(FirstOrder):
     def weights(self, training: bool) -> dict[str, Tensor]:
         """(E, K): softmax(alpha) over operations times softmax(beta) over the edges of a node.
 
-        A row sums to the share of its edge; so DARTS' discretisation of
-        these weights is the authors' too.
+        A row sums to the share of its edge; so DARTS' rule on these weights is the authors' too.
         """
         alphas, shares = self.alphas.softmax(), self.edge_shares()
         return {kind: shares[kind][:, None] * alphas[kind] for kind in KINDS}
