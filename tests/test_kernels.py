@@ -1,6 +1,10 @@
 """The fast paths against their plain PyTorch twins, and the rule that picks them."""
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -214,6 +218,40 @@ def test_results_do_not_depend_on_threads() -> None:
     for one, two in zip(*results, strict=True):
         assert torch.equal(one, two)
     assert kernels.node(terms).isfinite().all()
+
+
+PRINTS_RESULTS = """
+import hashlib, torch
+from edarts import kernels
+from edarts.kernels import Stage, Term
+kernels.warm_up(print)
+torch.manual_seed(0)
+for channels in (3, 16):
+    x = torch.randn(4, channels, 9, 9, requires_grad=True)
+    stages, norms = [], [torch.nn.BatchNorm2d(channels) for _ in range(2)]
+    for kernel, dilation in ((5, 1), (3, 2)):
+        wide = torch.randn(channels, 1, kernel, kernel, requires_grad=True)
+        narrow = torch.randn(channels, channels, 1, 1, requires_grad=True)
+        stages.append(Stage(wide, narrow, 1, dilation, norms[0] if stages else None))
+    y = kernels.node([Term(x), Term(x, tuple(stages), norms[1])], [torch.tensor(0.3)] * 2)
+    (y * y).sum().backward()
+    held = [y, x.grad, *(t.grad for stage in stages for t in stage[:2])]
+    print([hashlib.sha256(t.detach().numpy().tobytes()).hexdigest()[:8] for t in held])
+"""
+
+
+@pytest.mark.timeout(300)
+def test_first_run_equals_those_after_it(tmp_path: Path) -> None:
+    """Freshly compiled loops and those read from the cache give the same bits."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", PRINTS_RESULTS]
+    first, second = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    notice, results = first.split("\n", 1)
+    assert "compiling" in notice
+    assert second == results
 
 
 def test_moments_far_from_zero() -> None:
