@@ -35,10 +35,33 @@ VERBS: dict[str, str] = {
     "train": "train the network of a genotype from scratch",
     "evaluate": "accuracy of a trained run on its test split, with interval",
     "predict": "class and probability of image files",
+    "study": "which parts of a cell matter: depth, operations, topology or skips, over seeds",
+    "compare": "methods and published cells, trained alike, beside random cells of equal cost",
+    "report": "the web page of runs and studies, drawn again: report.html in each folder",
     "bench": "steps of searching and training against their textbook form, timed here",
     "zoo": "published cells and networks: list, show NAME, draw NAME",
 }
 ZOO_ACTIONS = ("list", "show", "draw")
+STUDIES = ("depth", "operations", "topology", "skips")
+# Option of a study -> (type, help). A study refuses those that it has not.
+STUDY_OPTIONS: dict[str, tuple[Any, str]] = {
+    "cells": (str, "depth: cells of the supernets, with commas; default: 5,8,11,14,17,20"),
+    "subsets": (str, "operations: subsets with commas, or SS1..SS8, the default"),
+    "operation": (str, "topology: the one on every edge; default: sep_conv_3x3"),
+    "topologies": (str, "topology: all 180, or indices such as 0-9,43; default: all"),
+    "halving": (bool, "topology: stop hopeless ones early, by successive halving"),
+    "beside": (str, "topology: folder of a study on other data, to compare the rankings with"),
+    "subset": (float, "skips: share of the images in the rows with a data subset; default: 1/6"),
+}
+COMPARE_OPTIONS: dict[str, tuple[Any, str]] = {
+    "methods": (str, "names with commas; default: edarts,darts,random_ws"),
+    "zoo": (str, "published cells with commas, see edarts zoo list; default: none"),
+    "random_cells": (
+        int,
+        "random cells that each method and seed is compared with; default: as many as its search"
+        " and training together could have trained",
+    ),
+}
 BENCH_HELP = (
     "step: of the supernets; train: of the networks; search: a whole search, and how it scales"
 )
@@ -69,6 +92,10 @@ def build_parsers() -> dict[str, Parser]:
             parser.add_argument("--rounds", type=int, default=5, help="steps timed on each side")
         if verb in ("evaluate", "predict"):
             parser.add_argument("run", help="folder of a trained run")
+        if verb == "study":
+            parser.add_argument("kind", type=Literal[STUDIES], help="what is varied")
+        if verb in ("study", "compare"):
+            _add_study_options(parser, STUDY_OPTIONS if verb == "study" else COMPARE_OPTIONS)
         if verb == "zoo":
             parser.add_argument(
                 "action",
@@ -79,6 +106,8 @@ def build_parsers() -> dict[str, Parser]:
             )
             parser.add_argument("name", nargs="?", help="zoo name, to show or draw")
             parser.add_argument("--out", help="draw: folder of the drawing; default: this one")
+        elif verb == "report":
+            parser.add_argument("runs", nargs="+", help="folders of runs or studies")
         elif verb == "predict":
             parser.add_argument("images", nargs="+", help="image files")
         elif verb == "evaluate":
@@ -92,23 +121,52 @@ def build_parsers() -> dict[str, Parser]:
                 parser.add_class_arguments(SearchConfig)
             if verb == "train":
                 parser.add_class_arguments(TrainConfig)
-            if verb == "find":
+            if verb in ("study", "compare"):
+                varied = {"method"} if verb == "compare" else set()
+                parser.add_class_arguments(SearchConfig, "search", skip=varied)
+            if verb in ("find", "study", "compare"):
                 parser.add_class_arguments(TrainConfig, "train")
+            if verb == "study":
+                parser.set_defaults({"search.method": "darts"})
+            if verb in ("study", "compare"):
+                parser.set_defaults({"train.valid_fraction": 0.2})
             parser.add_argument("--config", help="YAML file with options, e.g. a run's config.yaml")
             parser.add_argument("--out", help="run folder; default: one below runs/")
-            parser.add_argument("--seed", type=int, default=0, help="seed of everything but splits")
+            if verb not in ("study", "compare"):
+                parser.add_argument(
+                    "--seed", type=int, default=0, help="seed of everything but splits"
+                )
             parser.add_argument(
                 "--checkpoint_seconds",
                 type=float,
                 default=10.0,
                 help="the most work, in seconds, that a killed run repeats",
             )
-        if verb != "zoo":
+        if verb not in ("zoo", "report"):
             parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
         parser.add_argument("--json", action="store_true", help="a JSON object as the last line")
         parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
         parsers[verb] = parser
     return parsers
+
+
+def _add_study_options(parser: Parser, options: dict[str, tuple[Any, str]]) -> None:
+    for name, (kind, text) in options.items():
+        if kind is bool:
+            parser.add_argument(f"--{name}", action="store_true", help=text)
+        else:
+            parser.add_argument(f"--{name}", type=kind | None, default=None, help=text)
+    parser.add_argument(
+        "--seeds",
+        type=int | None,
+        default=None,
+        help="how many: 0, 1, ...; default: 1 for topology, 4 for skips, else 3",
+    )
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="the plan: how many runs, and how long by the first one, which is timed and kept",
+    )
 
 
 def _help_of_data() -> str:
@@ -205,6 +263,62 @@ def run_predict(options: Namespace) -> tuple[Any, str]:
     return rows, "\n".join(f"{r['file']}  {r['class']}  {r['probability']:.4f}" for r in rows)
 
 
+def run_study(options: Namespace) -> tuple[Any, str]:
+    """`edarts study`."""
+    return _study(options.kind, options, STUDY_OPTIONS)
+
+
+def run_compare(options: Namespace) -> tuple[Any, str]:
+    """`edarts compare`."""
+    return _study("compare", options, COMPARE_OPTIONS)
+
+
+def _study(
+    name: str, options: Namespace, known: dict[str, tuple[Any, str]]
+) -> tuple[dict[str, Any], str]:
+    from edarts import studies
+    from edarts.progress import clock
+    from edarts.study import study
+
+    given = {key: options[key] for key in known if options[key]}
+    taken = {f.name for f in dataclasses.fields(studies.load(name))}
+    for key in given:
+        if key not in taken:
+            raise UsageError(f"study {name} takes no --{key.replace('_', '-')}")
+    search = {key: value for key, value in options.search.as_dict().items() if value is not None}
+    recipe = studies.Recipe(
+        SearchConfig(**search), TrainConfig(**options.train.as_dict()), options.seeds
+    )
+    result = study(
+        name,
+        _config(DataConfig, options),
+        recipe,
+        _session(options),
+        dry_run=options.dry_run,
+        **given,
+    )
+    plan, run = result["plan"], result["run"]
+    left = "unknown time" if plan["seconds_left"] is None else clock(plan["seconds_left"])
+    going = [] if plan["finished"] == plan["runs"] else [f"; about {left} to go"]
+    return result, "\n".join(
+        [
+            *result["sentences"],
+            f"runs              {plan['finished']} of {plan['runs']},"
+            f" {len(result['failed'])} failed" + "".join(going),
+            *(f"failed            {row['name']}: {row['reason']}" for row in result["failed"]),
+            f"study             {run}   (report.html, rows.csv, study.json)",
+        ]
+    )
+
+
+def run_report(options: Namespace) -> tuple[Any, str]:
+    """`edarts report`."""
+    from edarts.page import write
+
+    paths = [str(write(Path(run))) for run in options.runs]
+    return {"files": paths}, "\n".join(paths)
+
+
 def run_bench(options: Namespace) -> tuple[Any, str]:
     """`edarts bench`."""
     from edarts.bench import bench
@@ -266,6 +380,9 @@ ACTIONS: dict[str, Callable[[Namespace], tuple[Any, str]]] = {
     "train": run_train,
     "evaluate": run_evaluate,
     "predict": run_predict,
+    "study": run_study,
+    "compare": run_compare,
+    "report": run_report,
     "bench": run_bench,
     "zoo": run_zoo,
 }

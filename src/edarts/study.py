@@ -1,0 +1,331 @@
+"""The driver of the studies: does the runs of a study one after another, and keeps their ledger.
+
+A study is a folder: config.yaml, environment.json, runs/ with an ordinary run folder for every
+search and training, ledger.jsonl (a line per run that ended, well or not), and at the end rows.csv,
+study.json, report.html and the plots as PNG. Finished runs are not done again; failed ones are
+tried again when the command is repeated.
+"""
+
+import csv
+import gc
+import io
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edarts import architecture, oneshot, page, studies, train, verbs
+from edarts.config import DataConfig, given
+from edarts.data import open_catalogue
+from edarts.errors import EdartsError, Interrupted
+from edarts.genotype import Genotype
+from edarts.loop import device_of
+from edarts.progress import Progress, clock
+from edarts.run import Run, open_run
+from edarts.studies import Job, Recipe, Row, Study, Table
+from edarts.verbs import Session
+
+LEDGER = "ledger.jsonl"
+NETWORK_EDGES = 8  # of a cell that is trained, as a measure of its cost
+
+
+class Inner(Progress):
+    """The progress of a run inside a study: what stays on the screen is the study's."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+
+def study(
+    name: str,
+    data: DataConfig | str = "digits",
+    recipe: Recipe | None = None,
+    session: Session | None = None,
+    *,
+    dry_run: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """Do study `name` (a file of studies/) in a folder, or go on with it.
+
+    `options`: the fields of the study's class. `dry_run`: only the first run, which is timed and
+    kept, for the plan. Returns `rows` (one per run), `failed` (their rows), `sentences`, `tables`,
+    `plan` {runs, finished, seconds_left}, `run` (the folder). Raises EdartsError.
+    """
+    data = DataConfig(data) if isinstance(data, str) else data
+    session, recipe = session or Session(), recipe or Recipe()
+    progress = session.progress or Progress()
+    images, classes = _size(data)
+    recipe = replace(recipe, train=train.resolve_config(recipe.train, images))
+    question: Study = studies.load(name)(recipe=recipe, **options)
+    for job in question.jobs({}):
+        _check(job, images, classes)
+    settings = {
+        "study": name,
+        **{f.name: getattr(question, f.name) for f in fields(question) if f.name != "recipe"},  # type: ignore[arg-type]
+        "seeds": len(studies.seeds(question)),
+        **asdict(data),
+        "device": session.device,
+        "search": asdict(recipe.search),
+        "train": asdict(recipe.train),
+    }
+    settings.pop("beside", None)  # what is compared with changes no run
+    folder = session.folder(f"study-{name}", data, settings)
+    with open_run(folder, settings, session.checkpoint_seconds) as run:
+        rows = {key: row for key, row in read_ledger(folder).items() if row["status"] == "done"}
+        plan = _Plan(question, rows, images, classes)
+        progress.say(plan.describe())
+        while (job := plan.next()) is not None:
+            if dry_run and rows:
+                break
+            row = _do(job, data, session, progress, folder, images)
+            rows[job.name] = row
+            _append(folder / LEDGER, row)
+            progress.say(_line(row) + plan.describe_left())
+        result = _finish(run, question, rows)
+        return result | {"plan": plan.to_dict()}
+
+
+def read_ledger(folder: Path) -> dict[str, Row]:
+    """Name -> row of a study's folder; the last line of a name counts. Raises EdartsError."""
+    path = folder / LEDGER
+    if not folder.is_dir():
+        raise EdartsError(f"{folder}: no such study folder")
+    rows: dict[str, Row] = {}
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            row = json.loads(text)
+        except ValueError:
+            continue  # cut off by a kill: that run is looked at again
+        rows[row["name"]] = row
+    return rows
+
+
+def to_csv(rows: Mapping[str, Row]) -> str:
+    """Every row as CSV; a genotype in its short form."""
+    names = list(dict.fromkeys(key for row in rows.values() for key in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names)
+    writer.writeheader()
+    for row in rows.values():
+        cells = architecture.from_dict(row["genotype"]) if "genotype" in row else None
+        writer.writerow(row | ({"genotype": str(cells)} if cells is not None else {}))
+    return out.getvalue()
+
+
+# -- parts ---------------------------------------------------------------------------------------
+
+
+class _Plan:
+    """What is to be done, and how long it will take by what is done."""
+
+    def __init__(self, question: Study, rows: dict[str, Row], images: int, classes: int) -> None:
+        self.question, self.rows = question, rows
+        self.images, self.classes = images, classes
+        self.costs: dict[str, float] = {}
+
+    def jobs(self) -> list[Job]:
+        return self.question.jobs(self.rows)
+
+    def next(self) -> Job | None:
+        return next((job for job in self.jobs() if job.name not in self.rows), None)
+
+    def seconds_left(self) -> float | None:
+        """By the seconds of the ended runs and the costs of all; None before the first."""
+        ended = [job for job in self.jobs() if "seconds" in self.rows.get(job.name, {})]
+        if not ended:
+            return None
+        rate = sum(self.rows[job.name]["seconds"] for job in ended) / sum(map(self.cost, ended))
+        return rate * sum(self.cost(job) for job in self.jobs() if job.name not in self.rows)
+
+    def cost(self, job: Job) -> float:
+        """Relative cost: images x cells x edges x operations that it passes through."""
+        if job.name not in self.costs:
+            self.costs[job.name] = _cost(job, self.images, self.classes)
+        return self.costs[job.name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        left = self.seconds_left()
+        names = [job.name for job in self.jobs()]
+        return {
+            "runs": len(names),
+            "finished": sum(name in self.rows for name in names),
+            "seconds_left": None if left is None else round(left, 1),
+        }
+
+    def describe(self) -> str:
+        plan = self.to_dict()
+        text = f"plan: {plan['runs']} runs, {plan['finished']} of them done"
+        if plan["seconds_left"] is None:
+            return f"{text}; the time is estimated after the first"
+        return f"{text}; about {clock(plan['seconds_left'])} to go"
+
+    def describe_left(self) -> str:
+        plan = self.to_dict()
+        left = clock(plan["seconds_left"] or 0.0)
+        return f"  ({plan['finished']} of {plan['runs']}, about {left} to go)"
+
+
+def _size(data: DataConfig) -> tuple[int, int]:
+    """(training images, classes), about: without decoding any."""
+    catalogue = open_catalogue(data)
+    images = len(catalogue.labels)
+    if catalogue.test is None:
+        images = round(images * (1 - data.test_fraction))
+    return min(images, data.limit or images), len(catalogue.classes)
+
+
+def _check(job: Job, images: int, classes: int) -> None:
+    """Raises UsageError before the first run for options that no run could take."""
+    if job.search is not None:
+        oneshot.resolve_config(job.search, images, classes)
+    if isinstance(job.genotype, str):
+        verbs.read_architecture(job.genotype)
+
+
+def _cost(job: Job, images: int, classes: int) -> float:
+    recipe = job.train
+    seen = images * (1 - recipe.valid_fraction) * given(recipe.epochs)
+    cost = seen * (recipe.cells or 20) * NETWORK_EDGES
+    if job.search is not None:
+        config, space, _ = oneshot.resolve_config(job.search, images, classes)
+        seen = images * given(config.data_fraction) / 2 * given(config.epochs)
+        passes = {"step": 2 if config.order != 2 else 5, "joint": 2}.get(str(config.arch_update), 1)
+        edges = len(space.normal) * len(space.operations) / given(config.partial)
+        width = given(config.channels) / (recipe.channels or 16)
+        cost += seen * passes * given(config.cells) * edges * width
+    return cost
+
+
+def _do(
+    job: Job, data: DataConfig, session: Session, progress: Progress, folder: Path, images: int
+) -> Row:
+    """One line of the ledger: what was measured, or why it failed."""
+    row: Row = {"name": job.name, **job.factors, "seed": job.seed, "status": "done"}
+    start = time.monotonic()
+    try:
+        row |= _measure(job, data, session, Inner(quiet=progress.quiet), folder, images)
+    except (Interrupted, KeyboardInterrupt):
+        raise
+    except Exception as error:  # the other runs are worth doing whatever this one died of
+        text = " ".join(str(error).split())
+        known = isinstance(error, EdartsError)
+        reason = text if known else f"{type(error).__name__}: {text}"
+        return row | {"status": "failed", "reason": reason.replace(f"{folder}/", "")}
+    return row | {"seconds": round(time.monotonic() - start, 2)}
+
+
+def _measure(
+    job: Job, data: DataConfig, session: Session, progress: Progress, folder: Path, images: int
+) -> Row:
+    row: Row = {}
+    genotype = job.genotype
+    where = replace(session, seed=job.seed, progress=progress)
+    if job.search is not None:
+        out = folder / "runs" / f"{job.name}-search"
+        with peak_memory(session.device) as peak:
+            found = verbs.search(data, job.search, replace(where, out=out))
+        genotype = Genotype.from_dict(found["genotype"])
+        row |= {
+            "search_seconds": found["seconds"]["search"],
+            "images_seen": found["images_seen"],
+            "search_peak_mib": peak.get("mib"),
+        }
+    assert genotype is not None
+    out = folder / "runs" / job.name
+    with peak_memory(session.device) as peak:
+        trained = verbs.train_genotype(genotype, data, job.train, replace(where, out=out))
+    row |= {
+        "train_seconds": trained["seconds"]["train"],
+        "train_peak_mib": peak.get("mib"),
+        "valid_accuracy": trained["valid_accuracy"],
+        "valid_images": round(images * job.train.valid_fraction),
+        "parameters": trained["parameters"],
+        "flops": trained["flops"],
+    }
+    if isinstance(design := architecture.from_dict(trained["genotype"]), Genotype):
+        skips = design.skips()
+        row |= {"normal_skips": skips["normal"], "reduce_skips": skips["reduce"]}
+    if job.test:
+        tested = verbs.evaluate_run(out, session=where)
+        row |= {
+            "test_accuracy": tested["test_accuracy"],
+            "test_low": tested["test_accuracy_ci95"][0],
+            "test_high": tested["test_accuracy_ci95"][1],
+            "test_images": tested["test_images"],
+        }
+    return row | {"genotype": trained["genotype"], "run": f"runs/{job.name}"}
+
+
+@contextmanager
+def peak_memory(device: str) -> Iterator[dict[str, float]]:
+    """Puts the peak inside the block, in MiB, under `mib`: of the GPU, or of the whole process.
+
+    Nothing where the system does not tell.
+    """
+    found: dict[str, float] = {}
+    gpu = device_of(device).type == "cuda"
+    gc.collect()
+    try:
+        if gpu:
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: peak := now
+    except OSError:
+        yield found
+        return
+    yield found
+    if gpu:
+        found["mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        return
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    found["mib"] = round(
+        next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024, 1
+    )
+
+
+def _append(path: Path, row: Row) -> None:
+    try:
+        torn = path.exists() and not path.read_bytes().endswith(b"\n")
+        with path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if torn else "") + json.dumps(row) + "\n")
+    except OSError as error:
+        raise EdartsError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _line(row: Row) -> str:
+    if row["status"] == "failed":
+        return f"{row['name']}  failed: {row['reason']}"
+    parts = [row["name"], f"valid {row['valid_accuracy']:.2%}"]
+    parts += [f"test {row['test_accuracy']:.2%}"] if "test_accuracy" in row else []
+    return "  ".join([*parts, f"{row['seconds']:.1f} s"])
+
+
+def _finish(run: Run, question: Study, rows: dict[str, Row]) -> dict[str, Any]:
+    """The files that tell what was found, from the ledger alone."""
+    failed = [row for row in rows.values() if row["status"] == "failed"]
+    summary = question.summary(rows)
+    tables = [*summary.tables, *_failures(failed)]
+    result = {
+        "rows": list(rows.values()),
+        "failed": failed,
+        "sentences": summary.sentences,
+        "tables": [table.to_dict() for table in tables],
+        "run": str(run.path),
+    }
+    run.write_text("rows.csv", to_csv(rows))
+    run.write_json("study.json", {k: v for k, v in result.items() if k not in ("rows", "run")})
+    page.write_study(run, replace(summary, tables=tables), rows)
+    return result
+
+
+def _failures(failed: list[Row]) -> list[Table]:
+    if not failed:
+        return []
+    rows = [(row["name"], row["reason"]) for row in failed]
+    return [Table("Runs that failed", ("run", "reason"), rows, "Repeat the command to retry them.")]
