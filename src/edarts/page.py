@@ -1,4 +1,5 @@
 """The web page and plots of a run or study."""
+
 from edarts.run import Run
 from edarts.studies import Rows, Summary
 

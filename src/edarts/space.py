@@ -27,7 +27,7 @@ ENAS_EDGES: Topology = tuple((j, n) for n in range(INPUTS, INPUTS + 5) for j in 
 
 _POOLS_AND_SKIP = ("max_pool_3x3", "avg_pool_3x3", "skip_connect")
 # The slides' eight subsets; each also has skip connection and pooling.
-_SUBSETS = {
+SUBSETS = {
     "SS1": ("sep_conv_3x3", "dil_conv_3x3"),
     "SS2": ("sep_conv_5x5", "dil_conv_5x5"),
     "SS3": ("sep_conv_3x3", "sep_conv_5x5"),
@@ -185,15 +185,15 @@ class Space:
         NORMAL/REDUCE; `enas`: two `pairs` into each of five nodes.
         Raises UsageError with the nearest names.
         """
-        if operations in _SUBSETS:
-            names = (*_POOLS_AND_SKIP, *_SUBSETS[operations])
+        if operations in SUBSETS:
+            names = (*_POOLS_AND_SKIP, *SUBSETS[operations])
         elif operations == "all":
             names = tuple(OPERATIONS)
         else:
             names = tuple(name.strip() for name in operations.split(",") if name.strip())
         for name in names:
             if name not in OPERATIONS:
-                raise unknown("operation", name, [*OPERATIONS, *_SUBSETS, "all"])
+                raise unknown("operation", name, [*OPERATIONS, *SUBSETS, "all"])
         if topology.strip() == "enas":
             return cls(names, ENAS_EDGES, ENAS_EDGES, pairs=True)
         normal, _, reduce = topology.partition("/")

@@ -62,8 +62,8 @@ def study(
     images, classes = _size(data)
     recipe = replace(recipe, train=train.resolve_config(recipe.train, images))
     question: Study = studies.load(name)(recipe=recipe, **options)
-    for job in question.jobs({}):
-        _check(job, images, classes)
+    for first in question.jobs({}):
+        _check(first, images, classes)
     settings = {
         "study": name,
         **{f.name: getattr(question, f.name) for f in fields(question) if f.name != "recipe"},  # type: ignore[arg-type]
@@ -139,7 +139,9 @@ class _Plan:
         ended = [job for job in self.jobs() if "seconds" in self.rows.get(job.name, {})]
         if not ended:
             return None
-        rate = sum(self.rows[job.name]["seconds"] for job in ended) / sum(map(self.cost, ended))
+        rate: float = sum(self.rows[job.name]["seconds"] for job in ended) / sum(
+            map(self.cost, ended)
+        )
         return rate * sum(self.cost(job) for job in self.jobs() if job.name not in self.rows)
 
     def cost(self, job: Job) -> float:

@@ -135,6 +135,12 @@ def get(name: str) -> Entry:
     return _entries()[name]
 
 
+def absent(row: str) -> Published | None:
+    """The figures of a row of the slides' table whose architecture is not published in numbers."""
+    figures = {entry["row"]: entry["published"] for entry in _data()["absent"]}
+    return Published(**figures[row]) if row in figures else None
+
+
 def rows() -> list[dict[str, Any]]:
     """`name`, `row`, `method`, `parameters` counted here and `published` figures of all entries."""
     return [

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from edarts import stats
+from edarts import architecture, stats
 from edarts.config import SearchConfig, TrainConfig
 from edarts.errors import UsageError, unknown
 from edarts.genotype import Genotype
@@ -19,7 +19,9 @@ from edarts.stats import Estimate
 Row = dict[str, Any]
 Rows = Mapping[str, Row]
 
-MEASURED = "test accuracy: of the test split, which chose nothing; valid: of training images held out"
+MEASURED = (
+    "test accuracy: of the test split, which chose nothing; valid: of training images held out"
+)
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,13 @@ class Study(Protocol):
 
     SEEDS: ClassVar[int]
     """How many seeds it has by default."""
-    recipe: Recipe
+
+    @property
+    def recipe(self) -> Recipe:
+        """What its runs have in common."""
 
     def jobs(self, rows: Rows) -> list[Job]:
-        """All jobs that are known once `rows` (by name) are there: those first, and perhaps more."""
+        """All jobs that are known once `rows`, by name, are there: perhaps more than before."""
 
     def summary(self, rows: Rows) -> Summary:
         """What the rows so far answer."""
@@ -204,6 +209,19 @@ def against(
         name: Estimate(e.value, e.low, e.high, e.n, p)
         for (name, e), p in zip(known.items(), adjusted, strict=True)
     }
+
+
+def cells_of(by_group: Mapping[Any, Sequence[Row]], caption: str) -> dict[str, Genotype]:
+    """The cells of each group's run of the highest valid accuracy, by caption."""
+    best = {
+        group: max(rows, key=lambda row: float(row["valid_accuracy"]))
+        for group, rows in by_group.items()
+    }
+    designs = {
+        f"{caption.format(group)}, seed {row['seed']}": architecture.from_dict(row["genotype"])
+        for group, row in best.items()
+    }
+    return {name: design for name, design in designs.items() if isinstance(design, Genotype)}
 
 
 def percent(value: Estimate | float | None, signed: bool = False) -> str:

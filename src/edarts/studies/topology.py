@@ -148,22 +148,22 @@ class Topology:
             )
         ]
         sentences = [*self._spread(whole, by_index, ranked, valid, test)]
-        shared = []
-        for name, text in FEATURES.items():
-            values = [by_index[i][0][name] for i in ranked]
-            rho = stats.rank_correlation(values, [valid[i] for i in ranked])
-            shared.append([name, text, rho, rho.p])
-        adjusted = stats.holm([row[3] for row in shared])
-        for row, p in zip(shared, adjusted, strict=True):
-            row[3] = p
+        shared = {
+            name: stats.rank_correlation(
+                [by_index[i][0][name] for i in ranked], [valid[i] for i in ranked]
+            )
+            for name in FEATURES
+        }
+        adjusted = dict(zip(shared, stats.holm([rho.p for rho in shared.values()]), strict=True))
+        for name, p in adjusted.items():
             if p is not None and p < 0.05:
-                kind = "higher" if row[2].value > 0 else "lower"
-                sentences.append(f"Good topologies have {kind} {row[0]}: rho {_rho(row[2])}.")
+                kind = "more" if shared[name].value > 0 else "less"
+                sentences.append(f"Good topologies have {kind} {name}: rho {_rho(shared[name])}.")
         tables += [
             Table(
                 "What good topologies share: rank correlation with valid accuracy",
                 ("property", "meaning", "Spearman's rho", "p (Holm)"),
-                shared,
+                [(name, FEATURES[name], rho, adjusted[name]) for name, rho in shared.items()],
             ),
             *self._agreements(by_index, ranked, valid, test, sentences),
         ]
@@ -202,9 +202,9 @@ class Topology:
             middle = sum(valid.values()) / len(valid)
             noise = math.sqrt(middle * (1 - middle) / images)
             texts.append(
-                f"The spread has a standard deviation of {percent(_deviation(valid))}; drawing other"
-                f" images to judge on would alone give {percent(noise)}. With one seed the part that"
-                " other seeds would give is not known."
+                f"The spread has a standard deviation of {percent(_deviation(valid))}; judging on"
+                f" other images would alone give {percent(noise)}. What other seeds would give is"
+                " not known from one seed."
             )
         else:
             verb = "differ" if p < 0.05 else "cannot be shown to differ"
@@ -219,7 +219,9 @@ class Topology:
 
     def _gain(self, best: list[Row], base: list[Row], index: int, other: int) -> str:
         """The chosen one against topology 1, on test images, which did not choose it."""
-        names = f"Topology {index}, chosen on held-out images, minus topology {other} on test images"
+        names = (
+            f"Topology {index}, chosen on held-out images, minus topology {other} on test images"
+        )
         pairs = {row["seed"]: row for row in base}
         shared = [row for row in best if row["seed"] in pairs]
         if len(shared) > 1:
@@ -378,4 +380,3 @@ def _rho(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.2f}"
     return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
-
