@@ -313,9 +313,9 @@ def _study(
 
 def run_report(options: Namespace) -> tuple[Any, str]:
     """`edarts report`."""
-    from edarts.page import write
+    from edarts.study import write_report
 
-    paths = [str(write(Path(run))) for run in options.runs]
+    paths = [str(write_report(Path(run))) for run in options.runs]
     return {"files": paths}, "\n".join(paths)
 
 

@@ -111,7 +111,7 @@ def _draw_cell(axis: Any, edges: tuple[Edge, ...], concat: tuple[int, ...]) -> N
         if edge is None:
             _line(axis, start, end, "#c4c4c4", "-|>", plan.boxes, dashed=True)
             continue
-        colour, entering = _colour(edge.operation), end == plan.nodes[edge.node]
+        colour, entering = colour_of(edge.operation), end == plan.nodes[edge.node]
         _line(axis, start, end, colour, "-|>" if entering else "-", plan.boxes)
         if not entering:
             _box(axis, end, plan.boxes[end], "white", edge=colour, text=colour)
@@ -228,7 +228,7 @@ def _draw_densenet(figure: Any, network: DenseNetBC, title: str) -> None:
 # -- parts ---------------------------------------------------------------------------------------
 
 
-def _colour(operation: str) -> str:
+def colour_of(operation: str) -> str:
     short = PRIMITIVES[operation].short
     return next((c for prefix, c in COLOURS.items() if short.startswith(prefix)), "#374151")
 

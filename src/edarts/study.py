@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from edarts import architecture, oneshot, page, studies, train, verbs
-from edarts.config import DataConfig, given
+from edarts.config import DataConfig, SearchConfig, TrainConfig, given, read_yaml
 from edarts.data import open_catalogue
 from edarts.errors import EdartsError, Interrupted
 from edarts.genotype import Genotype
@@ -88,6 +88,28 @@ def study(
             progress.say(_line(row) + plan.describe_left())
         result = _finish(run, question, rows)
         return result | {"plan": plan.to_dict()}
+
+
+def write_report(folder: Path) -> Path:
+    """Draw the page of a run or a study again, from its files; returns report.html's path.
+
+    Raises EdartsError.
+    """
+    if not (folder / "config.yaml").exists():
+        raise EdartsError(f"{folder}: no run or study: it has no config.yaml")
+    run = Run(folder)
+    settings = read_yaml(folder / "config.yaml")
+    if "study" not in settings:
+        return page.write_run(run)
+    kind = studies.load(settings["study"])
+    names = {f.name for f in fields(kind)} - {"recipe"}
+    known = settings | (run.read_json("study.json") or {})
+    recipe = Recipe(
+        SearchConfig(**settings["search"]), TrainConfig(**settings["train"]), settings["seeds"]
+    )
+    question: Study = kind(recipe=recipe, **{k: known[k] for k in names if k in known})
+    _finish(run, question, read_ledger(folder))
+    return folder / "report.html"
 
 
 def read_ledger(folder: Path) -> dict[str, Row]:
@@ -321,7 +343,9 @@ def _finish(run: Run, question: Study, rows: dict[str, Row]) -> dict[str, Any]:
         "run": str(run.path),
     }
     run.write_text("rows.csv", to_csv(rows))
-    run.write_json("study.json", {k: v for k, v in result.items() if k not in ("rows", "run")})
+    kept = {k: v for k, v in result.items() if k not in ("rows", "run")}
+    beside = getattr(question, "beside", None)
+    run.write_json("study.json", kept | ({"beside": beside} if beside else {}))
     page.write_study(run, replace(summary, tables=tables), rows)
     return result
 

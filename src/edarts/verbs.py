@@ -14,7 +14,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from edarts import architecture, oneshot, report, train, zoo
+from edarts import architecture, oneshot, page, report, train, zoo
 from edarts.architecture import Architecture, Model
 from edarts.config import DataConfig, SearchConfig, TrainConfig, read_yaml
 from edarts.data import Dataset, Transform, load, read_image, to_pixels
@@ -269,6 +269,7 @@ def _working(
         if session.progress is not None:
             _say_data(session.progress, dataset, notes)
         yield _Work(data, dataset, session, run, stop)
+        page.write_run(run)
 
 
 def _say_data(progress: Progress, dataset: Dataset, notes: Sequence[str]) -> None:
