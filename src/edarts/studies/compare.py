@@ -62,8 +62,12 @@ class Compare:
     def __post_init__(self) -> None:
         if self.random_cells is not None and self.random_cells < 1:
             raise UsageError(f"random_cells must be at least 1, got {self.random_cells}")
-        for name in self.names():
-            methods.load(name)
+        if not self.names():
+            raise UsageError("compare needs at least one method, such as --methods edarts,darts")
+        taken = {option for name in self.names() for option in methods.options(name)}
+        untaken = set(vars(self.recipe.search)) - taken - {"method"}
+        if untaken:
+            self.recipe.leave_open("none of the methods takes it", *untaken)
         for name in self.published():
             zoo.get(name)
 
