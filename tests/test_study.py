@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,19 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     return names
 
 
+@pytest.fixture(scope="module")
+def _done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("done") / "study"
+    topology(out)
+    return out
+
+
+@pytest.fixture
+def done(_done: Path, tmp_path: Path) -> Path:
+    """A finished study of three topologies, of one's own."""
+    return shutil.copytree(_done, tmp_path / "done")
+
+
 def topology(out: Path, **options: Any) -> dict[str, Any]:
     return study("topology", DATA, RECIPE, Session(out=out), topologies="0,1,7", **options)
 
@@ -91,14 +105,12 @@ def test_killed_and_repeated_does_nothing_twice(
     )
 
 
-def test_a_torn_line_of_the_ledger_is_done_again(tmp_path: Path, trained: list[str]) -> None:
-    topology(tmp_path)
-    ledger = tmp_path / "ledger.jsonl"
+def test_a_torn_line_of_the_ledger_is_done_again(done: Path, trained: list[str]) -> None:
+    ledger = done / "ledger.jsonl"
     ledger.write_bytes(ledger.read_bytes()[:-20])
-    trained.clear()
-    topology(tmp_path)
+    topology(done)
     assert trained == ["topology-007-seed-0"]
-    assert len(read_ledger(tmp_path)) == 3
+    assert len(read_ledger(done)) == 3
 
 
 def test_failures_are_listed_and_tried_again(
@@ -138,10 +150,9 @@ def test_dry_run_does_the_first_run_alone(tmp_path: Path, trained: list[str]) ->
     assert len(trained) == 1
 
 
-def test_other_options_are_refused_in_the_same_folder(tmp_path: Path) -> None:
-    topology(tmp_path, dry_run=True)
+def test_other_options_are_refused_in_the_same_folder(done: Path) -> None:
     with pytest.raises(EdartsError, match="operation"):
-        topology(tmp_path, operation="dil_conv_3x3")
+        topology(done, operation="dil_conv_3x3")
 
 
 def test_the_test_split_chooses_nothing() -> None:
@@ -236,13 +247,14 @@ def test_halving_trains_the_best_third_on(tmp_path: Path) -> None:
     assert tested == [False] * 3 + [True]
 
 
-def test_rankings_of_two_data_sets_are_compared(tmp_path: Path) -> None:
-    topology(tmp_path / "a")
-    result = topology(tmp_path / "b", beside=str(tmp_path / "a"))
+def test_rankings_of_two_data_sets_are_compared(done: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(done, tmp_path / "other")
+    result = topology(done, beside=str(other))
     (table,) = [t for t in result["tables"] if t["title"] == "Agreement of rankings"]
-    assert str(tmp_path / "a") in table["rows"][-1][0]
-    assert main(["report", str(tmp_path / "b"), "--quiet"]) == 0
-    assert "/a</td>" in (tmp_path / "b" / "report.html").read_text(encoding="utf-8")
+    assert table["rows"][-1][0] == f"this study, {other}"
+    # the page drawn again from the files says the same
+    assert main(["report", str(done), "--quiet"]) == 0
+    assert f"{other}</td>" in (done / "report.html").read_text(encoding="utf-8")
 
 
 def test_depth_varies_the_supernet_alone() -> None:

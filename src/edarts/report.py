@@ -127,7 +127,12 @@ def _draw_cell(axis: Any, edges: tuple[Edge, ...], concat: tuple[int, ...]) -> N
 
 def bend(start: Point, end: Point, boxes: dict[Point, str]) -> float:
     """The smallest bend of a line that keeps it off the boxes between, else the best one."""
-    return min(BENDS, key=lambda size: (hits(start, end, size, boxes), abs(size)))
+    scores: dict[float, int] = {}
+    for size in BENDS:  # the smallest first
+        scores[size] = hits(start, end, size, boxes)
+        if scores[size] == 0:
+            break
+    return min(scores, key=lambda size: (scores[size], abs(size)))
 
 
 def hits(start: Point, end: Point, size: float, boxes: dict[Point, str]) -> int:
