@@ -313,6 +313,9 @@ def test_skips_has_the_slides_four_rows() -> None:
     assert list(searches) == list(SLIDES)
     settings = [(s.data_fraction, s.arch_update) for s in searches.values() if s is not None]
     assert settings == [(1.0, "step"), (0.25, "step"), (1.0, "epoch"), (0.25, "epoch")]
+    given = Recipe(SearchConfig(method="darts", arch_lr=0.02), TRAIN)
+    rates = {job.factors["row"]: job.search.arch_lr for job in Skips(given).jobs({}) if job.search}
+    assert list(rates.values()) == [0.02, 0.02, None, None]
     rows = named(
         [
             fake(job.name, job.seed, **job.factors,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from edarts import stats
+from edarts.config import SearchConfig
 from edarts.errors import UsageError
 from edarts.studies import (
     MEASURED,
@@ -38,7 +39,11 @@ SLIDES = {
 
 @dataclass(frozen=True)
 class Skips:
-    """`subset`: share of the training images in the rows with a data subset."""
+    """`subset`: share of the training images in the rows with a data subset.
+
+    A learning rate of the architecture that the recipe gives is that of the rows that update it at
+    every step; the others have one by which it can travel as far as in DARTS' search.
+    """
 
     SEEDS: ClassVar[int] = 4
     recipe: Recipe
@@ -46,7 +51,7 @@ class Skips:
 
     def __post_init__(self) -> None:
         self.recipe.leave_open(
-            "study skips varies it", "data_fraction", "arch_update", "arch_steps", "arch_lr"
+            "study skips varies it", "data_fraction", "arch_update", "arch_steps"
         )
         if not 0 < self.subset < 1:
             raise UsageError(f"subset must lie between 0 and 1, got {self.subset}")
@@ -59,6 +64,10 @@ class Skips:
             for name, (share, update) in zip(SLIDES, pairs, strict=True)
         }
 
+    def _search(self, changes: dict[str, Any]) -> SearchConfig:
+        lr = self.recipe.search.arch_lr if changes["arch_update"] == "step" else None
+        return replace(self.recipe.search, arch_lr=lr, **changes)
+
     def jobs(self, rows: Rows) -> list[Job]:
         return [
             Job(
@@ -66,7 +75,7 @@ class Skips:
                 {"row": row, **changes},
                 seed,
                 self.recipe.train,
-                search=replace(self.recipe.search, **changes),
+                search=self._search(changes),
             )
             for seed in seeds(self)
             for number, (row, changes) in enumerate(self.rows().items(), 1)
