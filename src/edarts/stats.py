@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL = 0.95
-RESAMPLES = 2000
+RESAMPLES = 500
 
 
 @dataclass(frozen=True)
