@@ -322,7 +322,7 @@ def cell_svg(edges: tuple[Edge, ...], concat: tuple[int, ...]) -> Markup:
             parts.append(_arrow(curve[1], curve[2], colour))
     inputs = {plan.nodes[node] for node in plan.nodes if node < 2}
     for at, label in plan.boxes.items():
-        half = (report.half_width(label) - 0.08) * UNIT
+        half = (report.half_width(label) - 0.05) * UNIT
         x, y = at[0] * UNIT, -at[1] * UNIT
         fill = "#dbeafe" if at in inputs else "#fde68a" if at == plan.out else "#ffffff"
         fill = "#e5e7eb" if label.isdigit() else fill
@@ -353,7 +353,7 @@ def _curve(start: Point, end: Point, boxes: dict[Point, str]) -> tuple[Point, Po
         return (a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]))
 
     t = 1.0
-    half = report.half_width(boxes[end]) - 0.06
+    half = report.half_width(boxes[end]) - 0.04
     while t > 0.5:
         point = mix(mix(start, middle, t), mix(middle, end, t), t)
         if abs(point[0] - x1) > half or abs(point[1] - y1) > 0.22:

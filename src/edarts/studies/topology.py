@@ -167,6 +167,10 @@ class Topology:
             ),
             *self._agreements(by_index, ranked, valid, test, sentences),
         ]
+        sentences.append(
+            f"All this is after {self.epochs} epochs: a topology that learns fast need not be the"
+            " best one after many."
+        )
         if self.halving:
             stopped = [row for row in done(rows) if row["epochs"] < self.epochs]
             sentences.append(
