@@ -13,12 +13,13 @@ import types
 import typing
 from argparse import HelpFormatter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from edarts import __version__, methods
+from edarts import __version__, methods, samplers
 from edarts.config import DataConfig, SearchConfig, TrainConfig, read_yaml
 from edarts.errors import EdartsError, Interrupted, UsageError, unknown
 
@@ -90,6 +91,19 @@ def build_parsers() -> dict[str, Parser]:
             parser.add_class_arguments(DataConfig, skip={"data"})
             if verb in ("find", "search"):
                 parser.add_class_arguments(SearchConfig)
+            if verb == "search":
+                parser.add_argument(
+                    "--storage",
+                    help="black-box: URL of the database with the ledger of trials, for many"
+                    " machines, such as postgresql+psycopg://USER@HOST/NAME; default: a file of the"
+                    " run folder",
+                )
+                parser.add_argument(
+                    "--workers", type=int, default=1, help="black-box: trials at once, by Ray"
+                )
+                parser.add_argument(
+                    "--ray_address", help="black-box: the cluster to use; default: this machine"
+                )
             if verb == "train":
                 parser.add_class_arguments(TrainConfig)
             if verb == "find":
@@ -142,8 +156,10 @@ def run_search(options: Namespace) -> tuple[Any, str]:
     from edarts.verbs import search
 
     result = search(_config(DataConfig, options), _config(SearchConfig, options), _session(options))
-    run, steps, skips = shlex.quote(result["run"]), result["steps"], result["skips"]
-    passes = result["passes"]
+    run, skips = shlex.quote(result["run"]), result["skips"]
+    if "trials" in result:
+        return result, _summary_of_trials(result, options.data)
+    steps, passes = result["steps"], result["passes"]
     return result, "\n".join(
         [
             *_cells(result["genotype"]),
@@ -306,6 +322,22 @@ def _summary_of_find(result: dict[str, Any]) -> str:
     )
 
 
+def _summary_of_trials(result: dict[str, Any], data: str) -> str:
+    trials, run = result["trials"], shlex.quote(result["run"])
+    return "\n".join(
+        [
+            *_cells(result["genotype"]),
+            f"score             {result['score']:.4f} (best of the search, so too good a guess)",
+            f"trials            {trials['scored']} scored, {trials['known']} known already,"
+            f" {trials['failed']} failed",
+            f"seconds           {_seconds(result['seconds'])}, of all trials together",
+            f"ledger            {result['storage']}, study {result['study']}",
+            f"run               {result['run']}   (cells drawn in cell.png)",
+            f"next              edarts train {run} {shlex.quote(data)}",
+        ]
+    )
+
+
 def _cells(fields: dict[str, Any]) -> list[str]:
     from edarts import architecture
     from edarts.genotype import Genotype
@@ -353,12 +385,22 @@ def parse(argv: Sequence[str]) -> tuple[str, Namespace]:
     if verb not in VERBS:
         raise unknown("option" if verb.startswith("-") else "verb", verb, VERBS)
     parser = build_parsers()[verb]
-    words = _known_options(argv[1:], parser)
+    words = _known_options(_joined_score(argv[1:]), parser)
     _take_config(words, parser, verb)
     try:
         return verb, parser.parse_args(words)
     except Exception as error:  # jsonargparse wraps argparse's in its own
         raise UsageError(_readable(str(error))) from None
+
+
+def _joined_score(words: Sequence[str]) -> list[str]:
+    """`--score table FILE` becomes `--score=table:FILE`, the form that config.yaml has."""
+    result = list(words)
+    for place, (word, kind) in enumerate(pairwise(words)):
+        file = words[place + 2 : place + 3]
+        if word == "--score" and kind in ("supernet", "table") and file:
+            result[place : place + 3] = [f"--score={kind}:{file[0]}"]
+    return result
 
 
 def _known_options(words: Sequence[str], parser: Parser) -> list[str]:
@@ -429,7 +471,7 @@ def _readable(message: str) -> str:
 
 def _expected(key: str) -> str:
     """In words, what the option of that name takes."""
-    kinds: dict[str, Any] = {"seed": int, "checkpoint_seconds": float}
+    kinds: dict[str, Any] = {"seed": int, "checkpoint_seconds": float, "workers": int}
     for config in (TrainConfig, SearchConfig, DataConfig):
         kinds |= typing.get_type_hints(config)
     kind = kinds.get(key.rpartition(".")[2], str)
@@ -451,7 +493,8 @@ def _overview() -> str:
             "",
             *rows,
             "",
-            f"methods: {', '.join(methods.names())}",
+            f"one-shot methods: {', '.join(methods.names())}",
+            f"black-box methods: {', '.join(samplers.names())}, optuna:NAME",
             EPILOG,
         ]
     )
