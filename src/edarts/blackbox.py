@@ -215,9 +215,10 @@ def black_box(
 ) -> BlackBoxResult:
     """Search until the ledger has `trials` trials, or continue it to there.
 
-    `config`: resolved. `study`: its sampler proposes. `pool`: where trials are scored; one after the
-    other, here, if not given. `shared`: other drivers may be using the ledger now. Raises Interrupted when a stop was asked for, after the trials that
-    are running here, and EdartsError if no trial has a score.
+    `config`: resolved. `study`: its sampler proposes. `pool`: where trials are scored; here,
+    one after the other, if not given. `shared`: other drivers may be using the ledger now. Raises
+    Interrupted when a stop was asked for, after the trials that are running here, and EdartsError
+    if no trial has a score.
     """
     progress, stop = progress or Progress(), stop or Stop()
     pool = pool or Inline(objective)

@@ -7,7 +7,7 @@ decisions ("choices"), and turns them into the genotype that they stand for.
 import random
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Protocol
+from typing import Protocol, cast
 
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import BaseTrial
@@ -122,9 +122,7 @@ def suggest(encoding: Encoding, trial: BaseTrial) -> Genotype:
 
     Raises UsageError if the choices stand for none.
     """
-    return encoding.decode(
-        {
-            name: trial.suggest_categorical(name, options)
-            for name, options in encoding.decisions.items()
-        }
-    )
+    choices: dict[str, int | str] = {}
+    for name, options in encoding.decisions.items():
+        choices[name] = cast(int | str, trial.suggest_categorical(name, options))
+    return encoding.decode(choices)

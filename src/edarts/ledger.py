@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
 
 from edarts.encoding import Encoding, distributions
 from edarts.errors import EdartsError, UsageError, unknown
@@ -74,10 +75,11 @@ class Reseeded(BaseSampler):
     """Optuna's sampler `name`, seeded anew for every trial by its number: so it can be resumed."""
 
     def __init__(self, name: str, seed: int = 0) -> None:
-        self.kind: Any = getattr(optuna.samplers, name.removeprefix(OPTUNA), None)
-        if not (isinstance(self.kind, type) and issubclass(self.kind, BaseSampler)):
+        kind: Any = getattr(optuna.samplers, name.removeprefix(OPTUNA), None)
+        if not (isinstance(kind, type) and issubclass(kind, BaseSampler)):
             known = [OPTUNA + k for k in optuna.samplers.__all__ if k.endswith("Sampler")]
             raise unknown("method", name, known)
+        self.kind: Any = kind
         self.seed = seed
         try:
             self.inner: BaseSampler = self.kind(seed=seed)
@@ -86,8 +88,9 @@ class Reseeded(BaseSampler):
             raise UsageError(f"{name} cannot be made by its name alone: {reason}") from None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self.inner = self.kind(seed=derive(self.seed, trial.number) % 2**32)
-        self.inner.before_trial(study, trial)
+        made: BaseSampler = self.kind(seed=derive(self.seed, trial.number) % 2**32)
+        self.inner = made
+        made.before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -125,8 +128,12 @@ def open_study(url: str, name: str, sampler: BaseSampler) -> Study:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
+        storage = optuna.storages.RDBStorage(url)
+        if storage.engine.dialect.name == "sqlite":
+            event.listen(storage.engine, "connect", _write_ahead)
+            storage.engine.dispose()  # the connections there are were made without it
         return optuna.create_study(
-            storage=optuna.storages.RDBStorage(url),
+            storage=storage,
             study_name=name,
             sampler=sampler,
             direction="maximize",
@@ -135,3 +142,9 @@ def open_study(url: str, name: str, sampler: BaseSampler) -> Study:
     except Exception as error:  # SQLAlchemy, its drivers and Optuna each raise their own
         reason = " ".join(str(error).split())[:200]
         raise EdartsError(f"--storage {url}: cannot be opened: {reason}") from None
+
+
+def _write_ahead(connection: Any, record: object) -> None:
+    """A killed process loses nothing, and no decision of a trial waits for the disk."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")

@@ -6,10 +6,10 @@ images of the training split, 0..1; the test split is not read.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -30,11 +30,8 @@ HELD_OUT = 0.2  # share of the images that judge a network trained on the others
 SCORES = ("train", "supernet", "table")
 
 
-class Objective(Protocol):
-    """What a search maximises."""
-
-    def __call__(self, genotype: Genotype, seed: int) -> float:
-        """The score. Raises EdartsError if there is none; `seed` is for weights and batches."""
+Objective = Callable[[Genotype, int], float]
+"""(genotype, seed of weights and batches) -> score; raises EdartsError if there is none."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +124,8 @@ def objective(
     recipe = TrainConfig(
         **{name: getattr(config, name) for name in TRAINING if name != "data_fraction"}
     )
-    parts = (data.subset(torch.from_numpy(part)) for part in (rest, held))
-    return Trained(*parts, train.resolve_config(recipe, len(rest)), device)
+    train_part, valid = (data.subset(torch.from_numpy(part)) for part in (rest, held))
+    return Trained(train_part, valid, train.resolve_config(recipe, len(rest)), device)
 
 
 def read_table(path: Path) -> Table:

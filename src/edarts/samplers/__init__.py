@@ -1,4 +1,4 @@
-"""One file per black-box method. Listing the methods is listing this folder; no file imports another.
+"""One file per black-box method: listing this folder is listing them. None imports another.
 
 A file has `DEFAULTS`, the SearchConfig fields that it takes beside `GENERAL` with its paper's
 values, a function `encoding(config)`, the decisions that it is used on, and a class `Sampler`, an

@@ -79,7 +79,8 @@ class Controller(nn.Module):
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> tuple[list[int], float]:
         """One option for every decision, and the log of their probability."""
-        x, state = self.start, None
+        x: Tensor = self.start
+        state = None
         taken, total = [], 0.0
         for d, size in enumerate(self.sizes):
             hidden, state = self.lstm(x.view(1, 1, -1), state)
