@@ -90,7 +90,6 @@ class _Search:
 
     study: Study
     encoding: Encoding
-    objective: Objective
     config: SearchConfig
     seed: int
     owner: str
@@ -101,6 +100,8 @@ class _Search:
     def __post_init__(self) -> None:
         self.scores: dict[str, list[float]] = {}  # digest -> what was computed for it
         self.counted: set[int] = set()
+        self.running: dict[int, tuple[str, Trial]] = {}  # ticket of the pool -> digest and trial
+        self.waiting: list[tuple[str, Trial]] = []  # for what another trial is finding out
         self.refresh()
         trials = self.study.get_trials(deepcopy=False)
         self.abandoned = [
@@ -147,6 +148,41 @@ class _Search:
         trial.set_user_attr(DIGEST, genotype.digest())
         trial.set_user_attr(GENOTYPE, genotype.to_json())
         return trial, genotype
+
+    def begin(self, pool: Pool) -> None:
+        """Ask, and score what is not known yet."""
+        trial, genotype = self.ask()
+        if genotype is None:
+            return
+        digest = genotype.digest()
+        self.refresh()
+        scores = self.scores.get(digest, [])
+        alike = sum(digest == other for other, _ in self.running.values())
+        if len(scores) + alike < given(self.config.repeats):
+            again = RETRY_OF in trial.user_attrs
+            seed = derive(self.seed, "score", digest, len(scores) + alike, again)
+            self.running[pool.submit(genotype, seed)] = digest, trial
+        elif alike:
+            self.waiting.append((digest, trial))
+        else:
+            self.known(trial, sum(scores) / len(scores))
+
+    def end(self, ticket: int, outcome: Outcome) -> None:
+        """Tell the ledger of a trial, and of those that waited for its score."""
+        digest, trial = self.running.pop(ticket)
+        self.finish(trial, outcome)
+        scores = self.scores.get(digest, [])
+        for _, other in [w for w in self.waiting if w[0] == digest]:
+            if scores:
+                self.known(other, sum(scores) / len(scores))
+            else:
+                self.fail(other, "the same genotype failed", again=RETRY_OF not in other.user_attrs)
+        self.waiting = [w for w in self.waiting if w[0] != digest]
+
+    def describe(self) -> str:
+        """For the line of progress."""
+        best = max((sum(s) / len(s) for s in self.scores.values()), default=math.nan)
+        return f"best {best:.4f}  architectures {len(self.scores)}"
 
     def finish(self, trial: Trial, outcome: Outcome) -> None:
         """Tell the ledger what came out."""
@@ -223,57 +259,27 @@ def black_box(
     progress, stop = progress or Progress(), stop or Stop()
     pool = pool or Inline(objective)
     owner = f"{socket.gethostname()}:{run.path.resolve()}" if run is not None else "here"
-    search = _Search(study, encoding, objective, config, seed, owner, run, progress, shared)
+    search = _Search(study, encoding, config, seed, owner, run, progress, shared)
     if run is not None:
         finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
         run.write_text("metrics.jsonl", "".join(json.dumps(line(t)) + "\n" for t in finished))
         if finished:
             progress.say(f"search: continues a ledger of {len(finished)} trials")
-    repeats, total = given(config.repeats), given(config.trials)
-    running: dict[int, tuple[str, Trial]] = {}  # ticket of the pool -> digest and trial
-    waiting: list[tuple[str, Trial]] = []  # for what another trial is finding out
-    begun, start = search.spent(), time.monotonic()
+    total, begun, start = given(config.trials), search.spent(), time.monotonic()
     with progress.phase():
         while True:
-            open_trials = bool(search.abandoned) or _queued(study) or search.spent() < total
-            if len(running) < pool.workers and open_trials and not stop.requested:
-                trial, genotype = search.ask()
-                if genotype is None:
-                    continue
-                digest = genotype.digest()
-                search.refresh()
-                scores = search.scores.get(digest, [])
-                alike = sum(digest == other for other, _ in running.values())
-                if len(scores) + alike < repeats:
-                    # A trial that is tried again, or left running, gets a seed of its own number.
-                    attempt = derive(seed, "score", digest, len(scores) + alike, _retry(trial))
-                    running[pool.submit(genotype, attempt)] = digest, trial
-                elif alike:
-                    waiting.append((digest, trial))
-                else:
-                    search.known(trial, sum(scores) / len(scores))
-            elif running:
-                ticket, outcome = pool.wait()
-                digest, trial = running.pop(ticket)
-                search.finish(trial, outcome)
-                for item in [w for w in waiting if w[0] == digest]:
-                    waiting.remove(item)
-                    scores = search.scores.get(digest, [])
-                    if scores:
-                        search.known(item[1], sum(scores) / len(scores))
-                    else:
-                        search.fail(item[1], "the same genotype failed", again=True)
+            more = bool(search.abandoned) or _queued(study) or search.spent() < total
+            if len(search.running) < pool.workers and more and not stop.requested:
+                search.begin(pool)
+            elif search.running:
+                search.end(*pool.wait())
             else:
                 break
-            done = search.spent() - len(running)
-            if progress.quiet:
-                continue
-            each = (time.monotonic() - start) / max(1, done - begun)
-            best = max((sum(s) / len(s) for s in search.scores.values()), default=math.nan)
-            progress.update(
-                f"search {done}/{total}  eta {clock(each * (total - done))}  best {best:.4f}"
-                f"  architectures {len(search.scores)}"
-            )
+            if not progress.quiet:
+                done = search.spent() - len(search.running)
+                each = (time.monotonic() - start) / max(1, done - begun)
+                eta = clock(each * (total - done))
+                progress.update(f"search {done}/{total}  eta {eta}  {search.describe()}")
     if stop.requested and search.spent() < total:
         raise Interrupted(f"search: stopped after {search.spent()} of {total} trials")
     return result(study)
@@ -281,10 +287,6 @@ def black_box(
 
 def _queued(study: Study) -> bool:
     return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
-
-def _retry(trial: Trial) -> bool:
-    return RETRY_OF in trial.user_attrs
 
 
 def result(study: Study) -> BlackBoxResult:

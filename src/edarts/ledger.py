@@ -2,7 +2,7 @@
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
@@ -75,22 +75,21 @@ class Reseeded(BaseSampler):
     """Optuna's sampler `name`, seeded anew for every trial by its number: so it can be resumed."""
 
     def __init__(self, name: str, seed: int = 0) -> None:
-        kind: Any = getattr(optuna.samplers, name.removeprefix(OPTUNA), None)
+        kind = getattr(optuna.samplers, name.removeprefix(OPTUNA), None)
         if not (isinstance(kind, type) and issubclass(kind, BaseSampler)):
             known = [OPTUNA + k for k in optuna.samplers.__all__ if k.endswith("Sampler")]
             raise unknown("method", name, known)
-        self.kind: Any = kind
+        self.kind: Callable[..., BaseSampler] = kind
         self.seed = seed
         try:
-            self.inner: BaseSampler = self.kind(seed=seed)
+            self.inner = self.kind(seed=seed)
         except (TypeError, ImportError) as error:
             reason = " ".join(str(error).split())
             raise UsageError(f"{name} cannot be made by its name alone: {reason}") from None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        made: BaseSampler = self.kind(seed=derive(self.seed, trial.number) % 2**32)
-        self.inner = made
-        made.before_trial(study, trial)
+        self.inner = self.kind(seed=derive(self.seed, trial.number) % 2**32)
+        self.inner.before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial

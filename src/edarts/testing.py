@@ -323,7 +323,8 @@ PLANTED = "sep_conv_3x3"
 class PlantedScore:
     """The share of edges that carry `PLANTED`, of `edges` edges or of all there are, if more.
 
-    `fails`: genotypes with an even number of planted edges in the normal cell raise an error, or score NaN.
+    `fails`: genotypes with an even number of planted edges in the normal cell raise an error, or
+    score NaN.
     """
 
     edges: int = 0
@@ -427,22 +428,24 @@ def check_ledger_failures(method: str) -> None:
         assert all(failed.count(choices) % 2 == 0 for choices in failed), f"{method}: not retried"
 
 
-def check_ledger_planted(method: str, trials: int = 300, **changes: object) -> None:
+def check_ledger_planted(
+    method: str, trials: int = 300, seeds: int = 6, draws: int = 20_000, **changes: object
+) -> None:
     """The planted best is found in far fewer trials than random search would need.
 
-    For each of six seeds: is the best reached within `trials`? How likely that is by uniform draws
-    is counted on 20,000 of them. The binomial test must reject, at 0.001, that the method reaches
+    For each of the seeds: is the best reached within `trials`? How likely that is by random draws
+    is counted on `draws` of them. The binomial test must reject, at 0.001, that the method reaches
     it no more often.
     """
     config = tiny_ledger_config(method, trials=trials, **changes)
     _, encoding = blackbox.resolve_config(config)
     draw = random.Random(SEED)
     score = PlantedScore(edges=20 if "beam" in samplers.options(method) else 0)
-    drawn = [score(encoding.decode(encoding.sample(draw)), 0) for _ in range(20_000)]
+    drawn = [score(encoding.decode(encoding.sample(draw)), 0) for _ in range(draws)]
     chance = 1 - (1 - (sum(s == 1 for s in drawn) + 1) / len(drawn)) ** trials
-    hits = sum(run_ledger(config, score, seed=seed)[0].score == 1 for seed in range(6))
-    p = binomtest(hits, 6, chance, alternative="greater").pvalue
-    assert p < 0.001, f"{method}: {hits} of 6, by chance {chance:.2g} each: p = {p:.2g}"
+    hits = sum(run_ledger(config, score, seed=seed)[0].score == 1 for seed in range(seeds))
+    p = binomtest(hits, seeds, chance, alternative="greater").pvalue
+    assert p < 0.001, f"{method}: {hits} of {seeds}, by chance {chance:.2g} each: p = {p:.2g}"
 
 
 def check_ledger_plain(method: str) -> None:
