@@ -70,7 +70,7 @@ def table(path: Path, entries: list[Any]) -> str:
 
 def test_table_finds_its_best(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     space = Space.parse("skip_connect,sep_conv_3x3", "01 01")
-    some = [space.sample(random.Random(i)) for i in range(800)]
+    some = [space.sample(random.Random(i)) for i in range(3000)]
     distinct = sorted({g.digest(): g for g in some}.values(), key=str)
     assert len(set(some)) == space.size() == 256
     assert len(distinct) == 100  # the two nodes of a cell may change places: 10 x 10

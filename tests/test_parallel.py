@@ -2,13 +2,14 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from edarts import Genotype, parallel, testing
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 
 
 def test_one_worker_gives_what_no_ray_gives() -> None:
@@ -34,6 +35,7 @@ class DiesOnce:
 
 
 def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not find tests
     config = testing.tiny_ledger_config("regularized_evolution", trials=6)
     _, plain = testing.run_ledger(config, testing.PlantedScore())
     with parallel.pool(DiesOnce(tmp_path), 1, "local") as pool:

@@ -302,7 +302,7 @@ def result(study: Study) -> BlackBoxResult:
             scores.setdefault(digest, []).append(trial.value)
     if not scores:
         reasons = [t.user_attrs[REASON] for t in trials if REASON in t.user_attrs]
-        raise EdartsError(f"no trial has a score; the last one failed: {[*reasons, '?'][-1]}")
+        raise EdartsError(f"no trial has a score; the last reason: {[*reasons[-1:], 'none'][0]}")
     means = {digest: sum(s) / len(s) for digest, s in scores.items()}
     best = max(means, key=lambda digest: means[digest])
     states = Counter(trial.state for trial in trials)

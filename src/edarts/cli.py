@@ -41,7 +41,8 @@ VERBS: dict[str, str] = {
 }
 ZOO_ACTIONS = ("list", "show", "draw")
 BENCH_HELP = (
-    "step: of the supernets; train: of the networks; search: a whole search, and how it scales"
+    "step: of the supernets; train: of the networks; search: a whole search, and how it scales;"
+    " ledger: 100,000 genotypes, 20,000 trials"
 )
 
 
@@ -66,7 +67,9 @@ def build_parsers() -> dict[str, Parser]:
                 help="JSON file, run folder, or zoo name such as darts.v2 (see edarts zoo list)",
             )
         if verb == "bench":
-            parser.add_argument("group", type=Literal["step", "search", "train"], help=BENCH_HELP)
+            parser.add_argument(
+                "group", type=Literal["step", "search", "train", "ledger"], help=BENCH_HELP
+            )
             parser.add_argument("--rounds", type=int, default=5, help="steps timed on each side")
         if verb in ("evaluate", "predict"):
             parser.add_argument("run", help="folder of a trained run")
@@ -229,6 +232,11 @@ def run_bench(options: Namespace) -> tuple[Any, str]:
     if options.rounds < 1:
         raise UsageError(f"rounds must be at least 1, got {options.rounds}")
     progress = Progress(quiet=options.quiet)
+    if options.group == "ledger":
+        from edarts.ledger_bench import bench_ledger
+
+        rows = bench_ledger(options.rounds, progress)
+        return rows, "\n".join(f"{r['what']:48}{r['seconds']:10.4f} s" for r in rows["rows"])
     result = bench(options.group, options.rounds, options.device, progress)
     machine = result["machine"]
     lines = [
