@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Protocol, cast
 
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import BaseTrial
 
 from edarts.genotype import KINDS, Edge, Genotype
@@ -112,7 +112,7 @@ def _text(sources: Sequence[int]) -> str:
     return " ".join(map(str, sources))
 
 
-def distributions(encoding: Encoding) -> dict[str, CategoricalDistribution]:
+def distributions(encoding: Encoding) -> dict[str, BaseDistribution]:
     """The decisions as Optuna knows them."""
     return {name: CategoricalDistribution(options) for name, options in encoding.decisions.items()}
 
