@@ -30,7 +30,7 @@ from edarts.config import SearchConfig, given
 from edarts.data import Dataset
 from edarts.errors import EdartsError, unknown
 from edarts.genotype import KINDS
-from edarts.loop import cross_entropy, descend, device_of, frozen, place
+from edarts.loop import cross_entropy, descend, device_of, frozen, place, sgd
 from edarts.methods.darts import second_order
 from edarts.network import Network
 from edarts.ops import count_flops
@@ -157,7 +157,7 @@ def supernet_pair(
     )
     alphas = Alphas.of(space, config, where)
     their_alphas = {k: v.detach().clone().requires_grad_() for k, v in alphas.values.items()}
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4)
+    optimizer = sgd(net, 0.025, 0.9, 3e-4)
     theirs = book.TextbookSearch(plain, their_alphas)
 
     def weight_step() -> None:
@@ -224,7 +224,7 @@ def network_pair(
     images = torch.randn(batch, 3, 32, 32, device=where)
     labels = torch.randint(CLASSES, (batch,), device=where)
     dense = images.contiguous(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4)
+    optimizer = sgd(net, 0.025, 0.9, 3e-4)
     theirs = book.TextbookTraining(plain, 0.025)
 
     def ours(x: Tensor) -> list[Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edarts import ops
 from edarts.errors import UsageError
 from edarts.genotype import INPUTS, Edge
-from edarts.kernels import Term
+from edarts.kernels import Stage, Term
 from edarts.kernels import concat as join
 from edarts.kernels import node as add_up
 
@@ -37,6 +37,10 @@ class ReLUConvBN(nn.Sequential):
             ops.Pointwise(channels_in, channels_out),
             nn.BatchNorm2d(channels_out, affine=affine),
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        stage = Stage(None, cast(Tensor, self[1].weight), relu=True)
+        return add_up([Term(x, (stage,), cast(nn.BatchNorm2d, self[2]))])
 
 
 class Cell(nn.Module):
@@ -139,7 +143,7 @@ class Cell(nn.Module):
         """
         states = {0: self.preprocess[0](s0), 1: self.preprocess[1](s1)}
         inputs = states if self.partial == 1 else {n: self._part(x) for n, x in states.items()}
-        rectified: dict[int, Tensor] = {}
+        sources: dict[int, ops.Source] = {}
         outputs: dict[int, Tensor] = {}
         for node, incoming in self.incoming.items():
             terms: list[Term] = []
@@ -149,20 +153,18 @@ class Cell(nn.Module):
                 weight = None if weights is None else weights[index]
                 if slot is None or (weights is not None and weight is None):
                     continue
-                operation, source = self.operations[slot], self.edges[index].source
-                x = inputs[source]
-                if operation.reads_relu:
-                    if source not in rectified:
-                        rectified[source] = torch.relu(x)
-                    x = rectified[source]
-                if slot in self.reused:
-                    if slot not in outputs:
-                        outputs[slot] = operation(x)
+                operation, number = self.operations[slot], self.edges[index].source
+                if number not in sources:
+                    sources[number] = ops.Source(inputs[number])
+                source = sources[number]
+                if isinstance(operation, ops.Normed):
+                    term = operation.term(source)
+                elif slot in outputs:
                     term = Term(outputs[slot])
-                elif isinstance(operation, ops.Normed):
-                    term = operation.term(x)
                 else:
-                    term = Term(operation(x))
+                    term = Term(operation(source.relu if operation.reads_relu else source.x))
+                    if slot in self.reused:
+                        outputs[slot] = term.x
                 if self.training and max(self.drop_path, self.skip_dropout) > 0:
                     term = Term(self._drop(add_up([term]), operation))
                 terms.append(term)

@@ -3,7 +3,7 @@
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -79,7 +79,7 @@ class Reseeded(BaseSampler):
         if not (isinstance(kind, type) and issubclass(kind, BaseSampler)):
             known = [OPTUNA + k for k in optuna.samplers.__all__ if k.endswith("Sampler")]
             raise unknown("method", name, known)
-        self.kind: Callable[..., BaseSampler] = kind
+        self.kind = cast(Callable[..., BaseSampler], kind)
         self.seed = seed
         try:
             self.inner = self.kind(seed=seed)

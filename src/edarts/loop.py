@@ -138,6 +138,13 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     return float((logits.detach().argmax(dim=-1) == labels).float().mean())
 
 
+def sgd(net: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
+    """SGD over all parameters at once."""
+    return torch.optim.SGD(
+        net.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, foreach=True
+    )
+
+
 def descend(
     loss: Tensor, optimizer: torch.optim.Optimizer, clip: float, where: str, hint: str = "--lr"
 ) -> None:

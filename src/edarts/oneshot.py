@@ -30,6 +30,7 @@ from edarts.loop import (
     not_finite,
     place,
     set_lr,
+    sgd,
     states,
 )
 from edarts.ops import PARAMETER_FREE
@@ -303,12 +304,7 @@ def one_shot(
             built=plan.built,
         )
         place(net, where)
-        optimizer = torch.optim.SGD(
-            net.parameters(),
-            lr=given(config.lr),
-            momentum=given(config.momentum),
-            weight_decay=given(config.weight_decay),
-        )
+        optimizer = sgd(net, given(config.lr), given(config.momentum), given(config.weight_decay))
         stage = _Stage(
             method, net, optimizer, loaders[0], loaders[1], transform, config, plan.epochs
         )

@@ -6,13 +6,13 @@ stride s = 1 or 2.
 
 An operation that begins with a ReLU in the paper leaves it out here and says `reads_relu = True`:
 the cell hands it relu(source). So one ReLU serves every operation that leaves a source, and one
-tensor is kept for the backward pass in place of one per operation.
+tensor is kept for the backward pass in place of one per operation; see `Source`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, cast
 
 import torch
@@ -49,17 +49,42 @@ class Pointwise(nn.Conv2d):
         return pointwise_conv2d(x, self.weight)
 
 
+class Source:
+    """A node's value `x` (B, C, H, W), and what operations read of it, each made once."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+        self._halves: dict[int, Tensor] = {}
+
+    @cached_property
+    def relu(self) -> Tensor:
+        """relu(x)."""
+        return torch.relu(self.x)
+
+    def half(self, offset: int) -> Tensor:
+        """Rows and columns offset, offset + 2, ... of relu(x), zeros past its end: ceil(H / 2)."""
+        if offset not in self._halves:
+            height, width = self.x.shape[-2:]
+            whole = self.relu
+            if offset and (height % 2 or width % 2):
+                whole = nn.functional.pad(whole, (0, width % 2, 0, height % 2))
+            self._halves[offset] = every_second(whole, offset)
+        return self._halves[offset]
+
+
 class Normed(nn.Module, ABC):
     """An operation that a node takes apart: convolutions and a last norm, as a `Term`."""
 
     reads_relu = True
 
     @abstractmethod
-    def term(self, x: Tensor) -> Term:
-        """The operation on x, not yet computed."""
+    def term(self, source: Source) -> Term:
+        """The operation on relu(source), not yet computed."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return node([self.term(x)])
+        source = Source(x)
+        source.relu = x  # as every operation that reads a ReLU is handed one
+        return node([self.term(source)])
 
 
 class DilConv(Normed):
@@ -84,13 +109,21 @@ class DilConv(Normed):
         self.pointwise = Pointwise(source, channels)
         self.norm = nn.BatchNorm2d(channels, affine=affine)
 
+        # At stride 2 a kernel dilated by 2 meets even rows and columns alone.
+        self.reads_half = stride == dilation == 2
+
     def stage(self, before: nn.BatchNorm2d | None = None) -> Stage:
         """The convolutions; with `before`, of relu(before(x)) in place of x."""
         wide, narrow = self.depthwise, self.pointwise
-        return Stage(wide.weight, narrow.weight, wide.stride[0], wide.dilation[0], before)
+        stride, dilation = (1, 1) if self.reads_half else (wide.stride[0], wide.dilation[0])
+        return Stage(wide.weight, narrow.weight, stride, dilation, before)
 
-    def term(self, x: Tensor) -> Term:
-        return Term(x, (self.stage(),), self.norm)
+    def reads(self, source: Source) -> Tensor:
+        """What the stage is computed on."""
+        return source.half(0) if self.reads_half else source.relu
+
+    def term(self, source: Source) -> Term:
+        return Term(self.reads(source), (self.stage(),), self.norm)
 
 
 class SepConv(Normed):
@@ -113,9 +146,9 @@ class SepConv(Normed):
         self.first = DilConv(channels, kernel, stride, affine, dilation, channels_in)
         self.second = DilConv(channels, kernel, 1, affine, dilation)
 
-    def term(self, x: Tensor) -> Term:
+    def term(self, source: Source) -> Term:
         stages = (self.first.stage(), self.second.stage(before=self.first.norm))
-        return Term(x, stages, self.second.norm)
+        return Term(self.first.reads(source), stages, self.second.norm)
 
 
 class Pool(nn.Module):
@@ -164,12 +197,8 @@ class FactorizedReduce(Normed):
         self.shifted = Pointwise(channels_in, channels_out - channels_out // 2)
         self.norm = nn.BatchNorm2d(channels_out, affine=affine)
 
-    def term(self, x: Tensor) -> Term:
-        height, width = x.shape[-2:]
-        padded = x
-        if height % 2 or width % 2:
-            padded = nn.functional.pad(x, (0, width % 2, 0, height % 2))
-        halves = [self.here(every_second(x, 0)), self.shifted(every_second(padded, 1))]
+    def term(self, source: Source) -> Term:
+        halves = [self.here(source.half(0)), self.shifted(source.half(1))]
         return Term(concat(halves), norm=self.norm)
 
 

@@ -24,6 +24,7 @@ from edarts.loop import (
     load_states,
     place,
     set_lr,
+    sgd,
     states,
 )
 from edarts.progress import Progress
@@ -138,12 +139,7 @@ def fit(
         data, valid = data.subset(torch.from_numpy(rest)), data.subset(torch.from_numpy(held))
     loader = Loader(data, given(config.batch_size), seed, "train", where)
     place(network, where)
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=lr,
-        momentum=given(config.momentum),
-        weight_decay=given(config.weight_decay),
-    )
+    optimizer = sgd(network, lr, given(config.momentum), given(config.weight_decay))
 
     def step(epoch: int, at: int) -> Metrics:
         if at == 0:

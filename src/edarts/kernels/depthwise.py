@@ -1,14 +1,16 @@
 """The gradients of depthwise convolutions on the CPU.
 
 Two replacements for oneDNN's, which take 2 to 40 times as long as its own forward pass:
-- the input's gradient at stride 1 is a forward convolution with the mirrored kernel; for dilated
-  kernels at stride 2 too, after spreading the gradient out with zeros;
+- the input's gradient at stride 1 is a forward convolution with the mirrored kernel; at other
+  strides it is summed by compiled loops;
 - the weight's gradient of 5 x 5 and dilated kernels, and of any kernel on small maps, is summed by
   compiled loops over channels-last rows.
 Anything else is oneDNN's.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,28 +27,34 @@ def convolve(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
 
 def input_gradient(x: Tensor, g: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
     """The gradient of `convolve`'s x, from that of its result."""
-    if stride == 1 or dilation > 1:
-        if stride > 1:
-            spread = torch.zeros_like(x)
-            spread[:, :, ::stride, ::stride] = g
-            g = spread
+    if stride == 1:
         return convolve(g, weight.flip(2, 3), 1, dilation)
-    return _plain(x, g, weight, stride, dilation, 0)
+    result = torch.empty_like(x, memory_format=torch.channels_last)
+    load_loops().depthwise_input_gradient(
+        _rows(g), weight.detach()[:, 0].contiguous().numpy(), _rows(result), stride, dilation
+    )
+    return result
 
 
 def weight_gradient(x: Tensor, g: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
     """The gradient of `convolve`'s weight, from that of its result."""
     kernel = weight.shape[-1]
     if kernel <= 3 and dilation == 1 and g.shape[2] * g.shape[3] > SMALL_MAP:
-        return _plain(x, g, weight, stride, dilation, 1)
+        return _plain(x, g, weight, stride, dilation)
     result = torch.empty(weight.shape)
-    rows_x, rows_g = (t.detach().permute(0, 2, 3, 1).contiguous().numpy() for t in (x, g))
-    load_loops().depthwise_weight_gradient(rows_x, rows_g, result[:, 0].numpy(), stride, dilation)
+    load_loops().depthwise_weight_gradient(
+        _rows(x), _rows(g), result[:, 0].numpy(), stride, dilation
+    )
     return result
 
 
-def _plain(x: Tensor, g: Tensor, weight: Tensor, stride: int, dilation: int, which: int) -> Tensor:
-    """oneDNN's gradient of input (0) or weight (1)."""
+def _rows(x: Tensor) -> NDArray[np.float32]:
+    """(N, C, H, W) -> (N, H, W, C), a view of channels-last memory."""
+    return x.detach().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _plain(x: Tensor, g: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
+    """oneDNN's gradient of the weight."""
     padding = dilation * (weight.shape[-1] - 1) // 2
     result: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
         g,
@@ -59,6 +67,6 @@ def _plain(x: Tensor, g: Tensor, weight: Tensor, stride: int, dilation: int, whi
         False,
         [0, 0],
         weight.shape[0],
-        [which == 0, which == 1, False],
+        [False, True, False],
     )
-    return result[which]
+    return result[1]

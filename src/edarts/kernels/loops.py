@@ -239,3 +239,43 @@ def depthwise_weight_gradient(x, g, weight, s, d):  # type: ignore[no-untyped-de
     for t in range(k * k):
         _fold(sums[t], found)
         weight[:, t // k, t % k] = found
+
+
+@numba.njit(parallel=True, cache=True, fastmath=FAST)
+def depthwise_input_gradient(g, weight, out, s, d):  # type: ignore[no-untyped-def]
+    """g (N, OH, OW, C), weight (C, k, k) -> the gradient of the input, out (N, H, W, C).
+
+    Each row is summed in its s phases, so that the innermost loop runs over adjacent numbers.
+    """
+    count, height, width, channels = out.shape
+    rows, columns = g.shape[1], g.shape[2]
+    k = weight.shape[1]
+    pad = d * (k - 1) // 2
+    length = columns * channels
+    taps = np.empty((k * k, length), np.float32)
+    for i in range(k * k):
+        for m in range(length):
+            taps[i, m] = weight[m % channels, i // k, i % k]
+    # Column w = s (o + shift) + phase of the input meets column o of the result.
+    side = (d * (k - 1)) // s + 1
+    for q in numba.prange(CHUNKS):
+        padded = np.empty((s, (columns + 2 * side) * channels), np.float32)
+        for n in range(q * count // CHUNKS, (q + 1) * count // CHUNKS):
+            for h in range(height):
+                padded[:] = 0
+                for i in range(k):
+                    o = h + pad - i * d
+                    if o % s or o < 0 or o // s >= rows:
+                        continue
+                    slope = g[n, o // s].reshape(length)
+                    for j in range(k):
+                        phase = (j * d - pad) % s
+                        start = ((j * d - pad - phase) // s + side) * channels
+                        tap, t = taps[i * k + j], padded[phase, start : start + length]
+                        for m in range(length):
+                            t[m] += tap[m] * slope[m]
+                for w in range(width):
+                    start = (w // s + side) * channels
+                    part, pixel = padded[w % s, start : start + channels], out[n, h, w]
+                    for c in range(channels):
+                        pixel[c] = part[c]
