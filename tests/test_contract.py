@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from _pytest.mark import ParameterSet
 
-from edarts import methods, testing
+from edarts import methods, samplers, testing
 
 # What methods need to solve the image problem in seconds; their papers search for days.
 IMAGES: dict[str, dict[str, object]] = {
@@ -73,3 +73,37 @@ def test_a_fresh_process_finds_the_same() -> None:
     ]
     assert len(outputs[0]) == len(methods.names())
     assert outputs[0] == outputs[1]
+
+
+BLACK_BOX = [*samplers.names(), "optuna:TPESampler"]
+# What they need to reach the planted best, random search left out: it is what they must beat.
+BEST: dict[str, dict[str, int]] = {
+    "hierarchical_evolution": {"trials": 800, "draws": 5000},
+    "nasnet_rl": {"trials": 600},
+    "optuna:TPESampler": {},
+    "pnas": {"trials": 61, "seeds": 3},
+    "regularized_evolution": {},
+}
+SLOW = ("hierarchical_evolution", "nasnet_rl", "pnas")
+
+
+def ledger_contract() -> list[ParameterSet]:
+    """Every check of every black-box method; to find the planted best is slow for most."""
+    return [
+        pytest.param(
+            method,
+            check,
+            id=f"{method}-{check.__name__}",
+            marks=[pytest.mark.slow]
+            if check is testing.check_ledger_planted and method in SLOW
+            else [],
+        )
+        for method in BLACK_BOX
+        for check in testing.LEDGER_CHECKS
+        if check is not testing.check_ledger_planted or method in BEST
+    ]
+
+
+@pytest.mark.parametrize(("method", "check"), ledger_contract())
+def test_ledger_contract(method: str, check: Callable[..., None]) -> None:
+    check(method, **(BEST[method] if check is testing.check_ledger_planted else {}))

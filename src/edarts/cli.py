@@ -13,12 +13,13 @@ import types
 import typing
 from argparse import HelpFormatter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from edarts import __version__, methods
+from edarts import __version__, methods, samplers
 from edarts.config import DataConfig, SearchConfig, TrainConfig, read_yaml
 from edarts.errors import EdartsError, Interrupted, UsageError, unknown
 
@@ -63,7 +64,8 @@ COMPARE_OPTIONS: dict[str, tuple[Any, str]] = {
     ),
 }
 BENCH_HELP = (
-    "step: of the supernets; train: of the networks; search: a whole search, and how it scales"
+    "step: of the supernets; train: of the networks; search: a whole search, and how it scales;"
+    " ledger: 100,000 genotypes, 20,000 trials"
 )
 
 
@@ -76,7 +78,7 @@ class Parser(ArgumentParser):
         )
 
 
-def build_parsers() -> dict[str, Parser]:
+def build_parsers() -> dict[str, Parser]:  # noqa: PLR0915 - a list, not a procedure
     """The parser of every verb."""
     parsers = {}
     for verb, text in VERBS.items():
@@ -88,7 +90,9 @@ def build_parsers() -> dict[str, Parser]:
                 help="JSON file, run folder, or zoo name such as darts.v2 (see edarts zoo list)",
             )
         if verb == "bench":
-            parser.add_argument("group", type=Literal["step", "search", "train"], help=BENCH_HELP)
+            parser.add_argument(
+                "group", type=Literal["step", "search", "train", "ledger"], help=BENCH_HELP
+            )
             parser.add_argument("--rounds", type=int, default=5, help="steps timed on each side")
         if verb in ("evaluate", "predict"):
             parser.add_argument("run", help="folder of a trained run")
@@ -119,6 +123,19 @@ def build_parsers() -> dict[str, Parser]:
             parser.add_class_arguments(DataConfig, skip={"data"})
             if verb in ("find", "search"):
                 parser.add_class_arguments(SearchConfig)
+            if verb == "search":
+                parser.add_argument(
+                    "--storage",
+                    help="black-box: URL of the database with the ledger of trials, for many"
+                    " machines, such as postgresql+psycopg://USER@HOST/NAME; default: a file of the"
+                    " run folder",
+                )
+                parser.add_argument(
+                    "--workers", type=int, default=1, help="black-box: trials at once, by Ray"
+                )
+                parser.add_argument(
+                    "--ray_address", help="black-box: the cluster to use; default: this machine"
+                )
             if verb == "train":
                 parser.add_class_arguments(TrainConfig)
             if verb in ("study", "compare"):
@@ -200,8 +217,10 @@ def run_search(options: Namespace) -> tuple[Any, str]:
     from edarts.verbs import search
 
     result = search(_config(DataConfig, options), _config(SearchConfig, options), _session(options))
-    run, steps, skips = shlex.quote(result["run"]), result["steps"], result["skips"]
-    passes = result["passes"]
+    run, skips = shlex.quote(result["run"]), result["skips"]
+    if "trials" in result:
+        return result, _summary_of_trials(result, options.data)
+    steps, passes = result["steps"], result["passes"]
     return result, "\n".join(
         [
             *_cells(result["genotype"]),
@@ -327,6 +346,11 @@ def run_bench(options: Namespace) -> tuple[Any, str]:
     if options.rounds < 1:
         raise UsageError(f"rounds must be at least 1, got {options.rounds}")
     progress = Progress(quiet=options.quiet)
+    if options.group == "ledger":
+        from edarts.ledger_bench import bench_ledger
+
+        rows = bench_ledger(options.rounds, progress)
+        return rows, "\n".join(f"{r['what']:48}{r['seconds']:10.4f} s" for r in rows["rows"])
     result = bench(options.group, options.rounds, options.device, progress)
     machine = result["machine"]
     lines = [
@@ -423,6 +447,22 @@ def _summary_of_find(result: dict[str, Any]) -> str:
     )
 
 
+def _summary_of_trials(result: dict[str, Any], data: str) -> str:
+    trials, run = result["trials"], shlex.quote(result["run"])
+    return "\n".join(
+        [
+            *_cells(result["genotype"]),
+            f"score             {result['score']:.4f} (best of the search, so too good a guess)",
+            f"trials            {trials['scored']} scored, {trials['known']} known already,"
+            f" {trials['failed']} failed",
+            f"seconds           {_seconds(result['seconds'])}, of all trials together",
+            f"ledger            {result['storage']}, study {result['study']}",
+            f"run               {result['run']}   (cells drawn in cell.png)",
+            f"next              edarts train {run} {shlex.quote(data)}",
+        ]
+    )
+
+
 def _cells(fields: dict[str, Any]) -> list[str]:
     from edarts import architecture
     from edarts.genotype import Genotype
@@ -470,12 +510,22 @@ def parse(argv: Sequence[str]) -> tuple[str, Namespace]:
     if verb not in VERBS:
         raise unknown("option" if verb.startswith("-") else "verb", verb, VERBS)
     parser = build_parsers()[verb]
-    words = _known_options(argv[1:], parser)
+    words = _known_options(_joined_score(argv[1:]), parser)
     _take_config(words, parser, verb)
     try:
         return verb, parser.parse_args(words)
     except Exception as error:  # jsonargparse wraps argparse's in its own
         raise UsageError(_readable(str(error))) from None
+
+
+def _joined_score(words: Sequence[str]) -> list[str]:
+    """`--score table FILE` becomes `--score=table:FILE`, the form that config.yaml has."""
+    result = list(words)
+    for place, (word, kind) in enumerate(pairwise(words)):
+        file = words[place + 2 : place + 3]
+        if word == "--score" and kind in ("supernet", "table") and file:
+            result[place : place + 3] = [f"--score={kind}:{file[0]}"]
+    return result
 
 
 def _known_options(words: Sequence[str], parser: Parser) -> list[str]:
@@ -546,7 +596,7 @@ def _readable(message: str) -> str:
 
 def _expected(key: str) -> str:
     """In words, what the option of that name takes."""
-    kinds: dict[str, Any] = {"seed": int, "checkpoint_seconds": float}
+    kinds: dict[str, Any] = {"seed": int, "checkpoint_seconds": float, "workers": int}
     for config in (TrainConfig, SearchConfig, DataConfig):
         kinds |= typing.get_type_hints(config)
     kind = kinds.get(key.rpartition(".")[2], str)
@@ -568,7 +618,8 @@ def _overview() -> str:
             "",
             *rows,
             "",
-            f"methods: {', '.join(methods.names())}",
+            f"one-shot methods: {', '.join(methods.names())}",
+            f"black-box methods: {', '.join(samplers.names())}, optuna:NAME",
             EPILOG,
         ]
     )

@@ -53,7 +53,8 @@ class SearchConfig:
     """How an architecture is searched. What is not given is the method's default."""
 
     method: str = "edarts"
-    """How the weights of the operations are learned: a file name of methods/."""
+    """How the architecture is learned: a file name of methods/ (one-shot) or of samplers/
+    (black-box), or optuna:NAME, a sampler of Optuna's such as optuna:TPESampler."""
     order: Literal[1, 2] | None = None
     """DARTS: 1 takes the gradient at the current weights, 2 after a virtual training step."""
     epochs: int | None = None
@@ -109,6 +110,22 @@ class SearchConfig:
     """P-DARTS: most skip connections in the normal cell."""
     samples: int | None = None
     """ENAS, random_ws: cells drawn and scored, of which the best is returned."""
+    trials: int | None = None
+    """Black-box: architectures proposed in all; more than before continue a search."""
+    score: str | None = None
+    """Black-box: what an architecture is judged by. train: accuracy after a training from scratch,
+    on images held out; supernet RUN: with the weights of a one-shot search; table FILE: JSON."""
+    repeats: int | None = None
+    """Black-box: how often an architecture that is proposed again is scored anew; then it gets
+    the mean of its scores."""
+    population: int | None = None
+    """Evolution: architectures that live at once (regularized), or are drawn at first."""
+    tournament: int | None = None
+    """Regularized evolution: how many of them compete to be the parent."""
+    beam: int | None = None
+    """PNAS: cells tried, and widened, at each level."""
+    surrogate: Literal["mlp", "lstm"] | None = None
+    """PNAS: what predicts scores."""
 
     def __post_init__(self) -> None:
         _between("order", self.order, 1, 2)
@@ -116,8 +133,10 @@ class SearchConfig:
         _one_of("constraint", self.constraint, ("none", "mild", "moderate", "aggressive"))
         for name in ("epochs", "batch_size", "cells", "channels", "partial"):
             _between(name, getattr(self, name), 1, None)
-        for name in ("arch_steps", "samples"):
+        for name in ("arch_steps", "samples", "trials", "repeats", "population", "tournament"):
             _between(name, getattr(self, name), 1, None)
+        _between("beam", self.beam, 1, None)
+        _one_of("surrogate", self.surrogate, ("mlp", "lstm"))
         for name in ("zero_one", "skip_cap"):
             _between(name, getattr(self, name), 0, None)
         _between("threshold", self.threshold, 0, 1)

@@ -11,6 +11,7 @@ node all of whose edges carry `none` is there, and zero (as in SNAS' aggressive 
 """
 
 import ast
+import hashlib
 import json
 import re
 from collections import Counter
@@ -93,6 +94,16 @@ class Genotype:
             nodes.setdefault(node, []).append(f"{PRIMITIVES[operation].short}({source})")
         return " ".join(f"{node}:{'+'.join(parts)}" for node, parts in nodes.items())
 
+    def digest(self) -> str:
+        """A hash that is the same for genotypes which differ only in the numbers of their nodes.
+
+        Nodes that the output does not depend on, and the order of the output, do not count. Each
+        node is told by what it computes (its sources, downwards) and by what reads it (upwards):
+        a sum of two readings of one node is not a sum of one reading of each of two equal nodes.
+        """
+        parts = [self.plumbing, *(_cell_digest(self.edges(k), self.concat(k)) for k in KINDS)]
+        return _hash(parts)
+
     # -- reading and writing ---------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
@@ -169,6 +180,33 @@ def loose_ends(edges: Iterable[Edge]) -> tuple[int, ...]:
     edges = tuple(edges)
     nodes = {*range(INPUTS), *(edge.node for edge in edges)}
     return tuple(sorted(nodes - {edge.source for edge in edges if edge.operation != "none"}))
+
+
+def _hash(value: object) -> str:
+    return hashlib.blake2b(repr(value).encode(), digest_size=12).hexdigest()
+
+
+def _cell_digest(edges: Sequence[Edge], concat: Sequence[int]) -> str:
+    entering: dict[int, list[Edge]] = {}
+    leaving: dict[int, list[Edge]] = {}
+    for edge in edges:
+        entering.setdefault(edge.node, []).append(edge)
+        leaving.setdefault(edge.source, []).append(edge)
+    nodes = [*range(INPUTS), *entering]
+    down: dict[int, str] = {}
+    for node in nodes:
+        sources = [(operation, down[source]) for operation, source, _ in entering.get(node, ())]
+        down[node] = _hash(sorted(sources)) if sources else str(node)
+    up: dict[int, str] = {}
+    for node in reversed(nodes):
+        readers = [
+            (operation, down[reader], up[reader])
+            for operation, _, reader in leaving.get(node, ())
+            if reader in up
+        ]
+        if readers or node in concat:
+            up[node] = _hash((node in concat, sorted(readers)))
+    return _hash(sorted((down[node], seen) for node, seen in up.items()))
 
 
 def _canonical(kind: str, edges: Iterable[Edge]) -> tuple[Edge, ...]:

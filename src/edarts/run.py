@@ -11,7 +11,7 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -136,8 +136,11 @@ def open_run(
     path: str | Path,
     settings: Mapping[str, Any],
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    free: Sequence[str] = (),
 ) -> Iterator[Run]:
     """Create the run folder, or reopen it if its config.yaml holds the same `settings`.
+
+    Those named in `free` may differ; then the new ones are kept.
 
     Raises EdartsError if the settings differ, another process uses the folder, the path is a file,
     or the disk is full.
@@ -158,8 +161,10 @@ def open_run(
         plain = yaml.safe_load(yaml.safe_dump(dict(settings), sort_keys=False))
         config = path / "config.yaml"
         if config.exists():
-            _check_settings(path, read_yaml(config), plain)
+            old = read_yaml(config)
+            _check_settings(path, old | {k: plain[k] for k in free}, plain)
         else:
+            old = None
             strangers = [p.name for p in path.iterdir() if p.name != ".lock"]
             if strangers:
                 raise EdartsError(
@@ -167,6 +172,7 @@ def open_run(
                     " or new folder with --out"
                 )
             run.write_json("environment.json", environment())
+        if old != plain:
             with _disk_errors(config), _replacing(config) as aside:
                 write_yaml(aside, plain)
         yield run

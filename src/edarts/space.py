@@ -15,10 +15,11 @@ from math import comb, prod
 
 from edarts.errors import UsageError, unknown
 from edarts.genotype import INPUTS, KINDS, Edge, Genotype
-from edarts.ops import OPERATIONS, check_operation
+from edarts.ops import OPERATIONS, PRIMITIVES, check_operation
 
 NODES = 4
 KEPT = 2  # edges into a node of a derived cell
+UNCHANGED = 0.05  # how often a mutation changes nothing (AmoebaNet)
 
 Topology = tuple[tuple[int, int], ...]
 
@@ -162,6 +163,45 @@ class Space:
             ]
         return self.genotype(edges)
 
+    def mutate(self, genotype: Genotype, generator: random.Random) -> Genotype:
+        """AmoebaNet's mutation (Real et al. 2019, section 3.2), exactly one of three.
+
+        With probability `UNCHANGED` the genotype itself; else, equally often, one edge gets another
+        source, or one edge an operation drawn from all (perhaps its own). Kind of cell, node and
+        edge are drawn uniformly, for a source among the nodes that have one to spare; a space
+        without such nodes has mutations of operations only. Without `pairs` the two sources of a
+        node stay different.
+        """
+        if generator.random() < UNCHANGED:
+            return genotype
+        kinds = [kind for kind in KINDS if self._rewirable(kind)]
+        edges = {kind: list(genotype.edges(kind)) for kind in KINDS}
+        if kinds and generator.random() < 0.5:
+            kind = generator.choice(kinds)
+            node = generator.choice(self._rewirable(kind))
+            place = generator.choice([i for i, e in enumerate(edges[kind]) if e.node == node])
+            edge = edges[kind][place]
+            taken = {edge.source}
+            if not self.pairs:
+                taken |= {e.source for e in edges[kind] if e.node == node}
+            free = [j for j, n in self.topology(kind) if n == node and j not in taken]
+            edges[kind][place] = edge._replace(source=generator.choice(free))
+        else:
+            kind = generator.choice(KINDS)
+            node = generator.choice(list(self.incoming(kind)))
+            place = generator.choice([i for i, e in enumerate(edges[kind]) if e.node == node])
+            operation = generator.choice(self.searchable)
+            edges[kind][place] = edges[kind][place]._replace(operation=operation)
+        return self.genotype(edges)
+
+    def _rewirable(self, kind: str) -> list[int]:
+        """The nodes whose edges may come from elsewhere."""
+        return [
+            node
+            for node, rows in self.incoming(kind).items()
+            if len(rows) > (1 if self.pairs else self._kept(rows))
+        ]
+
     # -- names -----------------------------------------------------------------------------------
 
     @staticmethod
@@ -192,8 +232,8 @@ class Space:
         else:
             names = tuple(name.strip() for name in operations.split(",") if name.strip())
         for name in names:
-            if name not in OPERATIONS:
-                raise unknown("operation", name, [*OPERATIONS, *SUBSETS, "all"])
+            if name not in PRIMITIVES:
+                raise unknown("operation", name, [*PRIMITIVES, *SUBSETS, "all"])
         if topology.strip() == "enas":
             return cls(names, ENAS_EDGES, ENAS_EDGES, pairs=True)
         normal, _, reduce = topology.partition("/")

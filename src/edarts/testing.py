@@ -1,22 +1,27 @@
-"""Contract tests that every one-shot method must pass, and small problems to run them on.
+"""Contract tests that every method must pass, and small problems to run them on.
 
 Written for this project's methods and for anyone's: `check_method("name")` runs them all. They use
 plain asserts and need no test framework.
 """
 
 import dataclasses
+import math
 import random
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
+import optuna
 import torch
+from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from edarts import methods, oneshot
+from edarts import blackbox, ledger, methods, oneshot, parallel, samplers
 from edarts.alphas import weights_of
 from edarts.config import SearchConfig
 from edarts.data import Dataset
+from edarts.encoding import suggest
 from edarts.errors import EdartsError, Interrupted, UsageError
 from edarts.genotype import KINDS, Genotype
 from edarts.oneshot import SearchResult
@@ -309,14 +314,170 @@ def check_method(method: str, **images: object) -> None:
         check(method, **images) if check is check_planted_images else check(method)
 
 
+# -- black-box methods ---------------------------------------------------------------------------
+
+PLANTED = "sep_conv_3x3"
+
+
+@dataclasses.dataclass(frozen=True)
+class PlantedScore:
+    """The share of edges that carry `PLANTED`, of `edges` edges or of all there are, if more.
+
+    `fails`: genotypes with an even number of planted edges in the normal cell raise an error, or
+    score NaN.
+    """
+
+    edges: int = 0
+    fails: Literal["no", "raise", "nan"] = "no"
+
+    def __call__(self, genotype: Genotype, seed: int) -> float:
+        right = sum(genotype.count(kind, PLANTED) for kind in KINDS)
+        if self.fails != "no" and genotype.count("normal", PLANTED) % 2 == 0:
+            if self.fails == "raise":
+                raise ValueError("an even number")
+            return math.nan
+        every = sum(len(genotype.edges(kind)) for kind in KINDS)
+        return right / max(self.edges, every)
+
+
+def tiny_ledger_config(method: str, **changes: object) -> SearchConfig:
+    """A black-box search of 40 trials over three operations, on a fixed topology if it has any."""
+    base: dict[str, object] = {
+        "trials": 40,
+        "operations": f"skip_connect,{PLANTED},max_pool_3x3",
+        "topology": "0",
+        "population": 20,
+        "tournament": 5,
+        "beam": 10,
+        "arch_lr": 0.02,
+    }
+    known = samplers.options(method)
+    return SearchConfig(method, **({k: v for k, v in base.items() if k in known} | changes))  # type: ignore[arg-type]
+
+
+def run_ledger(
+    config: SearchConfig,
+    score: Callable[[Genotype, int], float],
+    *,
+    seed: int = SEED,
+    storage: str | None = None,
+    pool: parallel.Pool | None = None,
+) -> tuple[blackbox.BlackBoxResult, list[tuple[dict[str, object], float | None]]]:
+    """What a search found, and (choices, score) of every trial of its ledger, in memory or stored.
+
+    Scores are computed where the pool is, if one is given.
+    """
+    config, encoding = blackbox.resolve_config(config)
+    sampler = blackbox.make_sampler(encoding, config, seed)
+    study = (
+        optuna.create_study(sampler=sampler, direction="maximize")
+        if storage is None
+        else ledger.open_study(storage, "test", sampler)
+    )
+    found = blackbox.black_box(study, encoding, score, config, seed=seed, pool=pool)
+    return found, [(trial.params, trial.value) for trial in study.get_trials(deepcopy=False)]
+
+
+def check_ledger_seeds(method: str) -> None:
+    """The same seed gives the same trials; another seed others."""
+    config = tiny_ledger_config(method)
+    _, first = run_ledger(config, PlantedScore())
+    assert first == run_ledger(config, PlantedScore())[1], f"{method}: another result"
+    assert first != run_ledger(config, PlantedScore(), seed=1)[1], f"{method}: seed without effect"
+    assert len(first) == config.trials
+
+
+class _Killed(BaseException):
+    """As a kill would: nothing gets to clean up."""
+
+
+def check_ledger_resume(method: str) -> None:
+    """Killed in the middle of a trial and continued from the file: the same trials."""
+    config = tiny_ledger_config(method)
+    _, whole = run_ledger(config, PlantedScore())
+    left = 25
+
+    def score(genotype: Genotype, seed: int) -> float:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise _Killed
+        return PlantedScore()(genotype, seed)
+
+    with tempfile.TemporaryDirectory() as folder:
+        storage = f"sqlite:///{folder}/ledger.db"
+        try:
+            run_ledger(config, score, storage=storage)
+            raise AssertionError(f"{method}: was not killed")
+        except _Killed:
+            pass
+        _, continued = run_ledger(config, PlantedScore(), storage=storage)
+    assert whole == continued, f"{method}: killed and continued, it went on otherwise"
+
+
+def check_ledger_failures(method: str) -> None:
+    """Errors and NaN are recorded, tried once more, and never win."""
+    ways: tuple[Literal["raise", "nan"], ...] = ("raise", "nan")
+    for fails in ways:
+        config = tiny_ledger_config(method, trials=30)
+        found, trials = run_ledger(config, PlantedScore(fails=fails))
+        right = found.genotype.count("normal", PLANTED)
+        assert right % 2 == 1, f"{method}: a failed genotype won"
+        failed = [str(choices) for choices, value in trials if value is None]
+        assert failed and found.trials["failed"] == len(failed)
+        assert all(failed.count(choices) % 2 == 0 for choices in failed), f"{method}: not retried"
+
+
+def check_ledger_planted(
+    method: str, trials: int = 300, seeds: int = 6, draws: int = 20_000, **changes: object
+) -> None:
+    """The planted best is found in far fewer trials than random search would need.
+
+    For each of the seeds: is the best reached within `trials`? How likely that is by random draws
+    is counted on `draws` of them. The binomial test must reject, at 0.001, that the method reaches
+    it no more often.
+    """
+    config = tiny_ledger_config(method, trials=trials, **changes)
+    _, encoding = blackbox.resolve_config(config)
+    draw = random.Random(SEED)
+    score = PlantedScore(edges=20 if "beam" in samplers.options(method) else 0)
+    drawn = [score(encoding.decode(encoding.sample(draw)), 0) for _ in range(draws)]
+    chance = 1 - (1 - (sum(s == 1 for s in drawn) + 1) / len(drawn)) ** trials
+    hits = sum(run_ledger(config, score, seed=seed)[0].score == 1 for seed in range(seeds))
+    p = binomtest(hits, seeds, chance, alternative="greater").pvalue
+    assert p < 0.001, f"{method}: {hits} of {seeds}, by chance {chance:.2g} each: p = {p:.2g}"
+
+
+def check_ledger_plain(method: str) -> None:
+    """The sampler works in a plain Optuna study, minimising too."""
+    config, encoding = blackbox.resolve_config(tiny_ledger_config(method))
+    study = optuna.create_study(sampler=blackbox.make_sampler(encoding, config, SEED))
+    study.optimize(lambda trial: -PlantedScore()(suggest(encoding, trial), 0), n_trials=40)
+    assert study.best_value <= 0
+    assert len({str(trial.params) for trial in study.trials}) > 10
+
+
+LEDGER_CHECKS: tuple[Callable[..., None], ...] = (
+    check_ledger_seeds,
+    check_ledger_resume,
+    check_ledger_failures,
+    check_ledger_planted,
+    check_ledger_plain,
+)
+
+
 __all__ = [
     "CHECKS",
+    "LEDGER_CHECKS",
     "PlantedNet",
+    "PlantedScore",
     "check_method",
     "planted_data",
+    "run_ledger",
     "run_search",
     "same",
     "taken",
     "tiny_config",
     "tiny_data",
+    "tiny_ledger_config",
 ]

@@ -14,11 +14,23 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from edarts import architecture, oneshot, page, report, train, zoo
+from edarts import (
+    architecture,
+    blackbox,
+    objective,
+    oneshot,
+    page,
+    parallel,
+    report,
+    samplers,
+    train,
+    zoo,
+)
 from edarts.architecture import Architecture, Model
 from edarts.config import DataConfig, SearchConfig, TrainConfig, read_yaml
 from edarts.data import Dataset, Transform, load, read_image, to_pixels
 from edarts.errors import EdartsError, UsageError, unknown
+from edarts.ledger import open_study
 from edarts.loop import device_of
 from edarts.ops import count_flops, count_parameters
 from edarts.progress import Progress
@@ -33,6 +45,9 @@ class Session:
 
     `out`: the run folder; None: a folder below runs/ that the same options find again.
     `checkpoint_seconds`: the most work, in seconds, that a killed run repeats.
+    For black-box searches: `storage`, the URL of the database that holds the ledger; None: a file
+    of the run folder. `workers`: trials scored at once, through Ray if `ray_address` (`local` or a
+    cluster's) is given or there are more than one.
     """
 
     seed: int = 0
@@ -40,8 +55,13 @@ class Session:
     out: str | Path | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     progress: Progress | None = None
+    storage: str | None = None
+    workers: int = 1
+    ray_address: str | None = None
 
     def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"workers must be at least 1, got {self.workers}")
         # A device that is not here is refused before anything is read.
         device_of(self.device, self.progress.say if self.progress is not None else None)
 
@@ -62,6 +82,11 @@ def find(
     one image), `seconds` by phase, `genotype`, `run`, and more. Raises EdartsError.
     """
     data, session = _data(data), session or Session()
+    if search_config is not None and samplers.here(search_config.method):
+        raise UsageError(
+            f"find searches with one-shot methods; for {search_config.method} use `edarts search`,"
+            " then `edarts train`"
+        )
     dataset = load(data)
     config, space, notes = oneshot.resolve_config(
         search_config or SearchConfig(), len(dataset), len(dataset.classes)
@@ -82,14 +107,18 @@ def search(
 ) -> dict[str, Any]:
     """Search an architecture for `data`; the test split is not read.
 
-    Returns `genotype`, `skips` {normal, reduce}, `seconds` by phase, `steps` {weight,
-    architecture}, `passes` {forward, backward}, `images_seen`, `run`. Raises EdartsError.
+    Returns `genotype`, `skips` {normal, reduce}, `seconds` by phase, `run`; of a one-shot method
+    `steps` {weight, architecture}, `passes` {forward, backward}, `images_seen`; of a black-box one
+    `score`, `trials` {scored, known, failed}, `storage`, `study`. Raises EdartsError.
     """
-    data, session = _data(data), session or Session()
+    data, session, config = _data(data), session or Session(), config or SearchConfig()
+    if samplers.here(config.method):
+        return _black_box(data, config, session)
+    for name, usual in (("storage", None), ("workers", 1), ("ray_address", None)):
+        if getattr(session, name) != usual:
+            raise UsageError(f"--{name.replace('_', '-')} is for black-box methods")
     dataset = load(data)
-    config, space, notes = oneshot.resolve_config(
-        config or SearchConfig(), len(dataset), len(dataset.classes)
-    )
+    config, space, notes = oneshot.resolve_config(config, len(dataset), len(dataset.classes))
     settings = _settings(data, session, config)
     with _working("search", data, dataset, session, settings, notes) as work:
         found = _search(work, config, space)
@@ -259,11 +288,16 @@ def _working(
     session: Session,
     settings: Mapping[str, Any],
     notes: Sequence[str] = (),
+    free: Sequence[str] = (),
 ) -> Iterator[_Work]:
-    """Open the run folder, say what the data are, turn Ctrl-C and SIGTERM into a stop."""
-    folder = session.folder(verb, data, settings)
+    """Open the run folder, say what the data are, turn Ctrl-C and SIGTERM into a stop.
+
+    `free`: settings that may differ from one time to the next.
+    """
+    fixed = {name: value for name, value in settings.items() if name not in free}
+    folder = session.folder(verb, data, fixed)
     with (
-        open_run(folder, settings, session.checkpoint_seconds) as run,
+        open_run(folder, settings, session.checkpoint_seconds, free) as run,
         Stop().listening() as stop,
     ):
         if session.progress is not None:
@@ -288,14 +322,50 @@ def _search(work: _Work, config: SearchConfig, space: Space) -> oneshot.SearchRe
     return found
 
 
-def _keep_genotype(run: Run, genotype: Architecture) -> None:
+def _black_box(data: DataConfig, config: SearchConfig, session: Session) -> dict[str, Any]:
+    """A search on a ledger; `trials` may grow from one time to the next."""
+    config, encoding = blackbox.resolve_config(config)
+    sampler = blackbox.make_sampler(encoding, config, session.seed)
+    dataset = load(data)
+    judge = objective.objective(dataset, data, config, seed=session.seed, device=session.device)
+    settings = _settings(data, session, config)
+    with _working("search", data, dataset, session, settings, free=("trials",)) as work:
+        storage = session.storage or f"sqlite:///{work.run.path.resolve() / 'ledger.db'}"
+        study = open_study(storage, blackbox.study_name(settings), sampler)
+        with parallel.pool(judge, session.workers, session.ray_address) as pool:
+            found = blackbox.black_box(
+                study,
+                encoding,
+                judge,
+                config,
+                seed=session.seed,
+                run=work.run,
+                progress=session.progress,
+                stop=work.stop,
+                pool=pool,
+                shared=session.storage is not None,
+            )
+        _keep_genotype(work.run, found.genotype, replace_other=True)
+        return {
+            "genotype": found.genotype.to_dict(),
+            "skips": found.genotype.skips(),
+            "score": found.score,
+            "trials": found.trials,
+            "seconds": {"search": round(found.seconds, 2)},
+            "storage": storage,
+            "study": study.study_name,
+            "run": str(work.run.path),
+        }
+
+
+def _keep_genotype(run: Run, genotype: Architecture, *, replace_other: bool = False) -> None:
     path = run.path / "genotype.json"
-    if path.exists():
-        if architecture.load(path) != genotype:
-            raise EdartsError(f"{path}: holds another genotype; give another --out")
-    else:
+    known = architecture.load(path) if path.exists() else None
+    if known is not None and known != genotype and not replace_other:
+        raise EdartsError(f"{path}: holds another genotype; give another --out")
+    if known != genotype:
         run.write_text("genotype.json", genotype.to_json())
-    if not (run.path / "cell.png").exists():
+    if known != genotype or not (run.path / "cell.png").exists():
         report.draw(genotype, run.path)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+from edarts import samplers
 from edarts.config import given
 from edarts.errors import UsageError, unknown
 
@@ -119,7 +120,7 @@ def names() -> list[str]:
 def load(name: str) -> ModuleType:
     """The module of method `name`; raises UsageError with the nearest names."""
     if name not in names():
-        raise unknown("method", name, names())
+        raise unknown("method", name, [*names(), *samplers.names()])
     return importlib.import_module(f"{__name__}.{name}")
 
 

@@ -1,0 +1,318 @@
+"""The driver of the black-box methods: asks a sampler, scores its genotype, tells the ledger.
+
+The ledger is an Optuna study and all there is of a search: the same command on it goes on, exactly.
+A trial that a killed driver left running is taken up again by the driver of the same run folder. A
+trial that fails is recorded with its reason and proposed once more, with another seed.
+"""
+
+import hashlib
+import json
+import math
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from edarts import samplers
+from edarts.config import SearchConfig, given, resolve
+from edarts.encoding import Encoding, suggest
+from edarts.errors import EdartsError, Interrupted, UsageError
+from edarts.genotype import Genotype
+from edarts.ledger import Reseeded, history
+from edarts.objective import Objective, parse_score
+from edarts.parallel import Inline, Outcome, Pool
+from edarts.progress import Progress, clock
+from edarts.run import Run, Stop
+from edarts.samplers import random_search
+from edarts.seeds import derive
+
+# What a trial's user attributes say beside its choices.
+DIGEST, GENOTYPE, OWNER, REASON = "digest", "genotype", "owner", "reason"
+RETRY_OF, SECONDS = "retry_of", "seconds"
+SCORED = "scored"  # whether the score was computed for this trial, rather than known already
+
+
+@dataclass(frozen=True)
+class BlackBoxResult:
+    """What a search found, and what it cost.
+
+    `score`: the mean score of the genotype. `trials`: how many have a score, were `scored` (the
+    others were known already) and `failed` in the ledger. `seconds`: of scoring, all trials
+    together.
+    """
+
+    genotype: Genotype
+    score: float
+    trials: dict[str, int]
+    seconds: float
+
+
+def resolve_config(config: SearchConfig) -> tuple[SearchConfig, Encoding]:
+    """Fill in what `config` leaves open; the encoding is what the sampler decides on.
+
+    Raises UsageError if the method or the score does not take an option.
+    """
+    kind, _ = parse_score(config.score or "train")
+    defaults = samplers.options(config.method, kind)
+    samplers.check_options(config)
+    config = resolve(config, defaults)
+    if config.method.startswith(samplers.OPTUNA):
+        return config, random_search.encoding(config)
+    return config, samplers.load(config.method).encoding(config)
+
+
+def make_sampler(encoding: Encoding, config: SearchConfig, seed: int) -> BaseSampler:
+    """The sampler of a resolved config. Raises UsageError."""
+    if config.method.startswith(samplers.OPTUNA):
+        return Reseeded(config.method, seed)
+    module = samplers.load(config.method)
+    own = {n: getattr(config, n) for n in module.DEFAULTS if n not in ("operations", "topology")}
+    sampler: BaseSampler = module.Sampler(encoding, seed, **own)
+    return sampler
+
+
+def study_name(settings: Mapping[str, Any]) -> str:
+    """Searches with the same settings, but for seed and number of trials, share a study."""
+    shared = {k: v for k, v in settings.items() if k not in ("trials", "seed", "device")}
+    text = json.dumps(shared, sort_keys=True, default=str)
+    return f"{settings['method']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+@dataclass
+class _Search:
+    """One driver's view of the ledger."""
+
+    study: Study
+    encoding: Encoding
+    config: SearchConfig
+    seed: int
+    owner: str
+    run: Run | None
+    progress: Progress
+    shared: bool
+
+    def __post_init__(self) -> None:
+        self.scores: dict[str, list[float]] = {}  # digest -> what was computed for it
+        self.counted: set[int] = set()
+        self.running: dict[int, tuple[str, Trial]] = {}  # ticket of the pool -> digest and trial
+        self.waiting: list[tuple[str, Trial]] = []  # for what another trial is finding out
+        self.refresh()
+        trials = self.study.get_trials(deepcopy=False)
+        self.abandoned = [
+            trial
+            for trial in trials
+            if trial.state == TrialState.RUNNING
+            and trial.user_attrs.get(OWNER, None if self.shared else self.owner) == self.owner
+        ]
+
+    def refresh(self) -> None:
+        """Take in the scores that any driver has found."""
+        for trial in history(self.study):
+            if trial.number not in self.counted:
+                self.counted.add(trial.number)
+                if trial.user_attrs.get(SCORED):
+                    assert trial.value is not None
+                    self.scores.setdefault(trial.user_attrs[DIGEST], []).append(trial.value)
+
+    def spent(self) -> int:
+        """Trials begun by any driver; the failed ones that are tried again do not count."""
+        trials = self.study.get_trials(deepcopy=False)
+        retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+        return sum(
+            trial.number not in retried
+            and (trial.state != TrialState.RUNNING or OWNER in trial.user_attrs)
+            for trial in trials
+        )
+
+    def ask(self) -> tuple[Trial, Genotype | None]:
+        """The next trial, this driver's from now on; None in place of choices that stand for none.
+
+        One that was left running first, then one that failed, then a new one.
+        """
+        if self.abandoned:
+            trial = Trial(self.study, self.abandoned.pop(0)._trial_id)
+        else:
+            trial = self.study.ask()
+        trial.set_user_attr(OWNER, self.owner)
+        try:
+            genotype = suggest(self.encoding, trial)
+        except UsageError as error:
+            self.fail(trial, str(error), again=False)
+            return trial, None
+        trial.set_user_attr(DIGEST, genotype.digest())
+        trial.set_user_attr(GENOTYPE, genotype.to_json())
+        return trial, genotype
+
+    def begin(self, pool: Pool) -> None:
+        """Ask, and score what is not known yet."""
+        trial, genotype = self.ask()
+        if genotype is None:
+            return
+        digest = genotype.digest()
+        self.refresh()
+        scores = self.scores.get(digest, [])
+        alike = sum(digest == other for other, _ in self.running.values())
+        if len(scores) + alike < given(self.config.repeats):
+            again = RETRY_OF in trial.user_attrs
+            seed = derive(self.seed, "score", digest, len(scores) + alike, again)
+            self.running[pool.submit(genotype, seed)] = digest, trial
+        elif alike:
+            self.waiting.append((digest, trial))
+        else:
+            self.known(trial, sum(scores) / len(scores))
+
+    def end(self, ticket: int, outcome: Outcome) -> None:
+        """Tell the ledger of a trial, and of those that waited for its score."""
+        digest, trial = self.running.pop(ticket)
+        self.finish(trial, outcome)
+        scores = self.scores.get(digest, [])
+        for _, other in [w for w in self.waiting if w[0] == digest]:
+            if scores:
+                self.known(other, sum(scores) / len(scores))
+            else:
+                self.fail(other, "the same genotype failed", again=RETRY_OF not in other.user_attrs)
+        self.waiting = [w for w in self.waiting if w[0] != digest]
+
+    def describe(self) -> str:
+        """For the line of progress."""
+        best = max((sum(s) / len(s) for s in self.scores.values()), default=math.nan)
+        return f"best {best:.4f}  architectures {len(self.scores)}"
+
+    def finish(self, trial: Trial, outcome: Outcome) -> None:
+        """Tell the ledger what came out."""
+        if outcome.reason is not None:
+            self.fail(trial, outcome.reason, again=RETRY_OF not in trial.user_attrs)
+        elif not math.isfinite(outcome.score):
+            reason = f"the score is {outcome.score}, not a finite number"
+            self.fail(trial, reason, again=RETRY_OF not in trial.user_attrs)
+        else:
+            trial.set_user_attr(SECONDS, round(outcome.seconds, 3))
+            trial.set_user_attr(SCORED, True)
+            self.study.tell(trial, outcome.score)
+            self.refresh()
+            self.record(trial.number)
+
+    def known(self, trial: Trial, score: float) -> None:
+        """A score that was computed before: nothing is done again."""
+        trial.set_user_attr(SCORED, False)
+        self.study.tell(trial, score)
+        self.refresh()
+        self.record(trial.number)
+
+    def fail(self, trial: Trial, reason: str, *, again: bool) -> None:
+        """Record the reason; `again`: propose the same choices once more."""
+        trial.set_user_attr(REASON, reason)
+        if again and not any(
+            other.user_attrs.get(RETRY_OF) == trial.number
+            for other in self.study.get_trials(deepcopy=False)
+        ):
+            self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+        self.study.tell(trial, state=TrialState.FAIL)
+        self.progress.warn(f"trial {trial.number} failed: {reason}")
+        self.record(trial.number)
+
+    def record(self, number: int) -> None:
+        """A line of metrics.jsonl; the ledger has more."""
+        if self.run is not None:
+            self.run.record(**line(self.study.get_trials(deepcopy=False)[number]))
+
+
+def line(trial: FrozenTrial) -> dict[str, Any]:
+    """A finished trial as a line of metrics.jsonl; `epoch` is its number."""
+    attributes = trial.user_attrs
+    return {
+        "phase": "search",
+        "epoch": trial.number,
+        "state": trial.state.name.lower(),
+        "score": trial.value,
+        **{k: attributes[k] for k in (SCORED, SECONDS, REASON, RETRY_OF) if k in attributes},
+        "genotype": json.loads(attributes[GENOTYPE]) if GENOTYPE in attributes else None,
+    }
+
+
+def black_box(
+    study: Study,
+    encoding: Encoding,
+    objective: Objective,
+    config: SearchConfig,
+    *,
+    seed: int = 0,
+    run: Run | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    pool: Pool | None = None,
+    shared: bool = False,
+) -> BlackBoxResult:
+    """Search until the ledger has `trials` trials, or continue it to there.
+
+    `config`: resolved. `study`: its sampler proposes. `pool`: where trials are scored; here,
+    one after the other, if not given. `shared`: other drivers may be using the ledger now. Raises
+    Interrupted when a stop was asked for, after the trials that are running here, and EdartsError
+    if no trial has a score.
+    """
+    progress, stop = progress or Progress(), stop or Stop()
+    pool = pool or Inline(objective)
+    owner = f"{socket.gethostname()}:{run.path.resolve()}" if run is not None else "here"
+    search = _Search(study, encoding, config, seed, owner, run, progress, shared)
+    if run is not None:
+        finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+        run.write_text("metrics.jsonl", "".join(json.dumps(line(t)) + "\n" for t in finished))
+        if finished:
+            progress.say(f"search: continues a ledger of {len(finished)} trials")
+    total, begun, start = given(config.trials), search.spent(), time.monotonic()
+    with progress.phase():
+        while True:
+            more = bool(search.abandoned) or _queued(study) or search.spent() < total
+            if len(search.running) < pool.workers and more and not stop.requested:
+                search.begin(pool)
+            elif search.running:
+                search.end(*pool.wait())
+            else:
+                break
+            if not progress.quiet:
+                done = search.spent() - len(search.running)
+                each = (time.monotonic() - start) / max(1, done - begun)
+                eta = clock(each * (total - done))
+                progress.update(f"search {done}/{total}  eta {eta}  {search.describe()}")
+    if stop.requested and search.spent() < total:
+        raise Interrupted(f"search: stopped after {search.spent()} of {total} trials")
+    return result(study)
+
+
+def _queued(study: Study) -> bool:
+    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+
+def result(study: Study) -> BlackBoxResult:
+    """The genotype of the highest mean score; of equal ones that which was found first."""
+    trials = study.get_trials(deepcopy=False)
+    scores: dict[str, list[float]] = {}
+    found: dict[str, FrozenTrial] = {}
+    for trial in history(study):
+        digest = trial.user_attrs[DIGEST]
+        found.setdefault(digest, trial)
+        if trial.user_attrs[SCORED]:
+            assert trial.value is not None
+            scores.setdefault(digest, []).append(trial.value)
+    if not scores:
+        reasons = [t.user_attrs[REASON] for t in trials if REASON in t.user_attrs]
+        raise EdartsError(f"no trial has a score; the last reason: {[*reasons[-1:], 'none'][0]}")
+    means = {digest: sum(s) / len(s) for digest, s in scores.items()}
+    best = max(means, key=lambda digest: means[digest])
+    states = Counter(trial.state for trial in trials)
+    return BlackBoxResult(
+        Genotype.parse(found[best].user_attrs[GENOTYPE]),
+        means[best],
+        {
+            "scored": sum(map(len, scores.values())),
+            "known": states[TrialState.COMPLETE] - sum(map(len, scores.values())),
+            "failed": states[TrialState.FAIL],
+        },
+        sum(trial.user_attrs.get(SECONDS, 0.0) for trial in trials),
+    )
