@@ -243,7 +243,7 @@ def test_a_cut_off_test_split_is_not_decoded(
         (["serch"], 2, "unknown verb 'serch'; did you mean search"),
         (["search", "--epoch", "3"], 2, "unknown option '--epoch'; did you mean --epochs"),
         (["search", "--method", "dart"], 2, "unknown method 'dart'; did you mean darts"),
-        (["search", "--operations", "sep_conv"], 2, "did you mean sep_conv_5x5 or sep_conv_3x3"),
+        (["search", "--operations", "sep_conv"], 2, "did you mean sep_conv_7x7 or sep_conv_5x5"),
         (["search", "--epochs", "many"], 2, "--epochs: expected a whole number, got many"),
         (["search", "--epochs", "0"], 2, "epochs must be at least 1, got 0"),
         (["search", "--order", "3"], 2, "--order: expected 1 or 2, got 3"),

@@ -240,6 +240,11 @@ def _sentences(result: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) ->
         )
     for phase in dict.fromkeys(line["phase"] for line in lines):
         last = [line for line in lines if line["phase"] == phase][-1]
+        if "score" in last:  # a trial of a black-box search
+            scores = [line["score"] for line in lines if line.get("score") is not None]
+            best = f", best score {max(scores):.4f}" if scores else ""
+            found.append(f"{phase}: {last['epoch'] + 1} trials{best}.")
+            continue
         words = [f"{phase}: {last['epoch'] + 1} epochs in {last['seconds']:.0f} s"]
         words += [f"training accuracy {last['accuracy']:.2%} (augmented images)"]
         if "valid_accuracy" in last:
@@ -250,25 +255,26 @@ def _sentences(result: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) ->
 
 def _curves(lines: Sequence[Mapping[str, Any]]) -> list[Plot]:
     plots = []
-    for name, title in (("accuracy", "accuracy, %"), ("loss", "loss")):
+    for name, title in (("accuracy", "accuracy, %"), ("loss", "loss"), ("score", "score")):
         for kind in ("search", "train"):
             part = [line for line in lines if str(line["phase"]).startswith(kind)]
             series = [
                 Series(
                     key.replace("_", " "),
-                    [place + 1 for place, line in enumerate(part) if key in line],
+                    [n + 1 for n, line in enumerate(part) if line.get(key) is not None],
                     [
                         (100 if name == "accuracy" else 1) * line[key]
                         for line in part
-                        if key in line
+                        if line.get(key) is not None
                     ],
                     line=True,
                 )
                 for key in (name, f"valid_{name}")
             ]
-            if part:
-                full = [one for one in series if one.x]
-                plots.append(Plot(f"{kind}-{name}", f"{kind}: {name}", "epoch", title, full))
+            full = [one for one in series if one.x]
+            if full:
+                x = "trial" if name == "score" else "epoch"
+                plots.append(Plot(f"{kind}-{name}", f"{kind}: {name}", x, title, full))
     return plots
 
 
