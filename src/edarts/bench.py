@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edarts import oneshot, zoo
+from edarts import memory, oneshot, zoo
 from edarts.alphas import Alphas
 from edarts.cells import Cell
 from edarts.config import SearchConfig, given
@@ -35,6 +35,7 @@ from edarts.methods.darts import second_order
 from edarts.network import Network
 from edarts.ops import count_flops
 from edarts.progress import Progress
+from edarts.run import processor
 from edarts.seeds import seed_all
 from edarts.space import Space
 from edarts.supernet import Supernet
@@ -455,7 +456,7 @@ def seconds(step: Step, where: torch.device) -> float:
 def peak(what: str, side: str, where: torch.device) -> float:
     """MiB that two steps of one side take at their peak, above what the idle process holds."""
     code = (
-        f"from edarts.bench import measure_peak; measure_peak({what!r}, {side!r}, {str(where)!r})"
+        f"from edarts.bench import measure_peak as m; print(m({what!r}, {side!r}, {str(where)!r}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -473,20 +474,11 @@ def measure_peak(what: str, side: str, device: str) -> float:
         step()
         step()
         return torch.cuda.max_memory_allocated(where) / 2**20
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what is held now
-    before = _status("VmRSS")
+    memory.reset_peak()
+    before = memory.mib("VmRSS")
     step()
     step()
-    return _status("VmHWM") - before
-
-
-def _status(name: str) -> float:
-    """A size in MiB of this process, as Linux tells it: VmRSS now, VmHWM at its peak.
-
-    The peak that getrusage tells begins with that of the parent process.
-    """
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+    return memory.mib("VmHWM") - before
 
 
 def matrix_product(where: torch.device) -> float:
@@ -501,7 +493,7 @@ def machine(where: torch.device) -> dict[str, Any]:
     import numba
     import numpy
 
-    name = torch.cuda.get_device_name(where) if where.type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else processor() or "unknown"
     return {
         "device": name,
         "threads": torch.get_num_threads(),
@@ -511,11 +503,3 @@ def machine(where: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "matrix_product_gflops": round(matrix_product(where), 1),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")

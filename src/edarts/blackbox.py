@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from edarts import samplers
 from edarts.config import SearchConfig, given, resolve
-from edarts.encoding import Encoding, suggest
+from edarts.encoding import CellEncoding, Encoding, suggest
 from edarts.errors import EdartsError, Interrupted, UsageError
 from edarts.genotype import Genotype
 from edarts.ledger import Reseeded, history
@@ -29,7 +29,6 @@ from edarts.objective import Objective, parse_score
 from edarts.parallel import Inline, Outcome, Pool
 from edarts.progress import Progress, clock
 from edarts.run import Run, Stop
-from edarts.samplers import random_search
 from edarts.seeds import derive
 
 # What a trial's user attributes say beside its choices.
@@ -63,7 +62,7 @@ def resolve_config(config: SearchConfig) -> tuple[SearchConfig, Encoding]:
     samplers.check_options(config)
     config = resolve(config, defaults)
     if config.method.startswith(samplers.OPTUNA):
-        return config, random_search.encoding(config)
+        return config, CellEncoding.of(config)
     return config, samplers.load(config.method).encoding(config)
 
 

@@ -21,7 +21,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from edarts import __version__, methods, samplers
 from edarts.config import DataConfig, SearchConfig, TrainConfig, read_yaml
-from edarts.errors import EdartsError, Interrupted, UsageError, unknown
+from edarts.errors import EdartsError, Interrupted, UsageError, one_line, unknown
 
 if typing.TYPE_CHECKING:
     from edarts.verbs import Session
@@ -657,7 +657,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _unforeseen(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = one_line(error)
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
         return "out of memory; give a smaller --batch-size, --channels or --image-size"
     return f"{type(error).__name__}: {text} (a bug; EDARTS_DEBUG=1 shows where)"

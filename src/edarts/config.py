@@ -6,7 +6,7 @@ run folder's config.yaml holds the resolved values. Nothing here imports torch.
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -207,6 +207,11 @@ def resolve(config: Config, defaults: Mapping[str, Any]) -> Config:
     """`config` with every field that is None taken from `defaults`."""
     missing = {k: v for k, v in defaults.items() if getattr(config, k) is None}
     return dataclasses.replace(config, **missing)
+
+
+def from_settings(kind: type[Config], settings: Mapping[str, Any]) -> Config:
+    """The part of a run's config.yaml that `kind` holds."""
+    return kind(**{f.name: settings[f.name] for f in fields(kind) if f.name in settings})
 
 
 def given(value: Value | None) -> Value:

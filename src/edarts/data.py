@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from edarts.config import DataConfig
-from edarts.errors import EdartsError
+from edarts.errors import EdartsError, one_line
 from edarts.seeds import permutation
 
 SMALLEST, LARGEST = 8, 256  # pixels
@@ -367,7 +367,7 @@ def _parquet(path: Path, files: list[Path], config: DataConfig) -> Catalogue:
         except Exception as error:  # pyarrow and datasets raise many kinds
             cause = error.__cause__ or error
             raise EdartsError(
-                f"{', '.join(map(str, group))}: cannot be read as parquet: {_line(cause)}"
+                f"{', '.join(map(str, group))}: cannot be read as parquet: {one_line(cause)}"
             ) from None
 
     catalogue = _table(read(train), path.name.removesuffix(".parquet"), str(path), config)
@@ -397,7 +397,7 @@ def _hub(name: str, config: DataConfig) -> Catalogue:
         splits = datasets.load_dataset(name)
     except Exception as error:  # the hub client raises many kinds
         raise EdartsError(
-            f"hf:{name}: cannot be loaded: {_line(error)}; check the name and the network"
+            f"hf:{name}: cannot be loaded: {one_line(error)}; check the name and the network"
         ) from None
     train = next((splits[n] for n in TRAIN_NAMES if n in splits), None)
     if train is None:
@@ -512,7 +512,7 @@ def read_image(item: "Path | _Encoded") -> Image.Image:
     except FileNotFoundError:
         raise EdartsError(f"{name}: no such file") from None
     except Exception as error:  # a broken file can make Pillow raise almost anything
-        raise EdartsError(f"{name}: not a readable image: {_line(error)}") from None
+        raise EdartsError(f"{name}: not a readable image: {one_line(error)}") from None
 
 
 def to_pixels(image: Image.Image, shape: tuple[int, int, int]) -> Pixels:
@@ -638,10 +638,6 @@ def _check_counts(
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def batches(count: int, size: int) -> int:

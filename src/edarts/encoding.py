@@ -12,6 +12,7 @@ from typing import Protocol, cast
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import BaseTrial
 
+from edarts.config import SearchConfig, given
 from edarts.genotype import KINDS, Edge, Genotype
 from edarts.space import KEPT, Space
 
@@ -42,6 +43,11 @@ class CellEncoding:
     a choice, and an operation for each: `KIND.NODE.0`, `KIND.NODE.1`. In a space of `pairs` each of
     the two has a source of its own: `KIND.NODE.0.source`.
     """
+
+    @classmethod
+    def of(cls, config: SearchConfig) -> "CellEncoding":
+        """That of the space which a resolved config names. Raises UsageError."""
+        return cls(Space.parse(given(config.operations), given(config.topology)))
 
     def __init__(self, space: Space) -> None:
         self.space = space

@@ -22,6 +22,17 @@ class Interrupted(EdartsError):
     exit_code = 130
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line; its type if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a run or trial failed, on one line: with the error's type unless it is one of ours."""
+    text = one_line(error)
+    return text if isinstance(error, EdartsError) else f"{type(error).__name__}: {text}"
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a `name` that is none of `known`: the nearest ones first, else all."""
     names = sorted(known)

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
 from edarts.encoding import Encoding, distributions
-from edarts.errors import EdartsError, UsageError, unknown
+from edarts.errors import EdartsError, UsageError, one_line, unknown
 from edarts.samplers import OPTUNA
 from edarts.seeds import derive
 
@@ -84,8 +84,9 @@ class Reseeded(BaseSampler):
         try:
             self.inner = self.kind(seed=seed)
         except (TypeError, ImportError) as error:
-            reason = " ".join(str(error).split())
-            raise UsageError(f"{name} cannot be made by its name alone: {reason}") from None
+            raise UsageError(
+                f"{name} cannot be made by its name alone: {one_line(error)}"
+            ) from None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         self.inner = self.kind(seed=derive(self.seed, trial.number) % 2**32)
@@ -139,7 +140,7 @@ def open_study(url: str, name: str, sampler: BaseSampler) -> Study:
             load_if_exists=True,
         )
     except Exception as error:  # SQLAlchemy, its drivers and Optuna each raise their own
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise EdartsError(f"--storage {url}: cannot be opened: {reason}") from None
 
 

@@ -9,18 +9,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from edarts import train
 from edarts.alphas import weights_of
-from edarts.config import DataConfig, SearchConfig, TrainConfig, given, read_yaml
+from edarts.config import DataConfig, SearchConfig, TrainConfig, from_settings, given, read_yaml
 from edarts.data import Dataset, Transform, stratified_split
-from edarts.errors import EdartsError, UsageError, unknown
+from edarts.errors import EdartsError, UsageError, one_line, unknown
 from edarts.genotype import Genotype
 from edarts.loop import device_of, place
-from edarts.oneshot import search_subset, split_halves
+from edarts.oneshot import build_supernet, search_subset, split_halves
 from edarts.run import Run
 from edarts.samplers import TRAINING
 from edarts.space import Space
@@ -164,14 +163,14 @@ def _inherited(data: Dataset, source: DataConfig, run: Path, device: str) -> Inh
     if not (run / "config.yaml").exists():
         raise EdartsError(f"{run}: no run folder; give that of a one-shot search")
     settings = read_yaml(run / "config.yaml")
-    own = DataConfig(**_fields(DataConfig, settings))
+    own = from_settings(DataConfig, settings)
     if own != source:
         differs = next(n for n in vars(own) if getattr(own, n) != getattr(source, n))
         raise UsageError(
             f"{run}: its supernet was trained on other data: {differs} is"
             f" {getattr(own, differs)} there, {getattr(source, differs)} now"
         )
-    config = SearchConfig(**_fields(SearchConfig, settings))
+    config = from_settings(SearchConfig, settings)
     states = {k: v for k, v in Run(run).states().items() if k.startswith("search")}
     if set(states) != {"search"}:
         what = "no supernet" if not states else "several supernets, none of which has all"
@@ -179,23 +178,12 @@ def _inherited(data: Dataset, source: DataConfig, run: Path, device: str) -> Inh
     if states["search"]["epoch"] < given(config.epochs):
         raise EdartsError(f"{run}: its search is not finished; continue it first")
     space = Space.parse(given(config.operations), given(config.topology))
-    net = Supernet(
-        space,
-        cells=given(config.cells),
-        channels=given(config.channels),
-        classes=len(data.classes),
-        image=data.shape,
-        partial=given(config.partial),
-    )
+    net = build_supernet(space, config, data, cells=given(config.cells))
     try:
         net.load_state_dict(states["search"]["state"]["net"])
     except (KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error)[:120]
         raise EdartsError(f"{run}: its supernet does not fit its config: {reason}") from None
     seed = settings["seed"]
     _, valid = split_halves(data, given(config.data_fraction), seed)
     return Inherited(net, valid, Transform.of(data), given(config.batch_size), device)
-
-
-def _fields(kind: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {n: settings[n] for n in kind.__dataclass_fields__ if n in settings}

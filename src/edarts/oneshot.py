@@ -6,6 +6,7 @@ shallow supernet - is done here and in the space, so that every one-shot method 
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -294,15 +295,7 @@ def one_shot(
     seconds = 0.0
     for index, plan in enumerate(method.stages(given(config.epochs))):
         seed_all(seed, "supernet", index)
-        net = Supernet(
-            space,
-            cells=plan.cells,
-            channels=given(config.channels),
-            classes=len(data.classes),
-            image=data.shape,
-            partial=given(config.partial),
-            built=plan.built,
-        )
+        net = build_supernet(space, config, data, cells=plan.cells, built=plan.built)
         place(net, where)
         optimizer = sgd(net, given(config.lr), given(config.momentum), given(config.weight_decay))
         stage = _Stage(
@@ -334,6 +327,26 @@ def one_shot(
         {name: totals[name] for name in ("forward", "backward")},
         totals["images"],
         seconds,
+    )
+
+
+def build_supernet(
+    space: Space,
+    config: SearchConfig,
+    data: Dataset,
+    *,
+    cells: int,
+    built: Mapping[str, Tensor] | None = None,
+) -> Supernet:
+    """The supernet that a resolved config trains on `data`; `built`: see `Supernet`."""
+    return Supernet(
+        space,
+        cells=cells,
+        channels=given(config.channels),
+        classes=len(data.classes),
+        image=data.shape,
+        partial=given(config.partial),
+        built=built,
     )
 
 

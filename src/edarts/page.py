@@ -6,7 +6,6 @@ and the page's content security policy allows no request.
 """
 
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -20,7 +19,7 @@ from markupsafe import Markup
 from edarts import architecture, report
 from edarts.config import read_yaml
 from edarts.genotype import KINDS, Edge, Genotype
-from edarts.run import Run
+from edarts.run import Run, read_lines
 from edarts.space import Space
 from edarts.stats import Estimate
 from edarts.studies import Plot, Rows, Series, Summary, Table
@@ -49,7 +48,7 @@ def write_run(run: Run) -> Path:
     Raises EdartsError.
     """
     settings = read_yaml(run.path / "config.yaml")
-    lines = _lines(run.path / "metrics.jsonl")
+    lines = read_lines(run.path / "metrics.jsonl")
     result: dict[str, Any] = {}
     for name in ("model.json", "evaluation.json"):
         result |= run.read_json(name) or {}
@@ -213,17 +212,6 @@ def _text(series: Series, point: int) -> str:
 
 
 # -- runs ----------------------------------------------------------------------------------------
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; one that a kill has cut off is left out."""
-    found = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            found.append(json.loads(text))
-        except ValueError:
-            continue
-    return found
 
 
 def _sentences(result: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> list[str]:

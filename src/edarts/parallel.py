@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from edarts.errors import EdartsError, UsageError
+from edarts.errors import EdartsError, UsageError, one_line, reason_of
 from edarts.genotype import Genotype
 
 Score = Callable[[Genotype, int], float]
@@ -42,10 +42,7 @@ def score(objective: Score, genotype: Genotype, seed: int) -> Outcome:
     try:
         return Outcome(objective(genotype, seed), None, time.monotonic() - start)
     except Exception as error:  # a search outlives any single genotype
-        text = " ".join(str(error).split()) or "no message"
-        if not isinstance(error, EdartsError):
-            text = f"{type(error).__name__}: {text}"
-        return Outcome(float("nan"), text, time.monotonic() - start)
+        return Outcome(float("nan"), reason_of(error), time.monotonic() - start)
 
 
 class Inline:
@@ -102,7 +99,7 @@ def ray_pool(objective: Score, workers: int, address: str | None) -> Iterator[Po
             runtime_env={"env_vars": dict.fromkeys(names, str(threads))},
         )
     except Exception as error:  # Ray raises many kinds
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise EdartsError(f"--ray-address {address}: no cluster there: {reason}") from None
     try:
         yield RayPool(objective, workers, threads)
@@ -138,7 +135,7 @@ class RayPool:
         try:
             return ticket, ray.get(done)
         except ray.exceptions.RayError as error:
-            return ticket, Outcome(float("nan"), " ".join(str(error).split())[:200], 0.0)
+            return ticket, Outcome(float("nan"), one_line(error)[:200], 0.0)
 
 
 def _score(objective: Score, genotype: Genotype, seed: int, threads: int) -> Outcome:

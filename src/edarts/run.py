@@ -102,15 +102,21 @@ class Run:
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return
-        kept = []
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if line["phase"] != phase or line["epoch"] < epoch:
-                kept.append(text + "\n")
-        self.write_text("metrics.jsonl", "".join(kept))
+        kept = [
+            line for line in read_lines(path) if line["phase"] != phase or line["epoch"] < epoch
+        ]
+        self.write_text("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file with one on each line, without a line that a kill has cut off."""
+    found = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(text))
+        except ValueError:
+            continue
+    return found
 
 
 def read_json(path: Path) -> Any:
@@ -201,7 +207,7 @@ def environment() -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -210,7 +216,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name; empty if the system does not tell."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -4,13 +4,15 @@ The unit is a run, or a seed: an interval over seeds speaks of other seeds on th
 one over test images of other images for the same trained network.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+
+Key = TypeVar("Key")
 
 LEVEL = 0.95
 RESAMPLES = 500
@@ -77,6 +79,15 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, p * (len(known) - rank)))
         adjusted[place] = largest
     return adjusted
+
+
+def corrected(estimates: Mapping[Key, Estimate]) -> dict[Key, Estimate]:
+    """The estimates of one family with their p values adjusted by `holm`."""
+    adjusted = holm([estimate.p for estimate in estimates.values()])
+    return {
+        key: replace(estimate, p=p)
+        for (key, estimate), p in zip(estimates.items(), adjusted, strict=True)
+    }
 
 
 def agreement(first: Sequence[float], second: Sequence[float]) -> Estimate:

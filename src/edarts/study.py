@@ -19,14 +19,14 @@ from typing import Any
 
 import torch
 
-from edarts import architecture, oneshot, page, studies, train, verbs
+from edarts import architecture, memory, oneshot, page, studies, train, verbs
 from edarts.config import DataConfig, SearchConfig, TrainConfig, given, read_yaml
 from edarts.data import open_catalogue
-from edarts.errors import EdartsError, Interrupted
+from edarts.errors import EdartsError, Interrupted, reason_of
 from edarts.genotype import Genotype
 from edarts.loop import device_of
 from edarts.progress import Progress, clock
-from edarts.run import Run, open_run
+from edarts.run import Run, open_run, read_lines
 from edarts.studies import Job, Recipe, Row, Study, Table
 from edarts.verbs import Session
 
@@ -117,14 +117,7 @@ def read_ledger(folder: Path) -> dict[str, Row]:
     path = folder / LEDGER
     if not folder.is_dir():
         raise EdartsError(f"{folder}: no such study folder")
-    rows: dict[str, Row] = {}
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            row = json.loads(text)
-        except ValueError:
-            continue  # cut off by a kill: that run is looked at again
-        rows[row["name"]] = row
-    return rows
+    return {row["name"]: row for row in read_lines(path)}
 
 
 def to_csv(rows: Mapping[str, Row]) -> str:
@@ -237,10 +230,7 @@ def _do(
     except (Interrupted, KeyboardInterrupt):
         raise
     except Exception as error:  # the other runs are worth doing whatever this one died of
-        text = " ".join(str(error).split())
-        known = isinstance(error, EdartsError)
-        reason = text if known else f"{type(error).__name__}: {text}"
-        return row | {"status": "failed", "reason": reason.replace(f"{folder}/", "")}
+        return row | {"status": "failed", "reason": reason_of(error).replace(f"{folder}/", "")}
     return row | {"seconds": round(time.monotonic() - start, 2)}
 
 
@@ -299,7 +289,7 @@ def peak_memory(device: str) -> Iterator[dict[str, float]]:
         if gpu:
             torch.cuda.reset_peak_memory_stats()
         else:
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: peak := now
+            memory.reset_peak()
     except OSError:
         yield found
         return
@@ -307,10 +297,7 @@ def peak_memory(device: str) -> Iterator[dict[str, float]]:
     if gpu:
         found["mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
         return
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    found["mib"] = round(
-        next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024, 1
-    )
+    found["mib"] = round(memory.mib("VmHWM"), 1)
 
 
 def _append(path: Path, row: Row) -> None:

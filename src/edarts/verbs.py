@@ -16,21 +16,17 @@ from torch import Tensor
 
 from edarts import (
     architecture,
-    blackbox,
-    objective,
     oneshot,
     page,
-    parallel,
     report,
     samplers,
     train,
     zoo,
 )
 from edarts.architecture import Architecture, Model
-from edarts.config import DataConfig, SearchConfig, TrainConfig, read_yaml
+from edarts.config import DataConfig, SearchConfig, TrainConfig, from_settings, read_yaml
 from edarts.data import Dataset, Transform, load, read_image, to_pixels
 from edarts.errors import EdartsError, UsageError, unknown
-from edarts.ledger import open_study
 from edarts.loop import device_of
 from edarts.ops import count_flops, count_parameters
 from edarts.progress import Progress
@@ -179,8 +175,7 @@ def evaluate_run(
     """
     folder = Path(run)
     settings = _run_settings(folder)
-    names = DataConfig.__dataclass_fields__
-    config = DataConfig(**{k: v for k, v in settings.items() if k in names})
+    config = from_settings(DataConfig, settings)
     if data is not None:
         config = replace(config, data=data)
     return _evaluate(folder, config, session or Session())
@@ -324,6 +319,10 @@ def _search(work: _Work, config: SearchConfig, space: Space) -> oneshot.SearchRe
 
 def _black_box(data: DataConfig, config: SearchConfig, session: Session) -> dict[str, Any]:
     """A search on a ledger; `trials` may grow from one time to the next."""
+    # Optuna and its database library take a while to load, and no other verb needs them.
+    from edarts import blackbox, objective, parallel
+    from edarts.ledger import open_study
+
     config, encoding = blackbox.resolve_config(config)
     sampler = blackbox.make_sampler(encoding, config, session.seed)
     dataset = load(data)

@@ -119,12 +119,12 @@ class Node(torch.autograd.Function):
             x, met = tensors[index], []
             for stage in term.stages:
                 met.append(None if stage.norm is None else Norm.of(rows(x), stage.norm))
-                u = rectified(x, met[-1], stage.relu)
-                deep = stage.depthwise is not None
+                u, wide = rectified(x, met[-1], stage.relu), None
                 if stage.depthwise is not None:
                     u = convolve(u, stage.depthwise, stage.stride, stage.dilation)
+                    wide = u if stage.pointwise.requires_grad else None
                 x = image(rows(u) @ stage.pointwise.detach().flatten(1).t(), u.shape)
-                kept += [u if deep and stage.pointwise.requires_grad else None, x]
+                kept += [wide, x]
             y = rows(x)
             met.append(None if term.norm is None else Norm.of(y, term.norm))
             norms.append(met)

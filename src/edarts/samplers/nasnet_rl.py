@@ -20,11 +20,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from torch import Tensor, nn
 
-from edarts.config import SearchConfig, given
+from edarts.config import SearchConfig
 from edarts.encoding import CellEncoding, Encoding
 from edarts.ledger import LedgerSampler, goodness, history
 from edarts.seeds import derive
-from edarts.space import Space
 
 DEFAULTS: dict[str, Any] = {
     "operations": "skip_connect,sep_conv_3x3,sep_conv_5x5,sep_conv_7x7,avg_pool_3x3,max_pool_3x3,"
@@ -44,7 +43,7 @@ KEPT = "edarts:log_probability"
 
 def encoding(config: SearchConfig) -> CellEncoding:
     """The space that the config names."""
-    return CellEncoding(Space.parse(given(config.operations), given(config.topology)))
+    return CellEncoding.of(config)
 
 
 class Controller(nn.Module):

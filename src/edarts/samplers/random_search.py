@@ -6,17 +6,16 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from edarts.config import SearchConfig, given
+from edarts.config import SearchConfig
 from edarts.encoding import CellEncoding
 from edarts.ledger import LedgerSampler
-from edarts.space import Space
 
 DEFAULTS: dict[str, Any] = {"topology": "all"}
 
 
 def encoding(config: SearchConfig) -> CellEncoding:
     """The space that the config names."""
-    return CellEncoding(Space.parse(given(config.operations), given(config.topology)))
+    return CellEncoding.of(config)
 
 
 class Sampler(LedgerSampler):

@@ -15,10 +15,9 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from edarts.config import SearchConfig, given
+from edarts.config import SearchConfig
 from edarts.encoding import CellEncoding, Encoding
 from edarts.ledger import LedgerSampler, goodness, history
-from edarts.space import Space
 
 DEFAULTS: dict[str, Any] = {
     "operations": "skip_connect,sep_conv_3x3,sep_conv_5x5,sep_conv_7x7,avg_pool_3x3,max_pool_3x3,"
@@ -31,7 +30,7 @@ DEFAULTS: dict[str, Any] = {
 
 def encoding(config: SearchConfig) -> CellEncoding:
     """The space that the config names."""
-    return CellEncoding(Space.parse(given(config.operations), given(config.topology)))
+    return CellEncoding.of(config)
 
 
 class Sampler(LedgerSampler):

@@ -203,12 +203,7 @@ def against(
 ) -> dict[Any, Estimate]:
     """Each group minus `base`, paired by seed, the p values corrected by Holm."""
     found = {name: paired(rows, base, key) for name, rows in rest.items()}
-    known = {name: estimate for name, estimate in found.items() if estimate is not None}
-    adjusted = stats.holm([estimate.p for estimate in known.values()])
-    return {
-        name: Estimate(e.value, e.low, e.high, e.n, p)
-        for (name, e), p in zip(known.items(), adjusted, strict=True)
-    }
+    return stats.corrected({name: e for name, e in found.items() if e is not None})
 
 
 def cells_of(by_group: Mapping[Any, Sequence[Row]], caption: str) -> dict[str, Genotype]:

@@ -152,8 +152,7 @@ class Compare:
         for name, group in named.items():
             if name != first:
                 _add(pairs, (first, name), named[first], group)
-        adjusted = stats.holm([e.p for e in pairs.values()])
-        pairs = {key: replace(e, p=p) for (key, e), p in zip(pairs.items(), adjusted, strict=True)}
+        pairs = stats.corrected(pairs)
         sentences = [verdict(e, *key) for key, e in pairs.items()]
         least = min((e.n for e in pairs.values()), default=0)
         sentences.append(

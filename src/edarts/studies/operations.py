@@ -90,17 +90,15 @@ class Operations:
         title = f"Operations ({self.recipe.search.method})"
         if not by_subset:
             return Summary(title, ["No run has ended."], [], [])
-        contrasts = {
-            name: difference
-            for name, (a, b) in CONTRASTS.items()
-            if a in by_subset
-            and b in by_subset
-            and (difference := paired(by_subset[a], by_subset[b], "test_accuracy")) is not None
-        }
-        adjusted = stats.holm([d.p for d in contrasts.values()])
-        contrasts = {
-            name: replace(d, p=p) for (name, d), p in zip(contrasts.items(), adjusted, strict=True)
-        }
+        contrasts = stats.corrected(
+            {
+                name: difference
+                for name, (a, b) in CONTRASTS.items()
+                if a in by_subset
+                and b in by_subset
+                and (difference := paired(by_subset[a], by_subset[b], "test_accuracy")) is not None
+            }
+        )
         sentences = [
             verdict(difference, *(f"cells of {subset}" for subset in CONTRASTS[name]))
             for name, difference in contrasts.items()
@@ -232,10 +230,7 @@ def _effects(rows: list[Row]) -> tuple[dict[str, Estimate], str]:
             f"{len(rows)} cells do not determine the effects of {len(known)} operations; more"
             " seeds or subsets are needed"
         )
-    adjusted = stats.holm([slope.p for slope in slopes])
-    return {
-        name: replace(slope, p=p) for name, slope, p in zip(known, slopes, adjusted, strict=True)
-    }, (
+    return stats.corrected(dict(zip(known, slopes, strict=True))), (
         f"least squares over {len(rows)} found cells; the search chose the operations, so this is"
         " an association, not proof of a cause"
     )
