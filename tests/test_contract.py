@@ -3,10 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
+from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from edarts import methods, samplers, testing
 
@@ -25,24 +25,28 @@ IMAGES: dict[str, dict[str, object]] = {
 QUICK = ("darts", "edarts", "random_ws")
 
 
-def contract() -> list[ParameterSet]:
-    """Every check of every method; the image problem is slow for most."""
+Check = Callable[..., None]
+
+
+def cases(names: Iterable[str], checks: Iterable[Check], slow: Check, quick: Container[str]) -> Any:
+    """Every check of every method; the check `slow` is slow for all but the `quick` ones."""
     return [
         pytest.param(
             method,
             check,
             id=f"{method}-{check.__name__}",
-            marks=[pytest.mark.slow]
-            if check is testing.check_planted_images and method not in QUICK
-            else [],
+            marks=[pytest.mark.slow] if check is slow and method not in quick else [],
         )
-        for method in methods.names()
-        for check in testing.CHECKS
+        for method in names
+        for check in checks
     ]
 
 
-@pytest.mark.parametrize(("method", "check"), contract())
-def test_contract(method: str, check: Callable[..., None]) -> None:
+ONE_SHOT = cases(methods.names(), testing.CHECKS, testing.check_planted_images, QUICK)
+
+
+@pytest.mark.parametrize(("method", "check"), ONE_SHOT)
+def test_contract(method: str, check: Check) -> None:
     check(method, **(IMAGES.get(method, {}) if check is testing.check_planted_images else {}))
 
 
@@ -83,26 +87,15 @@ BEST: dict[str, dict[str, int]] = {
     "pnas": {"trials": 61, "seeds": 3},
     "regularized_evolution": {},
 }
-SLOW = ("hierarchical_evolution", "nasnet_rl", "pnas")
+LEDGER = [
+    case
+    for case in cases(
+        BLACK_BOX, testing.LEDGER_CHECKS, testing.check_ledger_planted, ["regularized_evolution"]
+    )
+    if case.values[1] is not testing.check_ledger_planted or case.values[0] in BEST
+]
 
 
-def ledger_contract() -> list[ParameterSet]:
-    """Every check of every black-box method; to find the planted best is slow for most."""
-    return [
-        pytest.param(
-            method,
-            check,
-            id=f"{method}-{check.__name__}",
-            marks=[pytest.mark.slow]
-            if check is testing.check_ledger_planted and method in SLOW
-            else [],
-        )
-        for method in BLACK_BOX
-        for check in testing.LEDGER_CHECKS
-        if check is not testing.check_ledger_planted or method in BEST
-    ]
-
-
-@pytest.mark.parametrize(("method", "check"), ledger_contract())
-def test_ledger_contract(method: str, check: Callable[..., None]) -> None:
+@pytest.mark.parametrize(("method", "check"), LEDGER)
+def test_ledger_contract(method: str, check: Check) -> None:
     check(method, **(BEST[method] if check is testing.check_ledger_planted else {}))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edarts import ops
 from edarts.errors import UsageError
 from edarts.genotype import INPUTS, Edge
-from edarts.kernels import Stage, Term
+from edarts.kernels import Term
 from edarts.kernels import concat as join
 from edarts.kernels import node as add_up
 
@@ -37,10 +37,6 @@ class ReLUConvBN(nn.Sequential):
             ops.Pointwise(channels_in, channels_out),
             nn.BatchNorm2d(channels_out, affine=affine),
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        stage = Stage(None, cast(Tensor, self[1].weight), relu=True)
-        return add_up([Term(x, (stage,), cast(nn.BatchNorm2d, self[2]))])
 
 
 class Cell(nn.Module):

@@ -120,11 +120,8 @@ def plain_term(term: Term) -> Tensor:
     y = term.x
     for stage in term.stages:
         if stage.norm is not None:
-            y = stage.norm(y)
-        if stage.norm is not None or stage.relu:
-            y = torch.relu(y)
-        if stage.depthwise is not None:
-            y = convolve(y, stage.depthwise, stage.stride, stage.dilation)
+            y = torch.relu(stage.norm(y))
+        y = convolve(y, stage.depthwise, stage.stride, stage.dilation)
         y = pointwise_conv2d(y, stage.pointwise)
     return y if term.norm is None else term.norm(y)
 

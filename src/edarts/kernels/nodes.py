@@ -2,8 +2,8 @@
 
 Each term is worked through alone and added to the sum at once, forward and backward, so that what
 passes between its parts is still in the cache. Kept for the backward pass are only the sources and
-the results of convolutions, those of depthwise ones only where the gradient of a 1 x 1 weight needs
-them: normalised, rectified and weighted copies are never stored.
+the results of the 1 x 1 convolutions: normalised, rectified and weighted copies are never stored,
+and depthwise results are computed again where the gradient of a 1 x 1 weight needs them.
 
 Batch norm (Ioffe & Szegedy 2015) over R rows, s = 1 / sqrt(var + eps): n = (y - mean) s. With h the
 gradient of gain * n + bias: gradient of y = gain s (h - mean(h) - n mean(h n)). Written out for
@@ -25,18 +25,16 @@ Floats = NDArray[np.float32]
 
 
 class Stage(NamedTuple):
-    """Norm (if any), ReLU (after a norm always), depthwise (if any) and 1 x 1 convolution.
+    """Norm and ReLU (if `norm`), then depthwise and 1 x 1 convolution.
 
-    `depthwise`: (C, 1, k, k), k odd; `pointwise`: (D, C, 1, 1). `stride` and `dilation` are the
-    depthwise convolution's.
+    `depthwise`: (C, 1, k, k), k odd; `pointwise`: (D, C, 1, 1).
     """
 
-    depthwise: Tensor | None
+    depthwise: Tensor
     pointwise: Tensor
-    stride: int = 1
-    dilation: int = 1
+    stride: int
+    dilation: int
     norm: nn.BatchNorm2d | None = None
-    relu: bool = False
 
 
 class Term(NamedTuple):
@@ -53,8 +51,9 @@ class Term(NamedTuple):
     def parameters(self) -> list[Tensor]:
         """All parameters that the term passes."""
         found = [t for stage in self.stages for t in (stage.depthwise, stage.pointwise)]
-        found += [t for norm in self.norms() for t in (norm.weight, norm.bias)]
-        return [t for t in found if t is not None]
+        return found + [
+            t for norm in self.norms() for t in (norm.weight, norm.bias) if t is not None
+        ]
 
 
 class Norm(NamedTuple):
@@ -111,20 +110,16 @@ class Node(torch.autograd.Function):
         *tensors: Tensor,
     ) -> Tensor:
         factors = np.ones(len(terms), np.float32) if weights is None else weights.detach().numpy()
-        # Results of the stages' two convolutions, term by term; None where the first is not needed.
-        kept: list[Tensor | None] = []
+        kept: list[Tensor] = []  # results of the stages, term by term
         norms: list[list[Norm | None]] = []  # those before each stage, then the last one
         out = torch.empty(0)
         for position, (term, index) in enumerate(zip(terms, indices, strict=True)):
             x, met = tensors[index], []
             for stage in term.stages:
                 met.append(None if stage.norm is None else Norm.of(rows(x), stage.norm))
-                u, wide = rectified(x, met[-1], stage.relu), None
-                if stage.depthwise is not None:
-                    u = convolve(u, stage.depthwise, stage.stride, stage.dilation)
-                    wide = u if stage.pointwise.requires_grad else None
+                u = convolve(rectified(x, met[-1]), stage.depthwise, stage.stride, stage.dilation)
                 x = image(rows(u) @ stage.pointwise.detach().flatten(1).t(), u.shape)
-                kept += [wide, x]
+                kept.append(x)
             y = rows(x)
             met.append(None if term.norm is None else Norm.of(y, term.norm))
             norms.append(met)
@@ -166,9 +161,8 @@ class Node(torch.autograd.Function):
             return place if place is not None and needs[place] else None
 
         for position, (term, index) in enumerate(zip(ctx.terms, ctx.indices, strict=True)):
-            count = 2 * len(term.stages)
-            wide, inputs = kept[:count:2], [tensors[index], *kept[1:count:2]]
-            kept = kept[count:]
+            results, kept = kept[: len(term.stages)], kept[len(term.stages) :]
+            inputs = [tensors[index], *results]
             norms, factor = ctx.norms[position], ctx.factors[position]
             y, last = rows(inputs[-1]), norms[-1]
             zero, one = np.empty((2, y.shape[1]), np.float32)
@@ -194,8 +188,7 @@ class Node(torch.autograd.Function):
             for number in reversed(range(len(term.stages))):
                 stage, x, norm = term.stages[number], inputs[number], norms[number]
                 need_x = number > 0 or needs[index]
-                u = wide[number]
-                gradient = stage_backward(stage, x, u, norm, gradient, need_x, wanted, add)
+                gradient = stage_backward(stage, x, norm, gradient, need_x, wanted, add)
             if needs[index]:
                 add(index, gradient, fresh=gradient is not g)
         return (grad_weights, None, None, *found)
@@ -204,34 +197,29 @@ class Node(torch.autograd.Function):
 def stage_backward(
     stage: Stage,
     x: Tensor,
-    u: Tensor | None,
     norm: Norm | None,
     g: Tensor,
     need_x: bool,
     wanted: Any,
     add: Any,
 ) -> Tensor:
-    """Gradient of the stage's input x from that of its result; adds those of its parameters.
-
-    `u`: result of the depthwise convolution, if kept.
-    """
+    """Gradient of the stage's input x from that of its result; adds those of its parameters."""
     stride, dilation = stage.stride, stage.dilation
     slope = rows(g)
-    dz = image(slope @ stage.pointwise.detach().flatten(1), g.shape)
+    du = image(slope @ stage.pointwise.detach().flatten(1), g.shape)
     depthwise, pointwise = wanted(stage.depthwise), wanted(stage.pointwise)
-    if depthwise is not None or (pointwise is not None and u is None):
-        z = rectified(x, norm, stage.relu)
-    if pointwise is not None:
-        add(pointwise, (slope.t() @ rows(z if u is None else u)).view_as(stage.pointwise))
-    if stage.depthwise is not None:
+    if depthwise is not None or pointwise is not None:
+        z = rectified(x, norm)
+        if pointwise is not None:
+            u = convolve(z, stage.depthwise, stride, dilation)
+            add(pointwise, (slope.t() @ rows(u)).view_as(stage.pointwise))
         if depthwise is not None:
-            add(depthwise, weight_gradient(z, dz, stage.depthwise, stride, dilation))
-        if need_x:
-            dz = input_gradient(x, dz, stage.depthwise, stride, dilation)
+            add(depthwise, weight_gradient(z, du, stage.depthwise, stride, dilation))
     if not need_x:
-        return dz
+        return du
+    dz = input_gradient(x, du, stage.depthwise, stride, dilation)
     if norm is None:
-        return torch.ops.aten.threshold_backward(dz, x, 0) if stage.relu else dz
+        return dz
     y, h = rows(x), rows(dz)
     zero, one = np.empty((2, y.shape[1]), np.float32)
     loops = load_loops()
@@ -253,10 +241,10 @@ def parameters(
             add(place, torch.from_numpy(gradient))
 
 
-def rectified(x: Tensor, norm: Norm | None, relu: bool) -> Tensor:
-    """relu(norm(x)); without a norm relu(x), or x itself."""
+def rectified(x: Tensor, norm: Norm | None) -> Tensor:
+    """relu(norm(x)); without a norm x itself."""
     if norm is None:
-        return torch.relu(x) if relu else x
+        return x
     y = rows(x)
     out = torch.empty_like(y)
     load_loops().scale_relu(flat(y), norm.scale, norm.shift, flat(out))
