@@ -6,7 +6,7 @@ file imports another.
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -183,6 +183,11 @@ def column(rows: Iterable[Row], key: str) -> list[float]:
     return [row[key] for row in rows if row.get(key) is not None]
 
 
+def accuracies(rows: Iterable[Row]) -> list[float]:
+    """Test accuracies in percent."""
+    return [100 * accuracy for accuracy in column(rows, "test_accuracy")]
+
+
 def average(rows: Iterable[Row], key: str) -> Estimate | None:
     """Mean of a column with its interval; None without values."""
     values = column(rows, key)
@@ -217,6 +222,20 @@ def cells_of(by_group: Mapping[Any, Sequence[Row]], caption: str) -> dict[str, G
         for group, row in best.items()
     }
     return {name: design for name, design in designs.items() if isinstance(design, Genotype)}
+
+
+def cost_plot(by_group: Mapping[str, Sequence[Row]], text: Callable[[Row], str]) -> Plot:
+    """Test accuracy of each run against the seconds of its search; `text`: what a point says."""
+    return Plot(
+        "cost",
+        "Accuracy against what the search costs",
+        "search, seconds",
+        "test accuracy, %",
+        [
+            Series(name, column(rows, "search_seconds"), accuracies(rows), list(map(text, rows)))
+            for name, rows in by_group.items()
+        ],
+    )
 
 
 def percent(value: Estimate | float | None, signed: bool = False) -> str:

@@ -14,10 +14,12 @@ from edarts.studies import (
     Series,
     Summary,
     Table,
+    accuracies,
     against,
     average,
     cells_of,
     column,
+    cost_plot,
     done,
     groups,
     percent,
@@ -112,10 +114,8 @@ class Depth:
             f" {row['search_seconds']:.0f} s"
             for row in ended
         ]
-        points = [100 * row["test_accuracy"] for row in ended]
-        means = [
-            stats.mean([100 * a for a in column(g, "test_accuracy")]) for g in by_depth.values()
-        ]
+        points = accuracies(ended)
+        means = [stats.mean(accuracies(g)) for g in by_depth.values()]
         plots = [
             Plot(
                 "accuracy",
@@ -127,20 +127,9 @@ class Depth:
                     Series("mean, 95 % interval over seeds", list(by_depth), means, line=True),
                 ],
             ),
-            Plot(
-                "cost",
-                "Accuracy against what the search costs",
-                "search, seconds",
-                "test accuracy, %",
-                [
-                    Series(
-                        f"{depth} cells",
-                        column(group, "search_seconds"),
-                        [100 * a for a in column(group, "test_accuracy")],
-                        [row["name"] for row in group],
-                    )
-                    for depth, group in by_depth.items()
-                ],
+            cost_plot(
+                {f"{depth} cells": group for depth, group in by_depth.items()},
+                lambda row: str(row["name"]),
             ),
         ]
         return Summary(title, sentences, [table], plots, cells_of(by_depth, "{} cells"))

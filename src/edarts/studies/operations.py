@@ -21,6 +21,7 @@ from edarts.studies import (
     Series,
     Summary,
     Table,
+    accuracies,
     average,
     cells_of,
     column,
@@ -157,16 +158,13 @@ class Operations:
                     Series(
                         "run",
                         [row["subset"] for row in _sorted(ended)],
-                        [100 * row["test_accuracy"] for row in _sorted(ended)],
+                        accuracies(_sorted(ended)),
                         [f"{r['name']}: {percent(r['test_accuracy'])}" for r in _sorted(ended)],
                     ),
                     Series(
                         "mean, 95 % interval over seeds",
                         list(by_subset),
-                        [
-                            stats.mean([100 * a for a in column(group, "test_accuracy")])
-                            for group in by_subset.values()
-                        ],
+                        [stats.mean(accuracies(group)) for group in by_subset.values()],
                         [group[0]["operations"] for group in by_subset.values()],
                     ),
                 ],

@@ -20,6 +20,7 @@ from edarts.studies import (
     average,
     cells_of,
     column,
+    cost_plot,
     done,
     groups,
     percent,
@@ -144,21 +145,7 @@ class Skips:
                     for kind, key in (("normal", "normal_skips"), ("reduction", "reduce_skips"))
                 ],
             ),
-            Plot(
-                "accuracy",
-                "Accuracy against what the search costs",
-                "search, seconds",
-                "test accuracy, %",
-                [
-                    Series(
-                        name,
-                        column(group, "search_seconds"),
-                        [100 * a for a in column(group, "test_accuracy")],
-                        [f"{r['name']}: {percent(r['test_accuracy'])}" for r in group],
-                    )
-                    for name, group in by_row.items()
-                ],
-            ),
+            cost_plot(by_row, lambda row: f"{row['name']}: {percent(row['test_accuracy'])}"),
         ]
         return Summary(title, sentences, [table, published], plots, cells_of(by_row, "{}"))
 
