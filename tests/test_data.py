@@ -241,6 +241,14 @@ def test_too_many_classes(tmp_path: Path) -> None:
         load(path)
 
 
+def test_test_limit_keeps_the_shares_and_the_training_images() -> None:
+    limited, whole = DataConfig("digits", test_limit=100), DataConfig("digits")
+    part = load(limited, "test")
+    assert len(part) == 100 and int(part.labels.bincount().min()) >= 9
+    assert "limited to 100 test images" in part.notes
+    assert torch.equal(load(limited).images, load(whole).images)
+
+
 def test_limit_keeps_the_shares() -> None:
     part = load(DataConfig("digits", limit=200))
     assert 190 <= len(part) <= 210

@@ -23,6 +23,14 @@ def test_same_settings_resume_and_others_are_refused(tmp_path: Path) -> None:
         open_run(tmp_path / "r", SETTINGS | {"epochs": 4}),
     ):
         pass
+    # an option that a later version has, not given, is no other config
+    with open_run(tmp_path / "r", SETTINGS | {"new": None, "train": {"size": "full", "new": None}}):
+        pass
+    with (
+        pytest.raises(EdartsError, match=r"train.size: full in the run, shallow now.*--out"),
+        open_run(tmp_path / "r", SETTINGS | {"train": {"size": "shallow"}}),
+    ):
+        pass
     environment = json.loads((tmp_path / "r" / "environment.json").read_text())
     assert environment["versions"]["torch"] == torch.__version__
 

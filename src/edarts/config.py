@@ -31,6 +31,9 @@ class DataConfig:
     """Share of each class cut off as test split when the data set brings none (0..1)."""
     limit: int | None = None
     """Use at most this many training images, the same share of every class; all if not given."""
+    test_limit: int | None = None
+    """Evaluate on at most this many test images, the same share of every class; all if not
+    given."""
     image_size: int | None = None
     """Resize every image to this many pixels on each side (8..256); if not given, sizes stay, and
     mixed sizes become the median one."""
@@ -45,6 +48,7 @@ class DataConfig:
         _between("test_fraction", self.test_fraction, 0.01, 0.9)
         _between("image_size", self.image_size, 8, 256)
         _between("limit", self.limit, 2, None)
+        _between("test_limit", self.test_limit, 2, None)
         _between("split_seed", self.split_seed, 0, 2**32)
 
 

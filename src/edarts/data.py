@@ -123,11 +123,11 @@ def load(
         notes.append(f"no test split given: {len(test)} of {len(train) + len(test)} images cut off")
     elif split == "test":
         items, labels = catalogue.test
-    if split == "train" and config.limit is not None and config.limit < len(labels):
-        share = config.limit / len(labels)
-        _, index = stratified_split(labels, share, config.split_seed, stream="limit")
+    limit, which = (config.limit, "training") if split == "train" else (config.test_limit, "test")
+    if limit is not None and limit < len(labels):
+        _, index = stratified_split(labels, limit / len(labels), config.split_seed, stream="limit")
         items, labels = _pick(items, index), labels[index]
-        notes.append(f"limited to {len(labels)} training images")
+        notes.append(f"limited to {len(labels)} {which} images")
     images, labels, read_notes = _decode(items, labels, config, shape)
     flip = images.shape[-1] >= 3 if config.flip is None else config.flip
     dataset = Dataset(

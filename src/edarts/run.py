@@ -187,10 +187,11 @@ def open_run(
 
 
 def _check_settings(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    was, now = _flat(old), _flat(new)  # an option that is not given is as one not known yet
     differ = [
-        f"{key}: {old.get(key)} in the run, {new.get(key)} now"
-        for key in dict.fromkeys([*old, *new])
-        if old.get(key) != new.get(key)
+        f"{key}: {was.get(key)} in the run, {now.get(key)} now"
+        for key in dict.fromkeys([*was, *now])
+        if was.get(key) != now.get(key)
     ]
     if differ:
         more = f" (and {len(differ) - 1} more)" if len(differ) > 1 else ""
@@ -198,6 +199,17 @@ def _check_settings(path: Path, old: dict[str, Any], new: dict[str, Any]) -> Non
             f"{path}: a run with another config is there; {differ[0]}{more}: give another --out,"
             " or the same options to resume"
         )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{a: {b: 1}} -> {a.b: 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
 
 
 def environment() -> dict[str, Any]:
