@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -239,12 +240,19 @@ def processor() -> str:
 
 def _revision() -> str | None:
     """The commit of the source tree, if edarts runs from one."""
-    root = Path(__file__).resolve().parents[2] / ".git"
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
     try:
-        head = (root / "HEAD").read_text(encoding="utf-8").strip()
-        return (root / head[5:]).read_text(encoding="utf-8").strip() if head[:4] == "ref:" else head
+        asked = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     except OSError:
         return None
+    return asked.stdout.strip() or None
 
 
 @contextmanager
