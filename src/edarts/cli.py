@@ -653,11 +653,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.json:
             print(json.dumps(result), flush=True)
     except Interrupted as stop:
-        print(f"edarts: {stop}; to continue: {shlex.join(['edarts', *words])}", file=sys.stderr)
+        print(f"edarts: {stop}; to continue: {_again(words)}", file=sys.stderr)
         return stop.exit_code
     except KeyboardInterrupt:
-        again = shlex.join(["edarts", *words])
-        print(f"edarts: interrupted; to continue: {again}", file=sys.stderr)
+        print(f"edarts: interrupted; to continue: {_again(words)}", file=sys.stderr)
         return Interrupted.exit_code
     except EdartsError as error:
         print(f"edarts: error: {error}", file=sys.stderr)
@@ -671,6 +670,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"edarts: error: {_unforeseen(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _again(words: Sequence[str]) -> str:
+    """The command that was given."""
+    many = f"torchrun --nproc-per-node {ranks.count()} -m " if ranks.count() > 1 else ""
+    return many + shlex.join(["edarts", *words])
 
 
 def _unforeseen(error: Exception) -> str:

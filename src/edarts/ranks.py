@@ -31,7 +31,18 @@ def first() -> bool:
 
 
 def join(cpu: bool) -> "torch.device":
-    """Meet the other processes; returns this one's device."""
+    """Meet the other processes; returns this one's device.
+
+    Raises EdartsError if there are fewer GPUs than processes.
+    """
+    import torch
+
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if not cpu and torch.cuda.device_count() < here:
+        raise EdartsError(
+            f"{here} processes for {torch.cuda.device_count()} GPUs: give --nproc-per-node that"
+            " many, or --device cpu"
+        )
     device: torch.device = _state(cpu).device
     return device
 

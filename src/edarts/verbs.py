@@ -258,7 +258,9 @@ def _data(data: DataConfig | str) -> DataConfig:
 def _settings(
     data: DataConfig, session: Session, config: SearchConfig | TrainConfig
 ) -> dict[str, Any]:
-    how = {name: getattr(session, name) for name in ("seed", "device", "precision", "compile")}
+    given = {name: getattr(session, name) for name in ("precision", "compile")}
+    unusual = {name: value for name, value in given.items() if value != getattr(Session, name)}
+    how = {"seed": session.seed, "device": session.device, **unusual}
     return {**asdict(data), **how, **asdict(config)}
 
 
