@@ -274,9 +274,9 @@ def _work_off(plan: _Plan, pool: parallel.Pool, most: int | None) -> Iterator[Ro
                 return
             elif pool.ready(POLL_SECONDS):
                 ticket, outcome = pool.wait()
+                ended = running.pop(ticket)
                 lost = {"status": "failed", "reason": outcome.reason}
-                row = _named(running.pop(ticket)) | lost if outcome.reason else outcome.value
-                yield row
+                yield _named(ended) | lost if outcome.reason else outcome.value
         pool.stop(STOP_SECONDS)
         while running and pool.ready(0.0):
             ticket, outcome = pool.wait()
