@@ -33,6 +33,8 @@ def test_same_settings_resume_and_others_are_refused(tmp_path: Path) -> None:
         pass
     environment = json.loads((tmp_path / "r" / "environment.json").read_text())
     assert environment["versions"]["torch"] == torch.__version__
+    if (Path(__file__).parents[1] / ".git").exists():  # a clone, or another working tree of one
+        assert len(environment["revision"]) == 40
 
 
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:

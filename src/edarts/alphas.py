@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edarts import ranks
 from edarts.config import SearchConfig, given, parse_attention
 from edarts.errors import UsageError
 from edarts.genotype import INPUTS, KINDS, Edge, Genotype
-from edarts.loop import accuracy, cross_entropy, frozen
+from edarts.loop import accuracy, cross_entropy, frozen, gradients, loss_scale
 from edarts.methods import Batch, OneStage
 from edarts.space import KEPT, Space
 from edarts.supernet import Supernet
@@ -99,15 +100,17 @@ class Alphas:
 
     def gradient(self, loss: Tensor) -> tuple[Tensor, ...]:
         """d loss / d alpha for each kind; no gradient of any network weight is computed."""
-        return torch.autograd.grad(
-            loss, list(self.values.values()), allow_unused=True, materialize_grads=True
-        )
+        return gradients(loss, list(self.values.values()))
 
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """One Adam step along these gradients; FloatingPointError if one is no number."""
-        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+        """One Adam step along these gradients; FloatingPointError if one is no number.
+
+        Of many processes each brings its own; the step is along their mean.
+        """
+        means = ranks.average(gradients)
+        if not all(bool(gradient.isfinite().all()) for gradient in means):
             raise FloatingPointError("gradient of the architecture")
-        for value, gradient in zip(self.values.values(), gradients, strict=True):
+        for value, gradient in zip(self.values.values(), means, strict=True):
             value.grad = gradient
         if self.clip < float("inf"):
             torch.nn.utils.clip_grad_norm_(self.values.values(), self.clip)
@@ -165,7 +168,10 @@ class FirstOrder(OneStage):
     def joint_step(self) -> None:
         """Adam along the gradients that a loss of the weights' step has left."""
         values = self.alphas.values.values()
-        self.alphas.step([torch.zeros_like(v) if v.grad is None else v.grad for v in values])
+        scale = loss_scale(next(iter(values)).device)
+        self.alphas.step(
+            [torch.zeros_like(v) if v.grad is None else v.grad / scale for v in values]
+        )
 
     def genotype(self) -> Genotype:
         """Two strongest edges into each node, strongest operation on each."""
@@ -193,7 +199,8 @@ def valid_loss(
     images, labels = batch
     logits = net(images, weights) if wanted is None else net(images, weights, wanted)
     loss = cross_entropy(logits, labels)
-    return loss, {"valid_loss": loss.item(), "valid_accuracy": accuracy(logits, labels)}
+    found = {"valid_loss": loss.item(), "valid_accuracy": accuracy(logits, labels)}
+    return loss, ranks.average_values(found)
 
 
 def strongest(space: Space, weights: Mapping[str, Tensor]) -> Genotype:

@@ -24,7 +24,7 @@ from edarts.config import SearchConfig, given, resolve
 from edarts.encoding import CellEncoding, Encoding, suggest
 from edarts.errors import EdartsError, Interrupted, UsageError
 from edarts.genotype import Genotype
-from edarts.ledger import Reseeded, history
+from edarts.ledger import Reseeded, by_end, history
 from edarts.objective import Objective, parse_score
 from edarts.parallel import Inline, Outcome, Pool
 from edarts.progress import Progress, clock
@@ -99,10 +99,12 @@ class _Search:
     def __post_init__(self) -> None:
         self.scores: dict[str, list[float]] = {}  # digest -> what was computed for it
         self.counted: set[int] = set()
+        self.retried: set[int] = set()  # numbers of failed trials that are tried again
+        self.spent = 0  # trials begun by any driver; failed ones that are tried again do not count
+        self.queued = False  # whether a failed trial waits to be tried again
         self.running: dict[int, tuple[str, Trial]] = {}  # ticket of the pool -> digest and trial
         self.waiting: list[tuple[str, Trial]] = []  # for what another trial is finding out
-        self.refresh()
-        trials = self.study.get_trials(deepcopy=False)
+        trials = self.look()
         self.abandoned = [
             trial
             for trial in trials
@@ -110,24 +112,32 @@ class _Search:
             and trial.user_attrs.get(OWNER, None if self.shared else self.owner) == self.owner
         ]
 
-    def refresh(self) -> None:
-        """Take in the scores that any driver has found."""
-        for trial in history(self.study):
-            if trial.number not in self.counted:
-                self.counted.add(trial.number)
-                if trial.user_attrs.get(SCORED):
-                    assert trial.value is not None
-                    self.scores.setdefault(trial.user_attrs[DIGEST], []).append(trial.value)
-
-    def spent(self) -> int:
-        """Trials begun by any driver; the failed ones that are tried again do not count."""
+    def look(self) -> list[FrozenTrial]:
+        """Read the ledger, once for each turn: what any driver has begun and found."""
         trials = self.study.get_trials(deepcopy=False)
-        retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
-        return sum(
-            trial.number not in retried
+        self.retried |= {t.user_attrs[RETRY_OF] for t in trials if RETRY_OF in t.user_attrs}
+        self.spent = sum(
+            trial.number not in self.retried
             and (trial.state != TrialState.RUNNING or OWNER in trial.user_attrs)
             for trial in trials
         )
+        self.queued = any(trial.state == TrialState.WAITING for trial in trials)
+        new = [
+            trial
+            for trial in trials
+            if trial.state == TrialState.COMPLETE and trial.number not in self.counted
+        ]
+        for trial in by_end(new):
+            self.count(trial)
+        return trials
+
+    def count(self, trial: FrozenTrial) -> None:
+        """Take in a score, once."""
+        if trial.number not in self.counted:
+            self.counted.add(trial.number)
+            if trial.user_attrs.get(SCORED):
+                assert trial.value is not None
+                self.scores.setdefault(trial.user_attrs[DIGEST], []).append(trial.value)
 
     def ask(self) -> tuple[Trial, Genotype | None]:
         """The next trial, this driver's from now on; None in place of choices that stand for none.
@@ -154,7 +164,6 @@ class _Search:
         if genotype is None:
             return
         digest = genotype.digest()
-        self.refresh()
         scores = self.scores.get(digest, [])
         alike = sum(digest == other for other, _ in self.running.values())
         if len(scores) + alike < given(self.config.repeats):
@@ -193,33 +202,29 @@ class _Search:
         else:
             trial.set_user_attr(SECONDS, round(outcome.seconds, 3))
             trial.set_user_attr(SCORED, True)
-            self.study.tell(trial, outcome.score)
-            self.refresh()
-            self.record(trial.number)
+            self.record(self.study.tell(trial, outcome.score))
 
     def known(self, trial: Trial, score: float) -> None:
         """A score that was computed before: nothing is done again."""
         trial.set_user_attr(SCORED, False)
-        self.study.tell(trial, score)
-        self.refresh()
-        self.record(trial.number)
+        self.record(self.study.tell(trial, score))
 
     def fail(self, trial: Trial, reason: str, *, again: bool) -> None:
         """Record the reason; `again`: propose the same choices once more."""
         trial.set_user_attr(REASON, reason)
-        if again and not any(
-            other.user_attrs.get(RETRY_OF) == trial.number
-            for other in self.study.get_trials(deepcopy=False)
-        ):
+        if again and trial.number not in self.retried:
+            self.retried.add(trial.number)
             self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
-        self.study.tell(trial, state=TrialState.FAIL)
+        ended = self.study.tell(trial, state=TrialState.FAIL)
         self.progress.warn(f"trial {trial.number} failed: {reason}")
-        self.record(trial.number)
+        self.record(ended)
 
-    def record(self, number: int) -> None:
-        """A line of metrics.jsonl; the ledger has more."""
+    def record(self, trial: FrozenTrial) -> None:
+        """Count a trial that has ended; a line of metrics.jsonl, the ledger has more."""
+        if trial.state == TrialState.COMPLETE:
+            self.count(trial)
         if self.run is not None:
-            self.run.record(**line(self.study.get_trials(deepcopy=False)[number]))
+            self.run.record(**line(trial))
 
 
 def line(trial: FrozenTrial) -> dict[str, Any]:
@@ -264,10 +269,11 @@ def black_box(
         run.write_text("metrics.jsonl", "".join(json.dumps(line(t)) + "\n" for t in finished))
         if finished:
             progress.say(f"search: continues a ledger of {len(finished)} trials")
-    total, begun, start = given(config.trials), search.spent(), time.monotonic()
+    total, begun, start = given(config.trials), search.spent, time.monotonic()
     with progress.phase():
         while True:
-            more = bool(search.abandoned) or _queued(study) or search.spent() < total
+            search.look()
+            more = bool(search.abandoned) or search.queued or search.spent < total
             if len(search.running) < pool.workers and more and not stop.requested:
                 search.begin(pool)
             elif search.running:
@@ -275,17 +281,13 @@ def black_box(
             else:
                 break
             if not progress.quiet:
-                done = search.spent() - len(search.running)
+                done = search.spent - len(search.running)
                 each = (time.monotonic() - start) / max(1, done - begun)
                 eta = clock(each * (total - done))
                 progress.update(f"search {done}/{total}  eta {eta}  {search.describe()}")
-    if stop.requested and search.spent() < total:
-        raise Interrupted(f"search: stopped after {search.spent()} of {total} trials")
+    if stop.requested and search.spent < total:
+        raise Interrupted(f"search: stopped after {search.spent} of {total} trials")
     return result(study)
-
-
-def _queued(study: Study) -> bool:
-    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
 
 def result(study: Study) -> BlackBoxResult:

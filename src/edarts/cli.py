@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from edarts import __version__, methods, samplers
+from edarts import __version__, methods, ranks, samplers
 from edarts.config import DataConfig, SearchConfig, TrainConfig, read_yaml
 from edarts.errors import EdartsError, Interrupted, UsageError, one_line, unknown
 
@@ -43,6 +43,7 @@ VERBS: dict[str, str] = {
     "zoo": "published cells and networks: list, show NAME, draw NAME",
 }
 ZOO_ACTIONS = ("list", "show", "draw")
+PARALLEL = ("find", "search", "train")  # what torchrun can run in many processes
 STUDIES = ("depth", "operations", "topology", "skips")
 # Option of a study -> (type, help). A study refuses those that it has not.
 STUDY_OPTIONS: dict[str, tuple[Any, str]] = {
@@ -161,6 +162,18 @@ def build_parsers() -> dict[str, Parser]:  # noqa: PLR0915 - a list, not a proce
             )
         if verb not in ("zoo", "report"):
             parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+        if verb in ("find", "search", "train"):
+            parser.add_argument(
+                "--precision",
+                type=Literal["fp32", "bf16", "fp16"],
+                default="fp32",
+                help="of convolutions and products; weights stay in fp32. fp16 needs a GPU",
+            )
+            parser.add_argument(
+                "--compile",
+                action="store_true",
+                help="pass networks through torch.compile; needs a C compiler",
+            )
         parser.add_argument("--json", action="store_true", help="a JSON object as the last line")
         parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
         parsers[verb] = parser
@@ -628,19 +641,22 @@ def _overview() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if not ranks.first():  # one process speaks for all
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
         verb, options = parse(words)
+        if ranks.count() > 1 and verb not in PARALLEL:
+            raise UsageError(f"{verb} runs in one process; torchrun is for {', '.join(PARALLEL)}")
         result, summary = ACTIONS[verb](options)
         if not options.quiet:
             print(summary, flush=True)
         if options.json:
             print(json.dumps(result), flush=True)
     except Interrupted as stop:
-        print(f"edarts: {stop}; to continue: {shlex.join(['edarts', *words])}", file=sys.stderr)
+        print(f"edarts: {stop}; to continue: {_again(words)}", file=sys.stderr)
         return stop.exit_code
     except KeyboardInterrupt:
-        again = shlex.join(["edarts", *words])
-        print(f"edarts: interrupted; to continue: {again}", file=sys.stderr)
+        print(f"edarts: interrupted; to continue: {_again(words)}", file=sys.stderr)
         return Interrupted.exit_code
     except EdartsError as error:
         print(f"edarts: error: {error}", file=sys.stderr)
@@ -654,6 +670,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"edarts: error: {_unforeseen(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _again(words: Sequence[str]) -> str:
+    """The command that was given."""
+    many = f"torchrun --nproc-per-node {ranks.count()} -m " if ranks.count() > 1 else ""
+    return many + shlex.join(["edarts", *words])
 
 
 def _unforeseen(error: Exception) -> str:

@@ -20,8 +20,12 @@ from edarts.seeds import derive
 
 def history(study: Study) -> list[FrozenTrial]:
     """The trials with a score, in the order in which they were finished."""
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(done, key=lambda trial: (trial.datetime_complete, trial.number))
+    return by_end(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+
+
+def by_end(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """In the order in which they were finished."""
+    return sorted(trials, key=lambda trial: (trial.datetime_complete, trial.number))
 
 
 def goodness(study: Study, trial: FrozenTrial) -> float:

@@ -4,14 +4,23 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
+from optuna.study import Study
 from optuna.trial import create_trial
 
-from edarts.encoding import CellEncoding, distributions
+from edarts.encoding import CellEncoding, Encoding, distributions
+from edarts.ledger import LedgerSampler, open_study
 from edarts.progress import Progress
-from edarts.samplers import nasnet_rl, random_search, regularized_evolution
+from edarts.samplers import (
+    hierarchical_evolution,
+    nasnet_rl,
+    pnas,
+    random_search,
+    regularized_evolution,
+)
 from edarts.space import Space
 
 GENOTYPES = 100_000
@@ -21,8 +30,7 @@ TRIALS = 20_000  # AmoebaNet's and NASNet's
 def bench_ledger(rounds: int, progress: Progress) -> dict[str, Any]:
     """{`rows`: [{`what`, `seconds`}]}: of all `GENOTYPES`, and the median of `rounds` asks.
 
-    An ask is the proposal of all decisions of a new trial by a sampler that has read the ledger
-    once; the ledger is in memory, since a database's time is that of the database.
+    An ask is the proposal of all decisions of a new trial; the ledgers hold random genotypes.
     """
     rows: list[dict[str, Any]] = []
 
@@ -43,26 +51,57 @@ def bench_ledger(rounds: int, progress: Progress) -> dict[str, Any]:
     took(f"digest {count}", lambda: [g.digest() for g in drawn])
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")
-    known = distributions(encoding)
-    progress.say(f"bench: a ledger of {TRIALS:,} trials")
-    study.add_trials(
-        [create_trial(params=c, distributions=known, value=draw.random()) for c in encoded[:TRIALS]]
-    )
-    for sampler in (
-        random_search.Sampler(encoding),
-        regularized_evolution.Sampler(encoding),
-        nasnet_rl.Sampler(encoding),
-    ):
-        study.sampler = sampler
-        name = type(sampler).__module__.rpartition(".")[2]
-        times = []
-        for _ in range(rounds + 1):
-            start = time.perf_counter()
-            trial = study.ask(known)
-            times.append(time.perf_counter() - start)
-            study.tell(trial, 0.5)
-        what = f"ask, {TRIALS:,} trials, {name}"
-        rows.append({"what": what, "seconds": round(statistics.median(times[1:]), 4)})
-        rows.append({"what": f"first {what}", "seconds": round(times[0], 4)})
+    blocks, motifs = pnas.Blocks(space.searchable), hierarchical_evolution.Motifs(space.searchable)
+    groups: list[tuple[Encoding, list[LedgerSampler]]] = [
+        (
+            encoding,
+            [
+                random_search.Sampler(encoding),
+                regularized_evolution.Sampler(encoding),
+                nasnet_rl.Sampler(encoding),
+            ],
+        ),
+        (blocks, [pnas.Sampler(blocks)]),
+        (motifs, [hierarchical_evolution.Sampler(motifs)]),
+    ]
+    for kind, group in groups:
+        study = optuna.create_study(direction="maximize")
+        _fill(study, kind, draw, progress)
+        for sampler in group:
+            rows += _asks(study, sampler, rounds, f"{TRIALS:,} trials")
+    with TemporaryDirectory() as folder:
+        sampler = regularized_evolution.Sampler(encoding)
+        url = f"sqlite:///{folder}/ledger.db"
+        _fill(open_study(url, "bench", sampler), encoding, draw, progress)
+        # Opened again, as by a search that goes on.
+        rows += _asks(open_study(url, "bench", sampler), sampler, rounds, f"{TRIALS:,} in SQLite")
     return {"rows": rows}
+
+
+def _fill(study: Study, encoding: Encoding, draw: random.Random, progress: Progress) -> None:
+    progress.say(f"bench: a ledger of {TRIALS:,} trials")
+    known = distributions(encoding)
+    study.add_trials(
+        [
+            create_trial(params=encoding.sample(draw), distributions=known, value=draw.random())
+            for _ in range(TRIALS)
+        ]
+    )
+
+
+def _asks(study: Study, sampler: LedgerSampler, rounds: int, ledger: str) -> list[dict[str, Any]]:
+    """The first ask, which reads the ledger, and the median and longest of `rounds` after it."""
+    study.sampler = sampler
+    known = distributions(sampler.encoding)
+    times = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        trial = study.ask(known)
+        times.append(time.perf_counter() - start)
+        study.tell(trial, 0.5)
+    name = type(sampler).__module__.rpartition(".")[2]
+    found = {"": statistics.median(times[1:]), "longest ": max(times[1:]), "first ": times[0]}
+    return [
+        {"what": f"{which}ask, {ledger}, {name}", "seconds": round(taken, 4)}
+        for which, taken in found.items()
+    ]

@@ -8,7 +8,7 @@ random state.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,11 +16,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from edarts.errors import EdartsError, Interrupted
+from edarts import ranks
+from edarts.errors import EdartsError, Interrupted, UsageError, unknown
 from edarts.kernels import warm_up
 from edarts.progress import Progress, clock
 from edarts.run import Run, Stop
 from edarts.seeds import seed_all
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+HALF_SCALE = 1024.0  # a power of two: no digit is lost
 
 Metrics = dict[str, float]
 Net = TypeVar("Net", bound=nn.Module)
@@ -82,7 +86,7 @@ class Loop:
         with self.progress.phase():
             while epoch < self.epochs:
                 seed_all(self.seed, self.phase, epoch, at)
-                for name, value in step(epoch, at).items():
+                for name, value in ranks.average_values(step(epoch, at)).items():
                     sums[name] = sums.get(name, 0.0) + value
                 at += 1
                 means = {name: total / at for name, total in sums.items()}
@@ -100,11 +104,12 @@ class Loop:
                         self.run.record(**line)
                     epoch, at, sums = epoch + 1, 0, {}
                 finished = epoch == self.epochs
+                stopping = ranks.agree(self.stop.requested)
                 due = (
                     self.run is not None
                     and time.monotonic() - saved_at >= self.run.checkpoint_seconds
                 )
-                if self.run is not None and (due or finished or self.stop.requested):
+                if self.run is not None and (due or finished or stopping):
                     self.run.save(
                         self.phase,
                         {
@@ -117,7 +122,7 @@ class Loop:
                         },
                     )
                     saved_at = time.monotonic()
-                if self.stop.requested and not finished:
+                if stopping and not finished:
                     raise Interrupted(f"{self.phase}: stopped in epoch {epoch + 1}, step {at + 1}")
 
     def _show(self, epoch: int, means: Metrics, per_step: float, done: int) -> None:
@@ -152,14 +157,52 @@ def descend(
 
     Raises EdartsError, before anything changes, if the loss or its gradient is no number.
     """
-    if not math.isfinite(loss.item()):
+    if not math.isfinite(ranks.average_values({"loss": loss.item()})["loss"]):
         raise not_finite(where, hint)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    scale = loss_scale(loss.device)
+    (loss if scale == 1 else loss * scale).backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if scale != 1:
+        torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], 1 / scale)
+    ranks.average_gradients(parameters)
     if not math.isfinite(nn.utils.clip_grad_norm_(parameters, clip).item()):
         raise not_finite(where, hint)
     optimizer.step()
+
+
+def gradients(loss: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """d loss / d inputs, zeros where the loss does not depend on one."""
+    scale = loss_scale(loss.device)
+    found = torch.autograd.grad(
+        loss if scale == 1 else loss * scale, inputs, allow_unused=True, materialize_grads=True
+    )
+    return found if scale == 1 else tuple(gradient / scale for gradient in found)
+
+
+@contextmanager
+def autocast(where: torch.device, precision: str) -> Iterator[None]:
+    """Convolutions and products in `precision` inside the block; weights and sums stay float32.
+
+    Raises UsageError for a precision that is none of `PRECISIONS` or that the device has not.
+    """
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    if precision == "fp32":
+        yield
+        return
+    if precision == "fp16" and where.type == "cpu":
+        raise UsageError("precision fp16 needs a GPU; bf16 works here, fp32 is the fastest on most")
+    with torch.autocast(where.type, PRECISIONS[precision]):
+        yield
+
+
+def loss_scale(where: torch.device) -> float:
+    """What a loss is multiplied by for its gradient, lest half precision round it to zero."""
+    half = torch.is_autocast_enabled(where.type) and (
+        torch.get_autocast_dtype(where.type) == torch.float16
+    )
+    return HALF_SCALE if half else 1.0
 
 
 def not_finite(where: str, hint: str = "--lr") -> EdartsError:
@@ -200,6 +243,8 @@ def device_of(name: str, say: Callable[[str], None] | None = None) -> torch.devi
         warm_up(say)
     # Values near zero are common in late training and take the slow path of the processor.
     torch.set_flush_denormal(True)
+    if ranks.count() > 1 and ":" not in name:
+        return ranks.join(cpu=name == "cpu")
     return torch.device(name)
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from edarts import methods
+from edarts import methods, ranks
 from edarts.alphas import entropy
 from edarts.config import SearchConfig, given, parse_attention, resolve
 from edarts.data import Dataset, Loader, Transform, stratified_split
@@ -23,6 +23,7 @@ from edarts.loop import (
     Loop,
     Metrics,
     accuracy,
+    autocast,
     cosine,
     cross_entropy,
     descend,
@@ -167,18 +168,22 @@ class _Stage:
 
     def _count(self, net: torch.nn.Module, inputs: tuple[Any, ...], logits: Tensor) -> None:
         self.counts["forward"] += 1
-        self.counts["images"] += len(inputs[0])
+        self.counts["images"] += len(inputs[0]) * ranks.count()
         if logits.requires_grad:
             logits.register_hook(self._count_back)
 
     def _count_back(self, gradient: Tensor) -> None:
         self.counts["backward"] += 1
 
+    def prepare(self, batch: methods.Batch) -> methods.Batch:
+        """Augmented; of many processes each gets its part, of images that all drew alike."""
+        images, labels = ranks.share(self.transform.augment(batch[0]), batch[1])
+        return images, labels
+
     def step(self, epoch: int, at: int) -> Metrics:
         """One weight step; before it or with it an architecture step, unless updates are sparse."""
         self.method.begin_epoch(self.net, epoch)
-        images, labels = self.train.batch(epoch, at)
-        batch = (self.transform.augment(images), labels)
+        batch = self.prepare(self.train.batch(epoch, at))
         where = f"search, epoch {epoch + 1}, step {at + 1}"
         update = self.config.arch_update if epoch >= self.warm_up else None
         metrics = self.arch_step(batch, where) if update == "step" else {}
@@ -186,13 +191,13 @@ class _Stage:
         if update != "joint":
             weights = {kind: w.detach() for kind, w in weights.items()}
         logits = self.net(batch[0], weights)
-        loss = cross_entropy(logits, labels)
+        loss = cross_entropy(logits, batch[1])
         if update == "joint":
             self.joint_step(loss, weights, where)
         else:
             descend(loss, self.optimizer, given(self.config.clip), where)
         self.counts["weight"] += 1
-        return {"loss": loss.item(), "accuracy": accuracy(logits, labels), **metrics}
+        return {"loss": loss.item(), "accuracy": accuracy(logits, batch[1]), **metrics}
 
     def joint_step(self, loss: Tensor, weights: dict[str, Tensor], where: str) -> None:
         """One backward pass, then a step of the weights and one of the architecture."""
@@ -207,8 +212,7 @@ class _Stage:
 
     def arch_step(self, batch: methods.Batch, where: str) -> Metrics:
         """One architecture step on `batch` and the next validation batch."""
-        images, labels = self.valid.endless(self.counts["architecture"])
-        valid = (self.transform.augment(images), labels)
+        valid = self.prepare(self.valid.endless(self.counts["architecture"]))
         try:
             metrics = self.method.arch_step(self.net, batch, valid, self.optimizer)
         except FloatingPointError:
@@ -224,8 +228,7 @@ class _Stage:
             for _ in range(updates):
                 # Second order looks at a training batch too: any of this epoch's.
                 at = self.counts["architecture"] % self.train.steps
-                images, labels = self.train.batch(epoch, at)
-                batch = (self.transform.augment(images), labels)
+                batch = self.prepare(self.train.batch(epoch, at))
                 for name, value in self.arch_step(batch, f"search, epoch {epoch + 1}").items():
                     metrics[name] = metrics.get(name, 0.0) + value / updates
         self.set_lr(epoch + 1)
@@ -268,12 +271,15 @@ def one_shot(
     run: Run | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
+    precision: str = "fp32",
+    compiled: bool = False,
 ) -> SearchResult:
     """Search `space` on the training split `data` with a one-shot method.
 
     `config`: resolved (see `resolve_config`). A stratified `data_fraction` of the images is cut
     into halves, one for the weights, one for the architecture; with arch_update=joint all train
-    both. Seeds torch's global generator. Raises EdartsError.
+    both. `precision`: see `loop.autocast`; `compiled`: pass the supernet through torch.compile.
+    Seeds torch's global generator. Raises EdartsError.
     """
     progress = progress or Progress()
     stop = stop or Stop()
@@ -312,7 +318,10 @@ def one_shot(
         loop = Loop(
             phase, plan.epochs, loaders[0].steps, seed, run, progress, stop, describe=describe
         )
-        loop(stage.step, end, stage.state, stage.restore)
+        if compiled:
+            net.compile()
+        with autocast(where, precision):
+            loop(stage.step, end, stage.state, stage.restore)
         history += loop.history
         seconds += loop.seconds
         totals.update(stage.counts)

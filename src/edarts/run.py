@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
+from edarts import ranks
 from edarts.config import read_yaml, write_yaml
 from edarts.errors import EdartsError
 
@@ -108,6 +110,24 @@ class Run:
         self.write_text("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
 
+class Follower(Run):
+    """The run folder as all ranks but the first have it: they read it and write nothing."""
+
+    def save(self, phase: str, state: Mapping[str, Any]) -> None:
+        """Remember the state."""
+        self._states = self.states() | {phase: dict(state)}
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """Nothing."""
+        return self.path / name
+
+    def record(self, **metrics: Any) -> None:
+        """Nothing."""
+
+    def rewind(self, phase: str, epoch: int) -> None:
+        """Nothing."""
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a file with one on each line, without a line that a kill has cut off."""
     found = []
@@ -149,9 +169,16 @@ def open_run(
     Those named in `free` may differ; then the new ones are kept.
 
     Raises EdartsError if the settings differ, another process uses the folder, the path is a file,
-    or the disk is full.
+    or the disk is full. Of many processes the first opens it, the others follow.
     """
     path = Path(path)
+    if not ranks.first():
+        ranks.wait()  # until the first has opened it
+        follower = Follower(path, checkpoint_seconds)
+        follower.states()
+        ranks.wait()  # until all have read the checkpoint, which the first replaces from now on
+        yield follower
+        return
     with _disk_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / ".lock")
@@ -181,6 +208,10 @@ def open_run(
         if old != plain:
             with _disk_errors(config), _replacing(config) as aside:
                 write_yaml(aside, plain)
+        if ranks.count() > 1:
+            run.states()
+            ranks.wait()
+            ranks.wait()
         yield run
     finally:
         lock.release()
@@ -222,6 +253,7 @@ def environment() -> dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": ranks.count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "versions": {name: metadata.version(name) for name in packages},
         "revision": _revision(),
@@ -239,12 +271,19 @@ def processor() -> str:
 
 def _revision() -> str | None:
     """The commit of the source tree, if edarts runs from one."""
-    root = Path(__file__).resolve().parents[2] / ".git"
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
     try:
-        head = (root / "HEAD").read_text(encoding="utf-8").strip()
-        return (root / head[5:]).read_text(encoding="utf-8").strip() if head[:4] == "ref:" else head
+        asked = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     except OSError:
         return None
+    return asked.stdout.strip() or None
 
 
 @contextmanager
@@ -290,6 +329,8 @@ class Stop:
         self.requested = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and ranks.count() > 1:
+            return  # torchrun passes on what the terminal has sent already
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True

@@ -8,6 +8,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
+from edarts import ranks
 from edarts.architecture import Architecture, Model
 from edarts.architecture import build as build_model
 from edarts.config import TrainConfig, given, resolve
@@ -17,6 +18,7 @@ from edarts.loop import (
     Loop,
     Metrics,
     accuracy,
+    autocast,
     cosine,
     cross_entropy,
     descend,
@@ -118,13 +120,16 @@ def fit(
     run: Run | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
+    precision: str = "fp32",
+    compiled: bool = False,
 ) -> FitResult:
     """Train `network` on the training split `data`, for all its epochs; the last weights are kept.
 
     SGD with momentum, cosine to zero by epoch, random crop and flip; with the published size also
     cutout, drop path rising with the epochs and the auxiliary loss (DARTS' code: methods.md
-    section 2). `config`: see `resolve_config`. Seeds torch's global generator. Raises EdartsError
-    when the loss is no number any more.
+    section 2). `config`: see `resolve_config`. `precision`: see `loop.autocast`; `compiled`: pass
+    the network through torch.compile. Seeds torch's global generator. Raises EdartsError when the
+    loss is no number any more.
     """
     config = resolve_config(config, len(data), whole=isinstance(network, WholeNetwork))
     epochs, lr, clip = given(config.epochs), given(config.lr), given(config.clip)
@@ -140,6 +145,8 @@ def fit(
     loader = Loader(data, given(config.batch_size), seed, "train", where)
     place(network, where)
     optimizer = sgd(network, lr, given(config.momentum), given(config.weight_decay))
+    if compiled:
+        network.compile()
 
     def step(epoch: int, at: int) -> Metrics:
         if at == 0:
@@ -147,7 +154,8 @@ def fit(
         network.set_drop_path(drop_path * epoch / epochs)
         network.train()
         images, labels = loader.batch(epoch, at)
-        logits = network(transform.augment(images), weight > 0)
+        images, labels = ranks.share(transform.augment(images), labels)
+        logits = network(images, weight > 0)
         if weight > 0:
             loss = cross_entropy(logits[0], labels) + weight * cross_entropy(logits[1], labels)
             logits = logits[0]
@@ -177,7 +185,8 @@ def fit(
         stop or Stop(),
         describe,
     )
-    loop(step, end, lambda: states(network=network, optimizer=optimizer), restore)
+    with autocast(where, precision):
+        loop(step, end, lambda: states(network=network, optimizer=optimizer), restore)
     return FitResult(network, transform, loop.history, loop.seconds)
 
 

@@ -18,6 +18,7 @@ from edarts import (
     architecture,
     oneshot,
     page,
+    ranks,
     report,
     samplers,
     train,
@@ -27,7 +28,7 @@ from edarts.architecture import Architecture, Model
 from edarts.config import DataConfig, SearchConfig, TrainConfig, from_settings, read_yaml
 from edarts.data import Dataset, Transform, load, read_image, to_pixels
 from edarts.errors import EdartsError, UsageError, unknown
-from edarts.loop import device_of
+from edarts.loop import autocast, device_of
 from edarts.ops import count_flops, count_parameters
 from edarts.progress import Progress
 from edarts.run import CHECKPOINT_SECONDS, Run, Stop, default_path, open_run, read_json
@@ -44,6 +45,8 @@ class Session:
     For black-box searches: `storage`, the URL of the database that holds the ledger; None: a file
     of the run folder. `workers`: trials scored at once, through Ray if `ray_address` (`local` or a
     cluster's) is given or there are more than one.
+    Not for black-box searches: `precision`, fp32, bf16 or fp16; `compile`, whether networks pass
+    through torch.compile.
     """
 
     seed: int = 0
@@ -54,12 +57,16 @@ class Session:
     storage: str | None = None
     workers: int = 1
     ray_address: str | None = None
+    precision: str = "fp32"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise UsageError(f"workers must be at least 1, got {self.workers}")
-        # A device that is not here is refused before anything is read.
-        device_of(self.device, self.progress.say if self.progress is not None else None)
+        # A device or precision that is not here is refused before anything is read.
+        where = device_of(self.device, self.progress.say if self.progress is not None else None)
+        with autocast(where, self.precision):
+            pass
 
     def folder(self, verb: str, data: DataConfig, settings: Mapping[str, Any]) -> Path:
         """The run folder."""
@@ -251,7 +258,10 @@ def _data(data: DataConfig | str) -> DataConfig:
 def _settings(
     data: DataConfig, session: Session, config: SearchConfig | TrainConfig
 ) -> dict[str, Any]:
-    return {**asdict(data), "seed": session.seed, "device": session.device, **asdict(config)}
+    given = {name: getattr(session, name) for name in ("precision", "compile")}
+    unusual = {name: value for name, value in given.items() if value != getattr(Session, name)}
+    how = {"seed": session.seed, "device": session.device, **unusual}
+    return {**asdict(data), **how, **asdict(config)}
 
 
 @dataclass(frozen=True)
@@ -272,6 +282,8 @@ class _Work:
             "run": self.run,
             "progress": self.session.progress,
             "stop": self.stop,
+            "precision": self.session.precision,
+            "compiled": self.session.compile,
         }
 
 
@@ -298,7 +310,8 @@ def _working(
         if session.progress is not None:
             _say_data(session.progress, dataset, notes)
         yield _Work(data, dataset, session, run, stop)
-        page.write_run(run)
+        if ranks.first():
+            page.write_run(run)
 
 
 def _say_data(progress: Progress, dataset: Dataset, notes: Sequence[str]) -> None:
@@ -319,6 +332,8 @@ def _search(work: _Work, config: SearchConfig, space: Space) -> oneshot.SearchRe
 
 def _black_box(data: DataConfig, config: SearchConfig, session: Session) -> dict[str, Any]:
     """A search on a ledger; `trials` may grow from one time to the next."""
+    if session.precision != "fp32" or session.compile:
+        raise UsageError("--precision and --compile are not for black-box methods")
     # Optuna and its database library take a while to load, and no other verb needs them.
     from edarts import blackbox, objective, parallel
     from edarts.ledger import open_study
@@ -358,6 +373,8 @@ def _black_box(data: DataConfig, config: SearchConfig, session: Session) -> dict
 
 
 def _keep_genotype(run: Run, genotype: Architecture, *, replace_other: bool = False) -> None:
+    if not ranks.first():
+        return
     path = run.path / "genotype.json"
     known = architecture.load(path) if path.exists() else None
     if known is not None and known != genotype and not replace_other:
@@ -371,8 +388,9 @@ def _keep_genotype(run: Run, genotype: Architecture, *, replace_other: bool = Fa
 def _train(work: _Work, genotype: Architecture, recipe: TrainConfig) -> train.FitResult:
     network = train.build(genotype, recipe, work.dataset, seed=work.session.seed)
     fitted = train.fit(network, work.dataset, recipe, **work.driver())
-    if not (work.run.path / "model.json").exists():
+    if ranks.first() and not (work.run.path / "model.json").exists():
         _save_model(work, genotype, fitted, recipe)
+    ranks.wait()
     return fitted
 
 
@@ -412,11 +430,14 @@ def _evaluation(work: _Work) -> dict[str, Any]:
     """The run's evaluation on its test split: done once, then read from evaluation.json."""
     run = work.run
     known: dict[str, Any] | None = run.read_json("evaluation.json")
-    if known is None:
+    if known is None and ranks.first():
         known = _evaluate(run.path, work.data, work.session)
         phases = {name: round(state["seconds"], 2) for name, state in run.states().items()}
         known["seconds"] = phases | known["seconds"]
         run.write_json("evaluation.json", known)
+    ranks.wait()
+    known = run.read_json("evaluation.json")
+    assert known is not None
     return known | {"run": str(run.path)}
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edarts import ranks
 from edarts.alphas import Alphas, FirstOrder, valid_loss
 from edarts.config import SearchConfig
 from edarts.errors import UsageError
-from edarts.loop import cross_entropy, frozen
+from edarts.loop import cross_entropy, frozen, gradients
 from edarts.methods import Batch
 from edarts.space import Space
 from edarts.supernet import Supernet
@@ -103,7 +104,7 @@ def second_order(
     move_to(virtual, -xi)
     loss, metrics = valid_loss(net, alphas.softmax(), valid_batch)
     both = _gradients(loss, [*weights, *alphas.values.values()])
-    v, direct = list(both[: len(weights)]), both[len(weights) :]
+    v, direct = both[: len(weights)], tuple(both[len(weights) :])
     norm = float(torch.stack([torch.linalg.vector_norm(part) for part in v]).norm())
     if norm == 0:  # then the second term vanishes too
         move_to(None)
@@ -121,5 +122,6 @@ def second_order(
     ), metrics
 
 
-def _gradients(loss: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
+def _gradients(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+    # All ranks look ahead to the same weights.
+    return ranks.average(gradients(loss, inputs))

@@ -16,7 +16,7 @@ from torch import Tensor
 from edarts.alphas import Alphas, strongest, valid_loss
 from edarts.config import SearchConfig
 from edarts.genotype import Genotype
-from edarts.loop import frozen
+from edarts.loop import frozen, gradients
 from edarts.methods import Batch, OneStage
 from edarts.space import Space
 from edarts.supernet import Supernet
@@ -81,18 +81,16 @@ class Method(OneStage):
             wanted[kind] = one_hot(paths[kind], p).bool()
         with frozen(net):
             loss, metrics = valid_loss(net, gates, valid_batch, wanted)
-        gate_gradients = torch.autograd.grad(
-            loss, list(gates.values()), allow_unused=True, materialize_grads=True
-        )
-        before, gradients = {}, []
+        gate_gradients = gradients(loss, list(gates.values()))
+        before, steps = {}, []
         for kind, gradient in zip(gates, gate_gradients, strict=True):
             before[kind] = self.alphas.values[kind].detach().gather(1, paths[kind])
             learned = path_gradient(gradient.gather(1, paths[kind]), before[kind])
             if "none" in self.space.operations:
                 none = self.space.operations.index("none")
                 learned = learned * (gates[kind].detach()[:, none, None] == 0)
-            gradients.append(torch.zeros_like(gradient).scatter(1, paths[kind], learned))
-        self.alphas.step(gradients)
+            steps.append(torch.zeros_like(gradient).scatter(1, paths[kind], learned))
+        self.alphas.step(steps)
         for kind, old in before.items():
             value = self.alphas.values[kind].data
             value.scatter_(1, paths[kind], rescaled(value.gather(1, paths[kind]), old))
