@@ -1,4 +1,8 @@
-"""Where trials are scored: in this process, or in Ray's workers on this or many machines."""
+"""Where work is done: in this process, or in Ray's workers on this or many machines.
+
+The work is one function, called with other arguments each time: the objective of a black-box
+search, or a study's run.
+"""
 
 import logging
 import time
@@ -9,39 +13,51 @@ from typing import Any, Protocol
 
 import torch
 
-from edarts.errors import EdartsError, UsageError, one_line, reason_of
-from edarts.genotype import Genotype
+from edarts.errors import EdartsError, Interrupted, UsageError, one_line, reason_of
 
-Score = Callable[[Genotype, int], float]
+Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What scoring gave: a score, or the reason why there is none; and wall seconds."""
+    """What a call gave: a value, or the reason why it is NaN; and wall seconds."""
 
-    score: float
+    value: Any
     reason: str | None
     seconds: float
 
+    @property
+    def score(self) -> float:
+        """The value, of an objective."""
+        return float(self.value)
+
 
 class Pool(Protocol):
-    """Scores genotypes, `workers` at once."""
+    """Calls a function, `workers` times at once."""
 
     workers: int
 
-    def submit(self, genotype: Genotype, seed: int) -> int:
-        """Begin to score; returns a ticket."""
+    def submit(self, *arguments: Any) -> int:
+        """Begin a call; returns a ticket."""
+
+    def ready(self, seconds: float) -> bool:
+        """Whether `wait` returns at once, after waiting for it for at most so long."""
 
     def wait(self) -> tuple[int, Outcome]:
         """The ticket and outcome of one that is done; waits for it."""
 
+    def stop(self, seconds: float) -> None:
+        """Ask the calls that go on to stop, as Ctrl-C would; waits for at most so long."""
 
-def score(objective: Score, genotype: Genotype, seed: int) -> Outcome:
-    """The outcome of one scoring; what it raises becomes the reason."""
+
+def call(function: Function, *arguments: Any) -> Outcome:
+    """The outcome of one call; what it raises becomes the reason, but for a stop."""
     start = time.monotonic()
     try:
-        return Outcome(objective(genotype, seed), None, time.monotonic() - start)
-    except Exception as error:  # a search outlives any single genotype
+        return Outcome(function(*arguments), None, time.monotonic() - start)
+    except Interrupted:
+        raise
+    except Exception as error:  # the work outlives any single call
         return Outcome(float("nan"), reason_of(error), time.monotonic() - start)
 
 
@@ -50,36 +66,42 @@ class Inline:
 
     workers = 1
 
-    def __init__(self, objective: Score) -> None:
-        self.objective = objective
+    def __init__(self, function: Function) -> None:
+        self.function = function
         self._done: list[tuple[int, Outcome]] = []
         self._tickets = 0
 
-    def submit(self, genotype: Genotype, seed: int) -> int:
+    def submit(self, *arguments: Any) -> int:
         self._tickets += 1
-        self._done.append((self._tickets, score(self.objective, genotype, seed)))
+        self._done.append((self._tickets, call(self.function, *arguments)))
         return self._tickets
+
+    def ready(self, seconds: float) -> bool:
+        return bool(self._done)
 
     def wait(self) -> tuple[int, Outcome]:
         return self._done.pop(0)
 
+    def stop(self, seconds: float) -> None:
+        """Nothing goes on between two calls."""
+
 
 @contextmanager
-def pool(objective: Score, workers: int, address: str | None) -> Iterator[Pool]:
+def pool(function: Function, workers: int, address: str | None) -> Iterator[Pool]:
     """`Inline`, or Ray's workers if there are many or an address is given."""
     if workers == 1 and address is None:
-        yield Inline(objective)
+        yield Inline(function)
     else:
-        with ray_pool(objective, workers, address) as made:
+        with ray_pool(function, workers, address) as made:
             yield made
 
 
 @contextmanager
-def ray_pool(objective: Score, workers: int, address: str | None) -> Iterator[Pool]:
+def ray_pool(function: Function, workers: int, address: str | None) -> Iterator[Pool]:
     """Ray's workers, on this machine (no address, or `local`) or a cluster.
 
     Each gets an even share of the threads that this process has, so that they do not fight. A
-    worker that dies is started again and its trial done again. Raises UsageError if Ray is not
+    worker that dies is started again and its call made again. Raises UsageError if Ray is not
     installed, EdartsError if there is no cluster at the address.
     """
     try:
@@ -102,30 +124,35 @@ def ray_pool(objective: Score, workers: int, address: str | None) -> Iterator[Po
         reason = one_line(error)[:200]
         raise EdartsError(f"--ray-address {address}: no cluster there: {reason}") from None
     try:
-        yield RayPool(objective, workers, threads)
+        yield RayPool(function, workers, threads)
     finally:
         ray.shutdown()
 
 
 class RayPool:
-    """Scores in Ray's workers, each with `threads` processor threads; see `ray_pool`."""
+    """Calls in Ray's workers, each with `threads` processor threads; see `ray_pool`."""
 
-    def __init__(self, objective: Score, workers: int, threads: int) -> None:
+    def __init__(self, function: Function, workers: int, threads: int) -> None:
         import ray
 
         self.workers = workers
-        self._objective = ray.put(objective)
+        self._function = ray.put(function)
         # A task whose worker or machine dies is begun again as often as need be.
-        self._score = ray.remote(num_cpus=threads, max_retries=-1)(_score)
+        self._call = ray.remote(num_cpus=threads, max_retries=-1)(_call)
         self._threads = threads
         self._tickets: dict[Any, int] = {}
         self._last = 0
 
-    def submit(self, genotype: Genotype, seed: int) -> int:
+    def submit(self, *arguments: Any) -> int:
         self._last += 1
-        task = self._score.remote(self._objective, genotype, seed, self._threads)
+        task = self._call.remote(self._function, self._threads, *arguments)
         self._tickets[task] = self._last
         return self._last
+
+    def ready(self, seconds: float) -> bool:
+        import ray
+
+        return bool(ray.wait(list(self._tickets), num_returns=1, timeout=seconds)[0])
 
     def wait(self) -> tuple[int, Outcome]:
         import ray
@@ -137,8 +164,17 @@ class RayPool:
         except ray.exceptions.RayError as error:
             return ticket, Outcome(float("nan"), one_line(error)[:200], 0.0)
 
+    def stop(self, seconds: float) -> None:
+        import ray
 
-def _score(objective: Score, genotype: Genotype, seed: int, threads: int) -> Outcome:
+        tasks = list(self._tickets)
+        for task in tasks:
+            ray.cancel(task)
+        if tasks:
+            ray.wait(tasks, num_returns=len(tasks), timeout=seconds)
+
+
+def _call(function: Function, threads: int, *arguments: Any) -> Outcome:
     """In a worker."""
     torch.set_num_threads(threads)
-    return score(objective, genotype, seed)
+    return call(function, *arguments)
