@@ -131,11 +131,13 @@ def build_parsers() -> dict[str, Parser]:  # noqa: PLR0915 - a list, not a proce
                     " machines, such as postgresql+psycopg://USER@HOST/NAME; default: a file of the"
                     " run folder",
                 )
+            if verb in ("search", "study", "compare"):
+                what = "black-box: trials" if verb == "search" else "runs"
                 parser.add_argument(
-                    "--workers", type=int, default=1, help="black-box: trials at once, by Ray"
+                    "--workers", type=int, default=1, help=f"{what} at once, by Ray; default: 1"
                 )
                 parser.add_argument(
-                    "--ray_address", help="black-box: the cluster to use; default: this machine"
+                    "--ray_address", help="the Ray cluster of the workers; default: this machine"
                 )
             if verb == "train":
                 parser.add_class_arguments(TrainConfig)

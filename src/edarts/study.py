@@ -1,37 +1,46 @@
-"""The driver of the studies: does the runs of a study one after another, and keeps their ledger.
+"""The driver of the studies: has the runs of a study done, and keeps their ledger.
 
 A study is a folder: config.yaml, environment.json, runs/ with an ordinary run folder for every
 search and training, ledger.jsonl (a line per run that ended, well or not), and at the end rows.csv,
 study.json, report.html and the plots as PNG. Finished runs are not done again; failed ones are
 tried again when the command is repeated.
+
+With `--workers` Ray's workers do the runs, each in its folder under runs/, so that on a cluster the
+study's folder and the data lie on a file system that all machines share. The driver alone writes
+the ledger and decides what comes next.
 """
 
 import csv
 import gc
 import io
 import json
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from edarts import architecture, memory, oneshot, page, studies, train, verbs
+from edarts import architecture, memory, oneshot, page, parallel, studies, train, verbs
 from edarts.config import DataConfig, SearchConfig, TrainConfig, given, read_yaml
 from edarts.data import open_catalogue
 from edarts.errors import EdartsError, Interrupted, reason_of
 from edarts.genotype import Genotype
 from edarts.loop import device_of
 from edarts.progress import Progress, clock
-from edarts.run import Run, open_run, read_lines
+from edarts.run import Run, Stop, open_run, read_lines
 from edarts.studies import Job, Recipe, Row, Study, Table
 from edarts.verbs import Session
 
 LEDGER = "ledger.jsonl"
 NETWORK_EDGES = 8  # of a cell that is trained, as a measure of its cost
+POLL_SECONDS = 0.5  # between two looks at whether the user asked to stop
+STOP_SECONDS = (
+    30.0  # for workers to write a checkpoint; without it they repeat what is since theirs
+)
 
 
 class Inner(Progress):
@@ -59,6 +68,9 @@ def study(
     data = DataConfig(data) if isinstance(data, str) else data
     session, recipe = session or Session(), recipe or Recipe()
     progress = session.progress or Progress()
+    workers, address = session.workers, session.ray_address
+    # What a run takes; the folder and the progress of each are its own.
+    session = replace(session, workers=1, ray_address=None, progress=None)
     images, classes = _size(data)
     recipe = replace(recipe, train=train.resolve_config(recipe.train, images))
     question: Study = studies.load(name)(recipe=recipe, **options)
@@ -77,15 +89,15 @@ def study(
     folder = session.folder(f"study-{name}", data, settings)
     with open_run(folder, settings, session.checkpoint_seconds) as run:
         rows = {key: row for key, row in read_ledger(folder).items() if row["status"] == "done"}
-        plan = _Plan(question, rows, images, classes)
+        plan = _Plan(question, rows, images, classes, workers)
         progress.say(plan.describe())
-        while (job := plan.next()) is not None:
-            if dry_run and rows:
-                break
-            row = _do(job, data, session, progress, folder, images)
-            rows[job.name] = row
-            _append(folder / LEDGER, row)
-            progress.say(_line(row) + plan.describe_left())
+        if plan.next() is not None and not (dry_run and rows):
+            work = _Work(data, session, folder, images, progress.quiet, os.getcwd())
+            with parallel.pool(work, workers, address) as pool:
+                for row in _work_off(plan, pool, most=1 if dry_run else None):
+                    rows[row["name"]] = row
+                    _append(folder / LEDGER, row)
+                    progress.say(_line(row) + plan.describe_left())
         result = _finish(run, question, rows)
         return result | {"plan": plan.to_dict()}
 
@@ -138,26 +150,35 @@ def to_csv(rows: Mapping[str, Row]) -> str:
 class _Plan:
     """What is to be done, and how long it will take by what is done."""
 
-    def __init__(self, question: Study, rows: dict[str, Row], images: int, classes: int) -> None:
+    def __init__(
+        self, question: Study, rows: dict[str, Row], images: int, classes: int, workers: int
+    ) -> None:
         self.question, self.rows = question, rows
         self.images, self.classes = images, classes
+        self.workers = workers
         self.costs: dict[str, float] = {}
 
     def jobs(self) -> list[Job]:
         return self.question.jobs(self.rows)
 
-    def next(self) -> Job | None:
-        return next((job for job in self.jobs() if job.name not in self.rows), None)
+    def next(self, begun: Iterable[str] = ()) -> Job | None:
+        """The first that is known and neither done nor begun."""
+        taken = {*self.rows, *begun}
+        return next((job for job in self.jobs() if job.name not in taken), None)
 
     def seconds_left(self) -> float | None:
-        """By the seconds of the ended runs and the costs of all; None before the first."""
+        """By the seconds of the ended runs and the costs of all; None before the first.
+
+        Shared out among the workers, but no less than the longest run takes.
+        """
         ended = [job for job in self.jobs() if "seconds" in self.rows.get(job.name, {})]
         if not ended:
             return None
         rate: float = sum(self.rows[job.name]["seconds"] for job in ended) / sum(
             map(self.cost, ended)
         )
-        return rate * sum(self.cost(job) for job in self.jobs() if job.name not in self.rows)
+        costs = [self.cost(job) for job in self.jobs() if job.name not in self.rows]
+        return rate * max(sum(costs) / self.workers, max(costs, default=0.0))
 
     def cost(self, job: Job) -> float:
         """Relative cost: images x cells x edges x operations that it passes through."""
@@ -219,14 +240,66 @@ def _cost(job: Job, images: int, classes: int) -> float:
     return cost
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A study's runs, one a call, here or in a worker; `where`: the folder that paths start at."""
+
+    data: DataConfig
+    session: Session
+    folder: Path
+    images: int
+    quiet: bool
+    where: str
+
+    def __call__(self, job: Job) -> Row:
+        os.chdir(self.where)
+        inner = Inner(quiet=self.quiet)
+        return _do(job, self.data, self.session, inner, self.folder, self.images)
+
+
+def _work_off(plan: _Plan, pool: parallel.Pool, most: int | None) -> Iterator[Row]:
+    """The row of each run as it ends, at most so many; later runs may hang on what they are.
+
+    Raises Interrupted when the user asks to stop.
+    """
+    running: dict[int, Job] = {}
+    begun = 0
+    with Stop().listening() as stop:
+        while not stop.requested:
+            job = plan.next(job.name for job in running.values())
+            if job is not None and len(running) < pool.workers and begun != most:
+                running[pool.submit(job)] = job
+                begun += 1
+            elif not running:
+                return
+            elif pool.ready(POLL_SECONDS):
+                ticket, outcome = pool.wait()
+                ended = running.pop(ticket)
+                lost = {"status": "failed", "reason": outcome.reason}
+                yield _named(ended) | lost if outcome.reason else outcome.value
+        pool.stop(STOP_SECONDS)
+        while running and pool.ready(0.0):
+            ticket, outcome = pool.wait()
+            del running[ticket]
+            if outcome.reason is None:  # it ended before it was told to stop
+                yield outcome.value
+    done = plan.to_dict()
+    raise Interrupted(f"study: stopped after {done['finished']} of {done['runs']} runs")
+
+
+def _named(job: Job) -> Row:
+    """What a row says before anything is measured."""
+    return {"name": job.name, **job.factors, "seed": job.seed}
+
+
 def _do(
     job: Job, data: DataConfig, session: Session, progress: Progress, folder: Path, images: int
 ) -> Row:
     """One line of the ledger: what was measured, or why it failed."""
-    row: Row = {"name": job.name, **job.factors, "seed": job.seed, "status": "done"}
+    row = _named(job) | {"status": "done"}
     start = time.monotonic()
     try:
-        row |= _measure(job, data, session, Inner(quiet=progress.quiet), folder, images)
+        row |= _measure(job, data, session, progress, folder, images)
     except (Interrupted, KeyboardInterrupt):
         raise
     except Exception as error:  # the other runs are worth doing whatever this one died of
@@ -318,7 +391,9 @@ def _line(row: Row) -> str:
 
 
 def _finish(run: Run, question: Study, rows: dict[str, Row]) -> dict[str, Any]:
-    """The files that tell what was found, from the ledger alone."""
+    """The files that tell what was found, from the ledger alone, whatever order its lines have."""
+    planned = [job.name for job in question.jobs(rows)]
+    rows = {name: rows[name] for name in dict.fromkeys([*planned, *rows]) if name in rows}
     failed = [row for row in rows.values() if row["status"] == "failed"]
     summary = question.summary(rows)
     tables = [*summary.tables, *_failures(failed)]

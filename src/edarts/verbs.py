@@ -43,8 +43,8 @@ class Session:
     `out`: the run folder; None: a folder below runs/ that the same options find again.
     `checkpoint_seconds`: the most work, in seconds, that a killed run repeats.
     For black-box searches: `storage`, the URL of the database that holds the ledger; None: a file
-    of the run folder. `workers`: trials scored at once, through Ray if `ray_address` (`local` or a
-    cluster's) is given or there are more than one.
+    of the run folder. For them and for studies: `workers`, trials or runs at once, through Ray if
+    `ray_address` (`local` or a cluster's) is given or there are more than one.
     Not for black-box searches: `precision`, fp32, bf16 or fp16; `compile`, whether networks pass
     through torch.compile.
     """
