@@ -38,9 +38,7 @@ from edarts.verbs import Session
 LEDGER = "ledger.jsonl"
 NETWORK_EDGES = 8  # of a cell that is trained, as a measure of its cost
 POLL_SECONDS = 0.5  # between two looks at whether the user asked to stop
-STOP_SECONDS = (
-    30.0  # for workers to write a checkpoint; without it they repeat what is since theirs
-)
+STOP_SECONDS = 30.0  # that workers have to write a checkpoint
 
 
 class Inner(Progress):

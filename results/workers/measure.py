@@ -1,0 +1,58 @@
+"""Trials per minute of a random search on the digits with one worker and with two, in turn.
+
+From the root of the repository, on an idle machine: `python results/workers/measure.py`. Writes
+workers.json. One worker has all threads of the process, two have half of them each. The clock runs
+from the start of the first trial to the end of the last, without the start of Python and Ray.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import optuna
+
+from edarts.run import environment
+
+TRIALS, ROUNDS = 16, 2
+SEARCH = [
+    *("search", "digits", "--method", "random_search", "--trials", str(TRIALS), "--quiet"),
+    *("--operations", "all", "--topology", "all"),
+    *("--epochs", "4", "--cells", "3", "--channels", "8", "--batch-size", "128"),
+]
+
+
+def rate(workers: int) -> float:
+    """Trials per minute."""
+    with tempfile.TemporaryDirectory() as folder:
+        storage = f"sqlite:///{folder}/ledger.db"
+        command = [sys.executable, "-m", "edarts", *SEARCH, "--workers", str(workers)]
+        subprocess.run(
+            [*command, "--storage", storage, "--out", f"{folder}/run"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        trials = optuna.load_study(study_name=None, storage=storage).get_trials(deepcopy=False)
+    begin = min(t.datetime_start for t in trials if t.datetime_start)
+    end = max(t.datetime_complete for t in trials if t.datetime_complete)
+    return 60 * len(trials) / (end - begin).total_seconds()
+
+
+found: dict[int, list[float]] = {1: [], 2: []}
+for _ in range(ROUNDS):
+    for workers, rates in found.items():
+        rates.append(round(rate(workers), 2))
+        print(workers, rates[-1], flush=True)
+one, two = (statistics.median(rates) for rates in found.values())
+result = {
+    "command": "edarts " + " ".join(SEARCH) + " --workers N",
+    "trials_per_minute": found,
+    "ratio_of_medians": round(two / one, 2),
+    "cores": os.cpu_count(),
+    "environment": environment(),
+}
+Path(__file__).with_name("workers.json").write_text(json.dumps(result, indent=2) + "\n")
+print(json.dumps(result["ratio_of_medians"]))
