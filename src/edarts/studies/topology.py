@@ -33,6 +33,7 @@ from edarts.studies import (
     seeds,
 )
 
+PUBLISHED = 1  # the topology of DARTS' published normal cells
 ETA = 3  # halving keeps one of so many (Jamieson and Talwalkar 2016; Hyperband's default)
 FEATURES = {
     "depth": "edges on the longest way from an input to the output",
@@ -216,13 +217,12 @@ class Topology:
                 f"Topologies {verb} by more than seeds do (F test over {len(ranked)} topologies,"
                 f" p = {p:.2g})."
             )
-        placeholder = 1
-        if placeholder in by_index and best != placeholder:
-            texts.append(self._gain(by_index[best], by_index[placeholder], best, placeholder))
+        if PUBLISHED in by_index and best != PUBLISHED:
+            texts.append(self._gain(by_index[best], by_index[PUBLISHED], best, PUBLISHED))
         return texts
 
     def _gain(self, best: list[Row], base: list[Row], index: int, other: int) -> str:
-        """The chosen one against topology 1, on test images, which did not choose it."""
+        """The chosen one against another, on test images, which did not choose it."""
         names = (
             f"Topology {index}, chosen on held-out images, minus topology {other} on test images"
         )
