@@ -162,10 +162,8 @@ def _fewer(name: str, d: stats.Estimate) -> str:
     size = f"{name}: {d.value:+.1f} skip connections a run than DARTS{interval}"
     if d.p is None:
         return f"{size}; nothing can be concluded from {d.n} seed(s), or from equal differences."
-    if d.p >= 0.05:
-        told = "it cannot be told from no change"
-    else:
-        told = "more" if d.value > 0 else "fewer"
+    change = "more" if d.value > 0 else "fewer"
+    told = change if d.p < 0.05 else "it cannot be told from no change"
     return f"{size}: {told} (p = {d.p:.2g}, paired over {d.n} seeds, Holm's correction)."
 
 
