@@ -16,7 +16,8 @@ from edarts import EdartsError, methods, ranks
 from edarts.errors import UsageError
 from edarts.loop import PRECISIONS, autocast, descend, gradients, loss_scale
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+# standalone: at a free port, since several tests may run at once
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TINY = ["--limit", "60", "--epochs", "2", "--cells", "3", "--channels", "4", "--batch-size", "8"]
 QUICK = ["edarts", "darts", "snas"]  # updates by epoch, by step, joint
 
