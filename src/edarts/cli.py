@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import sys
+import time
 import types
 import typing
 from argparse import HelpFormatter
@@ -43,6 +44,7 @@ VERBS: dict[str, str] = {
     "zoo": "published cells and networks: list, show NAME, draw NAME",
 }
 ZOO_ACTIONS = ("list", "show", "draw")
+LAST_WORDS = 5.0  # seconds that the first of many processes has to tell why all end
 PARALLEL = ("find", "search", "train")  # what torchrun can run in many processes
 STUDIES = ("depth", "operations", "topology", "skips")
 # Option of a study -> (type, help). A study refuses those that it has not.
@@ -643,8 +645,17 @@ def _overview() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not ranks.first():  # one process speaks for all
-        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if ranks.first():
+        return _main(words)
+    # One process speaks for all; torchrun ends it as soon as another has failed.
+    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    code = _main(words)
+    if code:
+        time.sleep(LAST_WORDS)
+    return code
+
+
+def _main(words: list[str]) -> int:
     try:
         verb, options = parse(words)
         if ranks.count() > 1 and verb not in PARALLEL:
