@@ -1,8 +1,9 @@
 """Trials per minute of a random search on the digits with one worker and with two, in turn.
 
 From the root of the repository, on an idle machine: `python results/workers/measure.py`. Writes
-workers.json. One worker has all threads of the process, two have half of them each. The clock runs
-from the start of the first trial to the end of the last, without the start of Python and Ray.
+workers.json. One worker has all threads of the process, two have half of them each; a third row is
+one worker with one thread. The clock runs from the start of the first trial to the end of the last,
+without the start of Python and Ray.
 """
 
 import json
@@ -25,8 +26,10 @@ SEARCH = [
 ]
 
 
-def rate(workers: int) -> float:
-    """Trials per minute."""
+def rate(workers: int, threads: int | None) -> float:
+    """Trials per minute; `threads` of the process, None for those that it takes by itself."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    limit = {} if threads is None else dict.fromkeys(names, str(threads))
     with tempfile.TemporaryDirectory() as folder:
         storage = f"sqlite:///{folder}/ledger.db"
         command = [sys.executable, "-m", "edarts", *SEARCH, "--workers", str(workers)]
@@ -34,6 +37,7 @@ def rate(workers: int) -> float:
             [*command, "--storage", storage, "--out", f"{folder}/run"],
             check=True,
             stdout=subprocess.DEVNULL,
+            env=os.environ | limit,
         )
         trials = optuna.load_study(study_name=None, storage=storage).get_trials(deepcopy=False)
     begin = min(t.datetime_start for t in trials if t.datetime_start)
@@ -41,16 +45,18 @@ def rate(workers: int) -> float:
     return 60 * len(trials) / (end - begin).total_seconds()
 
 
-found: dict[int, list[float]] = {1: [], 2: []}
+CASES = {"1": (1, None), "2": (2, None), "1, one thread": (1, 1)}
+found: dict[str, list[float]] = {case: [] for case in CASES}
 for _ in range(ROUNDS):
-    for workers, rates in found.items():
-        rates.append(round(rate(workers), 2))
-        print(workers, rates[-1], flush=True)
-one, two = (statistics.median(rates) for rates in found.values())
+    for case, rates in found.items():
+        rates.append(round(rate(*CASES[case]), 2))
+        print(case, rates[-1], flush=True)
+one, two, single = (statistics.median(rates) for rates in found.values())
 result = {
     "command": "edarts " + " ".join(SEARCH) + " --workers N",
     "trials_per_minute": found,
     "ratio_of_medians": round(two / one, 2),
+    "ratio_to_one_thread": round(two / single, 2),
     "cores": os.cpu_count(),
     "environment": environment(),
 }

@@ -102,7 +102,7 @@ def ray_pool(function: Function, workers: int, address: str | None) -> Iterator[
 
     Each gets an even share of the threads that this process has, so that they do not fight. A
     worker that dies is started again and its call made again. Raises UsageError if Ray is not
-    installed, EdartsError if there is no cluster at the address.
+    installed, EdartsError if there is no cluster at the address or none can be started here.
     """
     try:
         import ray
@@ -122,7 +122,8 @@ def ray_pool(function: Function, workers: int, address: str | None) -> Iterator[
         )
     except Exception as error:  # Ray raises many kinds
         reason = one_line(error)[:200]
-        raise EdartsError(f"--ray-address {address}: no cluster there: {reason}") from None
+        what = "Ray does not start here" if local else f"--ray-address {address}: no cluster there"
+        raise EdartsError(f"{what}: {reason}") from None
     try:
         yield RayPool(function, workers, threads)
     finally:
