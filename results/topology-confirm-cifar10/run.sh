@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Topology 12, which ranks best over results/topology-digits and results/topology-cifar10 together,
-# beside topology 1, the placeholder before: CIFAR-10 (JPEG), trained as there, more seeds, 5,000
+# beside topology 1, the default: CIFAR-10 (JPEG), trained as there, more seeds, 5,000
 # test images.
 # From the root of the repository: bash results/topology-confirm-cifar10/run.sh
 . results/study.sh
