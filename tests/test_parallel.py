@@ -16,7 +16,8 @@ from edarts import Genotype, parallel, testing
 ray = pytest.importorskip("ray")
 
 
-def test_one_worker_gives_what_no_ray_gives() -> None:
+def test_one_worker_gives_what_no_ray_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # is not followed unless it is asked for
     config = testing.tiny_ledger_config("regularized_evolution")
     _, plain = testing.run_ledger(config, testing.PlantedScore())
     with parallel.pool(testing.PlantedScore(), 1, "local") as pool:

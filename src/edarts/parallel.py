@@ -113,7 +113,7 @@ def ray_pool(function: Function, workers: int, address: str | None) -> Iterator[
     names = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS")
     try:
         ray.init(
-            address=None if local else address,
+            address="local" if local else address,  # never a cluster that happens to run here
             num_cpus=workers * threads if local else None,
             include_dashboard=False if local else None,
             log_to_driver=False,
