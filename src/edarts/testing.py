@@ -142,7 +142,7 @@ def same(first: SearchResult, second: SearchResult) -> bool:
 
 
 class _StopAfter(Stop):
-    """Asks to stop at the n-th time of asking: after a number of steps."""
+    """Does not ask to stop for a number of steps, and then does."""
 
     def __init__(self, asked: int) -> None:
         self.left = asked
