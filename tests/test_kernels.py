@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts import kernels
-from edarts.kernels import Stage, Term, concat, every_second, nodes, pointwise_conv2d
+from edarts.kernels import Stage, Term, concat, every_second, pointwise_conv2d
 from edarts.kernels.compiled import load_loops
 
 Draw = torch.Generator
@@ -185,39 +185,34 @@ def test_frozen_parameters_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     x = normal(generator, 2, 4, 6, 6).requires_grad_()
     made = stage(generator, 4, 5, 1, 1)
     frozen = made._replace(depthwise=made.depthwise.detach(), pointwise=made.pointwise.detach())
-    calls: list[str] = []
-    real = nodes.weight_gradient
+    sizes: list[int] = []
+    real = load_loops().separable_gradient
 
-    def counted(*arguments: Any) -> Tensor:
-        calls.append("weight")
-        return real(*arguments)
+    def counted(*arguments: Any) -> None:
+        sizes.append(arguments[14].size)  # dd: empty where no gradient of the weights is wanted
+        real(*arguments)
 
-    monkeypatch.setattr(nodes, "weight_gradient", counted)
+    monkeypatch.setattr(load_loops(), "separable_gradient", counted)
     kernels.node([Term(x, (frozen,))]).sum().backward()
-    assert not calls
+    assert sizes == [0]
     kernels.node([Term(x, (made,))]).sum().backward()
-    assert calls == ["weight"]
+    assert sizes == [0, made.depthwise.numel()]
 
 
 def test_results_do_not_depend_on_threads() -> None:
-    generator = torch.Generator().manual_seed(0)
-    x = normal(generator, 33, 8, 9, 9).contiguous(memory_format=torch.channels_last)
-    terms = terms_of(generator, x.requires_grad_(), 5, 1, 2, affine=True)
-    loops, threads = load_loops(), torch.get_num_threads()
-    rows = x.detach().permute(0, 2, 3, 1).contiguous()
-    results = []
+    threads, results = torch.get_num_threads(), []
     for count in (1, 2):
         torch.set_num_threads(count)
-        load_loops()
-        mean, var = torch.empty(2, 8).numpy()
-        loops.moments(rows.view(-1).numpy(), mean, var)
-        weight = torch.empty(8, 5, 5)
-        loops.depthwise_weight_gradient(rows.numpy(), rows.numpy(), weight.numpy(), 1, 2)
-        results.append((torch.from_numpy(mean), torch.from_numpy(var), weight))
+        generator = torch.Generator().manual_seed(0)
+        x = normal(generator, 33, 8, 9, 9).contiguous(memory_format=torch.channels_last)
+        terms = terms_of(generator, x.requires_grad_(), 5, 1, 2, affine=True)
+        factors = normal(generator, len(terms)).requires_grad_()
+        y = kernels.node(terms, list(factors.unbind()))
+        leaves = [x, factors, *(t for term in terms for t in term.parameters())]
+        results.append([y, *torch.autograd.grad(y, leaves, normal(generator, *y.shape))])
     torch.set_num_threads(threads)
     for one, two in zip(*results, strict=True):
         assert torch.equal(one, two)
-    assert kernels.node(terms).isfinite().all()
 
 
 PRINTS_RESULTS = """

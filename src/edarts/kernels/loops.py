@@ -1,19 +1,37 @@
 """The compiled loops. Importing this file imports numba; compiled on first use, cached on disk.
 
-All arrays are float32 and contiguous. An image tensor (N, C, H, W) in channels-last memory comes
-as its R = N * H * W rows of C numbers, (R * C,); what there is one of per channel is (C,). Work is
-cut into a fixed number of chunks with partial sums of their own, so that no result depends on the
-number of threads. Loops run over slices: numba vectorises none whose index might be negative.
-Sums are never reordered by the compiler: it optimises a loop once where it was compiled and twice
-where it was read from the cache, and a resumed run would differ from its first half.
+All arrays are float32 and contiguous; an image tensor (N, C, H, W) comes in channels-last memory as
+(N, H, W, C). Work is cut into parts that do not depend on the number of threads, with partial sums
+of their own, so that no result depends on it either. Sums are never reordered by the compiler: it
+optimises a loop once where it was compiled and twice where it was read from the cache, and a
+resumed run would differ from its first half.
+
+A separable stage works on one image at a time, which stays in the cache: a padded copy whose
+channels are rounded up to whole vectors, from which two rows of BLOCK-rounded width are convolved,
+mixed by the 1 x 1 convolution, counted into the statistics and written. Rounded up: `wide`
+channels; a source of C channels and its result of D have wide(C) and wide(D) in here.
 """
 
 import numba
 import numpy as np
 
+from edarts.kernels.vectors import (
+    WIDTH,
+    add,
+    array_at,
+    load,
+    multiply_add,
+    repeat,
+    store,
+    subtract,
+    where_positive,
+    zeros,
+)
+
 CHUNKS = 16
 MOST_THREADS = numba.get_num_threads()
-TILE = 1024  # numbers: a pass works on whole rows of about so many at once
+TILE = 256  # numbers: a pass over many arrays works on whole rows of about so many at once
+BLOCK = 4  # columns; of two rows, they are the eight sums that a loop keeps in registers
 FAST = {"contract", "nsz", "arcp"}
 
 
@@ -22,25 +40,533 @@ def use_threads(count: int) -> None:
     numba.set_num_threads(min(count, MOST_THREADS))
 
 
+# -- pieces ---------------------------------------------------------------------------------------
+
+
 @numba.njit(cache=True)
-def _tiled(values):  # type: ignore[no-untyped-def]
-    """(C,) -> (copies * C,): the numbers of one row, repeated over a tile."""
-    channels = len(values)
-    out = np.empty(max(1, TILE // channels) * channels, np.float32)
-    for m in range(len(out)):
-        out[m] = values[m % channels]
+def _wide(channels):  # type: ignore[no-untyped-def]
+    """Channels rounded up to whole vectors."""
+    return (channels + WIDTH - 1) // WIDTH * WIDTH
+
+
+@numba.njit(cache=True)
+def _scratch(size):  # type: ignore[no-untyped-def]
+    """Zeros that begin at a cache line, so that no vector crosses one."""
+    out = np.zeros(size + 16, np.float32)
+    skip = (-(out.ctypes.data // 4)) % 16
+    return out[skip : skip + size]
+
+
+@numba.njit(cache=True)
+def _widened(values):  # type: ignore[no-untyped-def]
+    """(C,) -> (wide(C),), zeros after."""
+    out = _scratch(_wide(len(values)))
+    out[: len(values)] = values
     return out
 
 
-@numba.njit(cache=True, fastmath=FAST)
-def _fold(parts, out):  # type: ignore[no-untyped-def]
-    """(CHUNKS, copies * C) partial sums -> out (C,); `parts` is used up."""
-    channels = len(out)
+@numba.njit(cache=True)
+def _taps(weight, mirrored):  # type: ignore[no-untyped-def]
+    """(C, k, k) -> (k * k * wide(C),), tap by tap; `mirrored`: the last tap first."""
+    channels, k = weight.shape[0], weight.shape[1]
+    width = _wide(channels)
+    out = _scratch(k * k * width)
+    for t in range(k * k):
+        place = (k * k - 1 - t if mirrored else t) * width
+        for c in range(channels):
+            out[place + c] = weight[c, t // k, t % k]
+    return out
+
+
+@numba.njit(cache=True)
+def _offsets(k, d, pitch, pixel):  # type: ignore[no-untyped-def]
+    """Where each tap of a k x k kernel of dilation d reads, relative to the first."""
+    out = np.empty(k * k, np.int64)
+    for t in range(k * k):
+        out[t] = (t // k) * d * pitch + (t % k) * d * pixel
+    return out
+
+
+@numba.njit(cache=True)
+def _matrix(weight, transposed):  # type: ignore[no-untyped-def]
+    """(D, C) -> (wide(C) * wide(D),), or with C and D exchanged if `transposed`."""
+    rows, columns = weight.shape
+    wide_rows, wide_columns = _wide(rows), _wide(columns)
+    out = _scratch(wide_rows * wide_columns)
+    for i in range(rows):
+        for j in range(columns):
+            out[i * wide_columns + j if transposed else j * wide_rows + i] = weight[i, j]
+    return out
+
+
+@numba.njit(cache=True)
+def _widen(source, start, pixels, channels, out, place):  # type: ignore[no-untyped-def]
+    """Copy pixels of C channels to pixels of wide(C)."""
+    width = _wide(channels)
+    if width == channels:
+        for m in range(0, pixels * channels, WIDTH):
+            store(out, place + m, load(source, start + m))
+        return
+    for p in range(pixels):
+        to = out[place + p * width : place + p * width + channels]
+        part = source[start + p * channels : start + (p + 1) * channels]
+        for c in range(len(to)):
+            to[c] = part[c]
+
+
+@numba.njit(cache=True)
+def _narrow(source, start, pixels, channels, out, place):  # type: ignore[no-untyped-def]
+    """Copy pixels of wide(C) channels to pixels of C."""
+    width = _wide(channels)
+    if width == channels:
+        for m in range(0, pixels * channels, WIDTH):
+            store(out, place + m, load(source, start + m))
+        return
+    for p in range(pixels):
+        to = out[place + p * channels : place + (p + 1) * channels]
+        part = source[start + p * width : start + p * width + channels]
+        for c in range(len(to)):
+            to[c] = part[c]
+
+
+@numba.njit(cache=True)
+def _fill(x, start, height, columns, channels, scale, shift, out, place, pitch):  # type: ignore[no-untyped-def]
+    """An image of C channels into a padded one, as max(scale * x + shift, 0) if `scale` has any."""
+    width = _wide(channels)
+    for h in range(height):
+        row = place + h * pitch
+        _widen(x, start + h * columns * channels, columns, channels, out, row)
+        if len(scale) > 0:
+            for c in range(0, width, WIDTH):
+                a, b = load(scale, c), load(shift, c)
+                for w in range(columns):
+                    m = row + w * width + c
+                    v = multiply_add(a, load(out, m), b)
+                    store(out, m, where_positive(v, v))
+
+
+@numba.njit(cache=True)
+def _convolve_rows(x, start, pitch, s, taps, offsets, width, columns, out):  # type: ignore[no-untyped-def]
+    """Two rows of a depthwise convolution of stride s: out (2, columns, width).
+
+    `start`: where the first tap of the first row reads. Eight sums at once hide the time that each
+    multiply-add takes.
+    """
+    step = s * width
+    for c in range(0, width, WIDTH):
+        for w in range(0, columns, BLOCK):
+            base = start + w * step + c
+            a0, a1, a2, a3 = zeros(), zeros(), zeros(), zeros()
+            b0, b1, b2, b3 = zeros(), zeros(), zeros(), zeros()
+            for t in range(len(offsets)):
+                v = load(taps, t * width + c)
+                q = base + offsets[t]
+                p = q + s * pitch
+                a0 = multiply_add(v, load(x, q), a0)
+                a1 = multiply_add(v, load(x, q + step), a1)
+                a2 = multiply_add(v, load(x, q + 2 * step), a2)
+                a3 = multiply_add(v, load(x, q + 3 * step), a3)
+                b0 = multiply_add(v, load(x, p), b0)
+                b1 = multiply_add(v, load(x, p + step), b1)
+                b2 = multiply_add(v, load(x, p + 2 * step), b2)
+                b3 = multiply_add(v, load(x, p + 3 * step), b3)
+            m = w * width + c
+            store(out, m, a0)
+            store(out, m + width, a1)
+            store(out, m + 2 * width, a2)
+            store(out, m + 3 * width, a3)
+            m += columns * width
+            store(out, m, b0)
+            store(out, m + width, b1)
+            store(out, m + 2 * width, b2)
+            store(out, m + 3 * width, b3)
+
+
+@numba.njit(cache=True)
+def _multiply(x, matrix, pixels, inner, outer, out, place):  # type: ignore[no-untyped-def]
+    """out (pixels, outer) at `place` = x (pixels, inner) times matrix (inner, outer).
+
+    `pixels` is a multiple of eight.
+    """
+    for c in range(0, outer, WIDTH):
+        for q in range(0, pixels, 8):
+            a0, a1, a2, a3 = zeros(), zeros(), zeros(), zeros()
+            b0, b1, b2, b3 = zeros(), zeros(), zeros(), zeros()
+            for i in range(inner):
+                v = load(matrix, i * outer + c)
+                m = q * inner + i
+                a0 = multiply_add(v, repeat(x, m), a0)
+                a1 = multiply_add(v, repeat(x, m + inner), a1)
+                a2 = multiply_add(v, repeat(x, m + 2 * inner), a2)
+                a3 = multiply_add(v, repeat(x, m + 3 * inner), a3)
+                m += 4 * inner
+                b0 = multiply_add(v, repeat(x, m), b0)
+                b1 = multiply_add(v, repeat(x, m + inner), b1)
+                b2 = multiply_add(v, repeat(x, m + 2 * inner), b2)
+                b3 = multiply_add(v, repeat(x, m + 3 * inner), b3)
+            m = place + q * outer + c
+            store(out, m, a0)
+            store(out, m + outer, a1)
+            store(out, m + 2 * outer, a2)
+            store(out, m + 3 * outer, a3)
+            m += 4 * outer
+            store(out, m, b0)
+            store(out, m + outer, b1)
+            store(out, m + 2 * outer, b2)
+            store(out, m + 3 * outer, b3)
+
+
+@numba.njit(cache=True)
+def _add_products(x, g, pixels, inner, outer, sums):  # type: ignore[no-untyped-def]
+    """sums (inner, outer) += x (pixels, inner), transposed, times g (pixels, outer)."""
+    for c in range(0, outer, WIDTH):
+        for i in range(0, inner, 8):
+            m = i * outer + c
+            a0, a1 = load(sums, m), load(sums, m + outer)
+            a2, a3 = load(sums, m + 2 * outer), load(sums, m + 3 * outer)
+            a4, a5 = load(sums, m + 4 * outer), load(sums, m + 5 * outer)
+            a6, a7 = load(sums, m + 6 * outer), load(sums, m + 7 * outer)
+            for p in range(pixels):
+                v = load(g, p * outer + c)
+                q = p * inner + i
+                a0 = multiply_add(v, repeat(x, q), a0)
+                a1 = multiply_add(v, repeat(x, q + 1), a1)
+                a2 = multiply_add(v, repeat(x, q + 2), a2)
+                a3 = multiply_add(v, repeat(x, q + 3), a3)
+                a4 = multiply_add(v, repeat(x, q + 4), a4)
+                a5 = multiply_add(v, repeat(x, q + 5), a5)
+                a6 = multiply_add(v, repeat(x, q + 6), a6)
+                a7 = multiply_add(v, repeat(x, q + 7), a7)
+            store(sums, m, a0)
+            store(sums, m + outer, a1)
+            store(sums, m + 2 * outer, a2)
+            store(sums, m + 3 * outer, a3)
+            store(sums, m + 4 * outer, a4)
+            store(sums, m + 5 * outer, a5)
+            store(sums, m + 6 * outer, a6)
+            store(sums, m + 7 * outer, a7)
+
+
+@numba.njit(cache=True)
+def _add_taps(x, start, pitch, s, g, place, row, offsets, width, columns, sums):  # type: ignore[no-untyped-def]
+    """sums (k * k, width) += what each tap reads times g, over two rows.
+
+    `g`: its rows are `row` apart, the first at `place`.
+    """
+    step = s * width
+    for c in range(0, width, WIDTH):
+        for w in range(0, columns, BLOCK):
+            base, m = start + w * step + c, place + w * width + c
+            g0, g1, g2, g3 = (
+                load(g, m),
+                load(g, m + width),
+                load(g, m + 2 * width),
+                load(g, m + 3 * width),
+            )
+            m += row
+            h0, h1, h2, h3 = (
+                load(g, m),
+                load(g, m + width),
+                load(g, m + 2 * width),
+                load(g, m + 3 * width),
+            )
+            for t in range(len(offsets)):
+                q = base + offsets[t]
+                p = q + s * pitch
+                a = multiply_add(g0, load(x, q), load(sums, t * width + c))
+                b = multiply_add(h0, load(x, p), zeros())
+                a = multiply_add(g1, load(x, q + step), a)
+                b = multiply_add(h1, load(x, p + step), b)
+                a = multiply_add(g2, load(x, q + 2 * step), a)
+                b = multiply_add(h2, load(x, p + 2 * step), b)
+                a = multiply_add(g3, load(x, q + 3 * step), a)
+                b = multiply_add(h3, load(x, p + 3 * step), b)
+                store(sums, t * width + c, add(a, b))
+
+
+@numba.njit(cache=True)
+def _spread(g, place, row, taps, offsets, width, columns, s, out, start, pitch):  # type: ignore[no-untyped-def]
+    """The transpose of `_convolve_rows`: each tap adds its share of g to what it has read."""
+    for r in range(2):
+        for c in range(0, width, WIDTH):
+            for w in range(columns):
+                v = load(g, place + r * row + w * width + c)
+                base = start + r * s * pitch + w * s * width + c
+                for t in range(len(offsets)):
+                    q = base + offsets[t]
+                    store(out, q, multiply_add(v, load(taps, t * width + c), load(out, q)))
+
+
+@numba.njit(cache=True)
+def _fold(parts):  # type: ignore[no-untyped-def]
+    """(CHUNKS, n) partial sums -> their sum (n,), in the first part."""
     total = parts[0]
     for chunk in range(1, len(parts)):
         part = parts[chunk]
         for m in range(len(total)):
             total[m] += part[m]
+    return total
+
+
+@numba.njit(cache=True)
+def _sides(height, width, k, s, d):  # type: ignore[no-untyped-def]
+    """Result rows, columns; both rounded up to blocks; rows, columns of the padded source."""
+    pad = d * (k - 1) // 2
+    rows, columns = (height + s - 1) // s, (width + s - 1) // s
+    even, blocks = (rows + 1) // 2 * 2, (columns + BLOCK - 1) // BLOCK * BLOCK
+    return (
+        rows,
+        columns,
+        even,
+        blocks,
+        max((even - 1) * s + d * (k - 1) + 1, height + pad),
+        max((blocks - 1) * s + d * (k - 1) + 1, width + pad),
+    )
+
+
+# -- a separable stage ----------------------------------------------------------------------------
+
+
+@numba.njit(parallel=True, cache=True)
+def separable(x, scale, shift, depthwise, pointwise, s, d, y, mean, var):  # type: ignore[no-untyped-def]
+    """y (N, H', W', D) = depthwise (C, k, k), then 1 x 1 convolution (D, C) of x (N, H, W, C).
+
+    With `scale` and `shift` (C,), of max(scale * x + shift, 0) in place of x; empty: of x itself.
+    `mean`, `var` (D,): moments of y, biased; merged from those of each image (Chan et al. 1979), so
+    that nothing is lost where the mean is far from zero.
+    """
+    count, outer = x.shape[0], y.shape[3]
+    taps, matrix = _taps(depthwise, False), _matrix(pointwise, False)
+    a, b = _widened(scale), _widened(shift)
+    means, squares = np.empty((count, outer), np.float32), np.empty((count, outer), np.float32)
+    for chunk in numba.prange(CHUNKS):
+        first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
+        if first < last:
+            _separable(
+                x, first, last, a, b, taps, matrix, depthwise.shape[1], s, d, y, means, squares
+            )
+    rows = y.shape[1] * y.shape[2]
+    for c in range(outer):
+        centre = np.float64(0)
+        for n in range(count):
+            centre += means[n, c]
+        centre /= count
+        spread = np.float64(0)
+        for n in range(count):
+            spread += squares[n, c] + rows * (means[n, c] - centre) ** 2
+        mean[c], var[c] = centre, spread / (count * rows)
+
+
+@numba.njit(cache=True)
+def _separable(x, first, last, scale, shift, taps, matrix, k, s, d, y, means, squares):  # type: ignore[no-untyped-def]
+    _, height, width, channels = x.shape
+    outer = y.shape[3]
+    inside, outside = _wide(channels), _wide(outer)
+    rows, columns, even, blocks, tall, broad = _sides(height, width, k, s, d)
+    pad, pitch = d * (k - 1) // 2, broad * inside
+    offsets = _offsets(k, d, pitch, inside)
+    padded, u = _scratch(tall * pitch), _scratch(2 * blocks * inside)
+    v = _scratch(2 * blocks * outside)
+    moments = _scratch(3 * outside)  # the image's first pixel; sums of differences to it, squared
+    source, result = x.reshape(x.size), y.reshape(y.size)
+    for n in range(first, last):
+        start = n * height * width * channels
+        inner = pad * pitch + pad * inside
+        _fill(source, start, height, width, channels, scale, shift, padded, inner, pitch)
+        moments[:] = 0
+        for h in range(0, even, 2):
+            _convolve_rows(padded, h * s * pitch, pitch, s, taps, offsets, inside, blocks, u)
+            _multiply(u, matrix, 2 * blocks, inside, outside, v, 0)
+            for r in range(min(2, rows - h)):
+                _add_moments(v, r * blocks * outside, columns, outside, moments, h + r == 0)
+                place = ((n * rows + h + r) * columns) * outer
+                _narrow(v, r * blocks * outside, columns, outer, result, place)
+        total = np.float32(rows * columns)
+        for c in range(outer):
+            one = moments[outside + c] / total
+            means[n, c] = moments[c] + one
+            squares[n, c] = max(moments[2 * outside + c] - one * one * total, np.float32(0))
+
+
+@numba.njit(cache=True)
+def _add_moments(v, place, columns, width, moments, begin):  # type: ignore[no-untyped-def]
+    """Sums over a row of v - centre and its square; `begin`: the first pixel becomes the centre."""
+    for c in range(0, width, WIDTH):
+        if begin:
+            store(moments, c, load(v, place + c))
+        centre = load(moments, c)
+        one, two = load(moments, width + c), load(moments, 2 * width + c)
+        for w in range(columns):
+            e = subtract(load(v, place + w * width + c), centre)
+            one = add(one, e)
+            two = multiply_add(e, e, two)
+        store(moments, width + c, one)
+        store(moments, 2 * width + c, two)
+
+
+@numba.njit(parallel=True, cache=True)
+def separable_gradient(  # type: ignore[no-untyped-def]
+    x, scale, shift, mean, depthwise, pointwise, s, d, y, g, p, q, r, dx, dd, dp, zero, one
+):
+    """The gradients of `separable`, where that of y is p * g + q * y + r, each (D,).
+
+    `dx` (N, H, W, C): becomes that of x before any scaling, which is for the caller, but zero where
+    scale * x + shift <= 0, if `scale` has any; then `zero` (C,) = its sum and `one` (C,) = that of
+    it times (x - mean). `dd` (C, k, k) and `dp` (D, C): of the weights. Empty `dx` or `dd`: not
+    wanted (nor is `dp`, then).
+    """
+    count, channels, outer = x.shape[0], x.shape[3], y.shape[3]
+    k = depthwise.shape[1]
+    inside, outside = _wide(channels), _wide(outer)
+    taps, mirrored = _taps(depthwise, False), _taps(depthwise, True)
+    matrix = _matrix(pointwise, True)
+    a, b, m = _widened(scale), _widened(shift), _widened(mean)
+    pw, qw, rw = _widened(p), _widened(q), _widened(r)
+    sized = dd.size > 0
+    tap_sums = np.zeros((CHUNKS, k * k * inside if sized else 1), np.float32)
+    matrix_sums = np.zeros((CHUNKS, inside * outside if sized else 1), np.float32)
+    sums = np.zeros((CHUNKS, 2 * inside), np.float32)
+    for chunk in numba.prange(CHUNKS):
+        first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
+        if first < last:
+            _separable_gradient(
+                x, first, last, a, b, m, taps, mirrored, matrix, k, s, d, y, g, pw, qw, rw,
+                dx, sized, tap_sums[chunk], matrix_sums[chunk], sums[chunk],
+            )  # fmt: skip
+    if sized:
+        total = _fold(tap_sums)
+        for c in range(channels):
+            for t in range(k * k):
+                dd[c, t // k, t % k] = total[t * inside + c]
+        total = _fold(matrix_sums)
+        for i in range(outer):
+            for j in range(channels):
+                dp[i, j] = total[j * outside + i]
+    if len(zero) > 0:
+        total = _fold(sums)
+        for c in range(channels):
+            zero[c], one[c] = total[c], total[inside + c]
+
+
+@numba.njit(cache=True)
+def _separable_gradient(  # type: ignore[no-untyped-def]
+    x, first, last, scale, shift, mean, taps, mirrored, matrix, k, s, d, y, g, p, q, r,
+    dx, sized, tap_sums, matrix_sums, sums,
+):  # fmt: skip
+    _, height, width, channels = x.shape
+    outer = y.shape[3]
+    inside, outside = _wide(channels), _wide(outer)
+    rows, columns, even, blocks, tall, broad = _sides(height, width, k, s, d)
+    pad, pitch = d * (k - 1) // 2, broad * inside
+    inner = pad * pitch + pad * inside
+    offsets = _offsets(k, d, pitch, inside)
+    padded = _scratch(tall * pitch)
+    # du, the gradient between both convolutions; at stride 1 padded, to be convolved itself.
+    margin = pad if s == 1 else 0
+    du_pitch = (blocks + 2 * margin) * inside
+    du, du_inner = _scratch((even + 2 * margin) * du_pitch), margin * du_pitch + margin * inside
+    du_offsets = _offsets(k, d, du_pitch, inside)
+    both, u = _scratch(2 * blocks * outside), _scratch(2 * blocks * inside)
+    held, mixed = _scratch(columns * outside), _scratch(2 * blocks * inside)
+    spread = _scratch(tall * pitch if s > 1 and dx.size > 0 else 0)
+    source, result, slope, gradient = (
+        x.reshape(x.size),
+        y.reshape(y.size),
+        g.reshape(g.size),
+        dx.reshape(dx.size),
+    )
+    masked = len(scale) > 0
+    for n in range(first, last):
+        start = n * height * width * channels
+        if sized or masked:
+            _fill(source, start, height, width, channels, scale, shift, padded, inner, pitch)
+        for h in range(0, even, 2):
+            if h + 1 >= rows:
+                both[blocks * outside :] = 0
+            for i in range(min(2, rows - h)):
+                place = ((n * rows + h + i) * columns) * outer
+                at = i * blocks * outside
+                _widen(slope, place, columns, outer, both, at)
+                _widen(result, place, columns, outer, held, 0)
+                for c in range(0, outside, WIDTH):
+                    pc, qc, rc = load(p, c), load(q, c), load(r, c)
+                    for w in range(columns):
+                        m = w * outside + c
+                        v = multiply_add(qc, load(held, m), rc)
+                        store(both, at + m, multiply_add(pc, load(both, at + m), v))
+            if sized:
+                _convolve_rows(padded, h * s * pitch, pitch, s, taps, offsets, inside, blocks, u)
+                _add_products(u, both, 2 * blocks, inside, outside, matrix_sums)
+            if dx.size == 0 and not sized:
+                continue
+            at = du_inner + h * du_pitch
+            _multiply(both, matrix, 2 * blocks, outside, inside, mixed, 0)
+            for i in range(2):
+                for m in range(0, blocks * inside, WIDTH):
+                    store(du, at + i * du_pitch + m, load(mixed, i * blocks * inside + m))
+            if sized:
+                _add_taps(
+                    padded, h * s * pitch, pitch, s, du, at, du_pitch, offsets, inside, blocks,
+                    tap_sums,
+                )  # fmt: skip
+        if dx.size == 0:
+            continue
+        if s > 1:
+            spread[:] = 0
+            for h in range(0, even, 2):
+                _spread(
+                    du, h * du_pitch, du_pitch, taps, offsets, inside, blocks, s, spread,
+                    h * s * pitch, pitch,
+                )  # fmt: skip
+        for h in range(0, height, 2):
+            if s == 1:
+                _convolve_rows(
+                    du, h * du_pitch, du_pitch, 1, mirrored, du_offsets, inside, blocks, u
+                )
+            for i in range(min(2, height - h)):
+                row = inner + (h + i) * pitch
+                out, at = (u, i * blocks * inside) if s == 1 else (spread, row)
+                place = start + (h + i) * width * channels
+                if masked:
+                    _widen(source, place, width, channels, mixed, 0)
+                    _mask(out, at, padded, row, mixed, width, inside, mean, sums)
+                _narrow(out, at, width, channels, gradient, place)
+
+
+@numba.njit(cache=True)
+def _mask(h, at, rectified, place, x, columns, width, mean, sums):  # type: ignore[no-untyped-def]
+    """h becomes zero where `rectified` is; sums (2, width) += h and h * (x - mean)."""
+    for c in range(0, width, WIDTH):
+        centre = load(mean, c)
+        zero, one = load(sums, c), load(sums, width + c)
+        for w in range(columns):
+            m = w * width + c
+            v = where_positive(load(rectified, place + m), load(h, at + m))
+            store(h, at + m, v)
+            zero = add(zero, v)
+            one = multiply_add(v, subtract(load(x, m), centre), one)
+        store(sums, c, zero)
+        store(sums, width + c, one)
+
+
+# -- passes over whole tensors --------------------------------------------------------------------
+
+
+@numba.njit(cache=True)
+def _tiled(values):  # type: ignore[no-untyped-def]
+    """(C,) -> (copies * C,): the numbers of one row, repeated over a tile."""
+    channels = len(values)
+    out = _scratch(max(1, TILE // channels) * channels)
+    for m in range(len(out)):
+        out[m] = values[m % channels]
+    return out
+
+
+@numba.njit(cache=True)
+def _fold_rows(parts, out):  # type: ignore[no-untyped-def]
+    """(CHUNKS, copies * C) partial sums -> out (C,); `parts` is used up."""
+    channels = len(out)
+    total = _fold(parts)
     out[:] = 0
     for q in range(len(total) // channels):
         part = total[q * channels : (q + 1) * channels]
@@ -50,7 +576,7 @@ def _fold(parts, out):  # type: ignore[no-untyped-def]
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
 def moments(y, mean, var):  # type: ignore[no-untyped-def]
-    """y -> its mean and biased variance (C,).
+    """y (R * C,) -> its mean and biased variance (C,).
 
     Sums are of differences to the first row: no cancellation where the mean is far from zero.
     """
@@ -67,8 +593,8 @@ def moments(y, mean, var):  # type: ignore[no-untyped-def]
                 d = part[m] - shift[m]
                 first[m] += d
                 second[m] += d * d
-    _fold(sums[0], mean)
-    _fold(sums[1], var)
+    _fold_rows(sums[0], mean)
+    _fold_rows(sums[1], var)
     rows = total // channels
     for c in range(channels):
         one = mean[c] / rows
@@ -77,45 +603,61 @@ def moments(y, mean, var):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def scale_add(y, scale, shift, out, fresh):  # type: ignore[no-untyped-def]
-    """out += scale * y + shift; `fresh`: out is written, not added to."""
-    total = len(y)
-    a, b = _tiled(scale), _tiled(shift)
-    tile = len(a)
+def weighted_sum(addresses, scales, shift, out):  # type: ignore[no-untyped-def]
+    """out (R * C,) = shift (C,) + the sum over T arrays of scales (T, C) times array.
+
+    `addresses` (T,): of arrays of out's size; all are read in one pass.
+    """
+    total, count = len(out), len(addresses)
+    bias = _tiled(shift)
+    tile = len(bias)
     tiles = (total + tile - 1) // tile
+    factors = np.empty((count, tile), np.float32)
+    for i in range(count):
+        factors[i] = _tiled(scales[i])
     for chunk in numba.prange(CHUNKS):
         for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
-            part, o = y[t * tile : min((t + 1) * tile, total)], out[t * tile :]
-            if fresh:
-                for m in range(len(part)):
-                    o[m] = a[m] * part[m] + b[m]
-            else:
-                for m in range(len(part)):
-                    o[m] += a[m] * part[m] + b[m]
+            o = out[t * tile : min((t + 1) * tile, total)]
+            for m in range(len(o)):
+                o[m] = bias[m]
+            for i in range(count):
+                a, part = factors[i], array_at(addresses[i], total)[t * tile :]
+                for m in range(len(o)):
+                    o[m] += a[m] * part[m]
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def product_sums(g, y, mean, zero, one):  # type: ignore[no-untyped-def]
-    """zero (C,) = sum of g, one (C,) = sum of g * (y - mean), over the rows."""
-    total = len(g)
-    centre = _tiled(mean)
-    tile = len(centre)
+def product_sums(g, addresses, means, zero, one):  # type: ignore[no-untyped-def]
+    """zero (C,) = sum of g, one (T, C) = sum of g * (array - mean), over the rows of g (R * C,).
+
+    `addresses` (T,): of arrays of g's size; `means` (T, C).
+    """
+    total, count, channels = len(g), len(addresses), len(zero)
+    tile = max(1, TILE // channels) * channels
     tiles = (total + tile - 1) // tile
-    sums = np.zeros((2, CHUNKS, tile), np.float32)
+    centres = np.empty((count, tile), np.float32)
+    for i in range(count):
+        centres[i] = _tiled(means[i])
+    sums = np.zeros((count + 1, CHUNKS, tile), np.float32)
     for chunk in numba.prange(CHUNKS):
-        first, second = sums[0, chunk], sums[1, chunk]
+        first = sums[count, chunk]
         for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
-            slope, part = g[t * tile : min((t + 1) * tile, total)], y[t * tile :]
+            slope = g[t * tile : min((t + 1) * tile, total)]
             for m in range(len(slope)):
                 first[m] += slope[m]
-                second[m] += slope[m] * (part[m] - centre[m])
-    _fold(sums[0], zero)
-    _fold(sums[1], one)
+            for i in range(count):
+                part, centre = array_at(addresses[i], total)[t * tile :], centres[i]
+                second = sums[i, chunk]
+                for m in range(len(slope)):
+                    second[m] += slope[m] * (part[m] - centre[m])
+    _fold_rows(sums[count], zero)
+    for i in range(count):
+        _fold_rows(sums[i], one[i])
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
 def norm_gradient(g, y, p, q, r, out):  # type: ignore[no-untyped-def]
-    """out = p * g + q * y + r."""
+    """out = p * g + q * y + r; (R * C,) and (C,)."""
     total = len(g)
     ps, qs, rs = _tiled(p), _tiled(q), _tiled(r)
     tile = len(ps)
@@ -126,156 +668,3 @@ def norm_gradient(g, y, p, q, r, out):  # type: ignore[no-untyped-def]
             o = out[t * tile :]
             for m in range(len(slope)):
                 o[m] = ps[m] * slope[m] + qs[m] * part[m] + rs[m]
-
-
-@numba.njit(parallel=True, cache=True, fastmath=FAST)
-def scale_relu(y, scale, shift, out):  # type: ignore[no-untyped-def]
-    """out = max(scale * y + shift, 0)."""
-    total = len(y)
-    a, b = _tiled(scale), _tiled(shift)
-    tile = len(a)
-    tiles = (total + tile - 1) // tile
-    for chunk in numba.prange(CHUNKS):
-        for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
-            part, o = y[t * tile : min((t + 1) * tile, total)], out[t * tile :]
-            for m in range(len(part)):
-                o[m] = max(a[m] * part[m] + b[m], np.float32(0))
-
-
-@numba.njit(parallel=True, cache=True, fastmath=FAST)
-def scale_relu_sums(y, scale, shift, mean, g, zero, one):  # type: ignore[no-untyped-def]
-    """`product_sums` of g where scale * y + shift > 0, and of 0 elsewhere."""
-    total = len(y)
-    a, b, centre = _tiled(scale), _tiled(shift), _tiled(mean)
-    tile = len(a)
-    tiles = (total + tile - 1) // tile
-    sums = np.zeros((2, CHUNKS, tile), np.float32)
-    for chunk in numba.prange(CHUNKS):
-        first, second = sums[0, chunk], sums[1, chunk]
-        for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
-            part, slope = y[t * tile : min((t + 1) * tile, total)], g[t * tile :]
-            for m in range(len(part)):
-                v = slope[m] if a[m] * part[m] + b[m] > 0 else np.float32(0)
-                first[m] += v
-                second[m] += v * (part[m] - centre[m])
-    _fold(sums[0], zero)
-    _fold(sums[1], one)
-
-
-@numba.njit(parallel=True, cache=True, fastmath=FAST)
-def scale_relu_gradient(y, scale, shift, g, p, q, r):  # type: ignore[no-untyped-def]
-    """g becomes p * g where scale * y + shift > 0 (else 0), plus q * y + r."""
-    total = len(y)
-    a, b = _tiled(scale), _tiled(shift)
-    tile = len(a)
-    tiles = (total + tile - 1) // tile
-    ps, qs, rs = _tiled(p), _tiled(q), _tiled(r)
-    for chunk in numba.prange(CHUNKS):
-        for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
-            part, slope = y[t * tile : min((t + 1) * tile, total)], g[t * tile :]
-            for m in range(len(part)):
-                v = slope[m] if a[m] * part[m] + b[m] > 0 else np.float32(0)
-                slope[m] = ps[m] * v + qs[m] * part[m] + rs[m]
-
-
-@numba.njit(parallel=True, cache=True, fastmath=FAST)
-def depthwise_weight_gradient(x, g, weight, s, d):  # type: ignore[no-untyped-def]
-    """x (N, H, W, C), g (N, OH, OW, C) -> the gradient of weight (C, k, k), written into it.
-
-    Every padded row is split into its s phases, so that the innermost loop runs over adjacent
-    numbers whatever the stride; four rows are added at once, to save traffic.
-    """
-    count, height, width, channels = x.shape
-    rows, columns = g.shape[1], g.shape[2]
-    k = weight.shape[1]
-    pad = d * (k - 1) // 2
-    length = columns * channels
-    sums = np.zeros((k * k, CHUNKS, length), np.float32)
-    phase_length = (columns + (d * (k - 1)) // s + 1) * channels
-    for q in numba.prange(CHUNKS):
-        padded = np.zeros((height + 2 * pad + s, s, phase_length), np.float32)
-        for n in range(q * count // CHUNKS, (q + 1) * count // CHUNKS):
-            for h in range(height):
-                if s == 1:
-                    line = x[n, h].reshape(width * channels)
-                    inner = padded[h + pad, 0, pad * channels : (pad + width) * channels]
-                    for m in range(len(line)):
-                        inner[m] = line[m]
-                    continue
-                for w in range(width):
-                    phase = (w + pad) % s
-                    place = ((w + pad) // s) * channels
-                    if place + channels <= phase_length:
-                        for c in range(channels):
-                            padded[h + pad, phase, place + c] = x[n, h, w, c]
-            out = g[n].reshape(rows * length)
-            for h in range(0, rows - 3, 4):
-                g0 = out[h * length : (h + 1) * length]
-                g1 = out[(h + 1) * length : (h + 2) * length]
-                g2 = out[(h + 2) * length : (h + 3) * length]
-                g3 = out[(h + 3) * length : (h + 4) * length]
-                for i in range(k):
-                    row = h * s + i * d
-                    for j in range(k):
-                        phase = (j * d) % s
-                        start = ((j * d) // s) * channels
-                        t = sums[i * k + j, q]
-                        x0 = padded[row, phase, start : start + length]
-                        x1 = padded[row + s, phase, start : start + length]
-                        x2 = padded[row + 2 * s, phase, start : start + length]
-                        x3 = padded[row + 3 * s, phase, start : start + length]
-                        for m in range(length):
-                            t[m] += g0[m] * x0[m] + g1[m] * x1[m] + g2[m] * x2[m] + g3[m] * x3[m]
-            for h in range(rows - rows % 4, rows):
-                g0 = out[h * length : (h + 1) * length]
-                for i in range(k):
-                    for j in range(k):
-                        start = ((j * d) // s) * channels
-                        t = sums[i * k + j, q]
-                        x0 = padded[h * s + i * d, (j * d) % s, start : start + length]
-                        for m in range(length):
-                            t[m] += g0[m] * x0[m]
-    found = np.empty(channels, np.float32)
-    for t in range(k * k):
-        _fold(sums[t], found)
-        weight[:, t // k, t % k] = found
-
-
-@numba.njit(parallel=True, cache=True, fastmath=FAST)
-def depthwise_input_gradient(g, weight, out, s, d):  # type: ignore[no-untyped-def]
-    """g (N, OH, OW, C), weight (C, k, k) -> the gradient of the input, out (N, H, W, C).
-
-    Each row is summed in its s phases, so that the innermost loop runs over adjacent numbers.
-    """
-    count, height, width, channels = out.shape
-    rows, columns = g.shape[1], g.shape[2]
-    k = weight.shape[1]
-    pad = d * (k - 1) // 2
-    length = columns * channels
-    taps = np.empty((k * k, length), np.float32)
-    for i in range(k * k):
-        for m in range(length):
-            taps[i, m] = weight[m % channels, i // k, i % k]
-    # Column w = s (o + shift) + phase of the input meets column o of the result.
-    side = (d * (k - 1)) // s + 1
-    for q in numba.prange(CHUNKS):
-        padded = np.empty((s, (columns + 2 * side) * channels), np.float32)
-        for n in range(q * count // CHUNKS, (q + 1) * count // CHUNKS):
-            for h in range(height):
-                padded[:] = 0
-                for i in range(k):
-                    o = h + pad - i * d
-                    if o % s or o < 0 or o // s >= rows:
-                        continue
-                    slope = g[n, o // s].reshape(length)
-                    for j in range(k):
-                        phase = (j * d - pad) % s
-                        start = ((j * d - pad - phase) // s + side) * channels
-                        tap, t = taps[i * k + j], padded[phase, start : start + length]
-                        for m in range(length):
-                            t[m] += tap[m] * slope[m]
-                for w in range(width):
-                    start = (w // s + side) * channels
-                    part, pixel = padded[w % s, start : start + channels], out[n, h, w]
-                    for c in range(channels):
-                        pixel[c] = part[c]

@@ -1,13 +1,14 @@
 """A node of a cell as one autograd function: everything that enters it, normed, weighed and summed.
 
-Each term is worked through alone and added to the sum at once, forward and backward, so that what
-passes between its parts is still in the cache. Kept for the backward pass are only the sources and
-the results of the 1 x 1 convolutions: normalised, rectified and weighted copies are never stored,
-and depthwise results are computed again where the gradient of a 1 x 1 weight needs them.
+A separable stage is one compiled loop in each direction: norm, ReLU, both convolutions and the
+statistics of the next norm, image by image, so that what passes between them stays in the cache.
+Kept for the backward pass are only the sources and the results of the stages: normalised,
+rectified and weighted copies are never stored, and depthwise results are computed again where the
+gradient of a 1 x 1 weight needs them.
 
 Batch norm (Ioffe & Szegedy 2015) over R rows, s = 1 / sqrt(var + eps): n = (y - mean) s. With h the
 gradient of gain * n + bias: gradient of y = gain s (h - mean(h) - n mean(h n)). Written out for
-each channel that is p h + q y + r, one pass over memory.
+each channel that is p h + q y + r, which the stage before applies as it reads h and y.
 """
 
 from collections.abc import Sequence
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edarts.kernels.compiled import load_loops
-from edarts.kernels.depthwise import convolve, input_gradient, weight_gradient
 
 Floats = NDArray[np.float32]
+NONE: Floats = np.empty(0, np.float32)
 
 
 class Stage(NamedTuple):
@@ -70,16 +71,15 @@ class Norm(NamedTuple):
     shift: Floats
 
     @classmethod
-    def of(cls, y: Tensor, norm: nn.BatchNorm2d) -> "Norm":
-        """With the statistics of the rows y (R, C); moves the running ones towards them."""
-        mean, var = np.empty((2, y.shape[1]), np.float32)
-        load_loops().moments(flat(y), mean, var)
+    def of(cls, moments: tuple[Floats, Floats], count: int, norm: nn.BatchNorm2d) -> "Norm":
+        """With the mean and biased variance of `count` rows; moves the running ones to them."""
+        mean, var = moments
         if norm.running_mean is not None and norm.running_var is not None:
             counter = norm.num_batches_tracked
             assert counter is not None
             counter.add_(1)
             share = 1 / float(counter) if norm.momentum is None else norm.momentum
-            unbiased = var * np.float32(len(y) / (len(y) - 1))
+            unbiased = var * np.float32(count / (count - 1))
             norm.running_mean.lerp_(torch.from_numpy(mean), share)
             norm.running_var.lerp_(torch.from_numpy(unbiased), share)
         s = 1 / np.sqrt(var + np.float32(norm.eps))
@@ -109,30 +109,35 @@ class Node(torch.autograd.Function):
         indices: Sequence[int],
         *tensors: Tensor,
     ) -> Tensor:
+        loops = load_loops()
         factors = np.ones(len(terms), np.float32) if weights is None else weights.detach().numpy()
-        kept: list[Tensor] = []  # results of the stages, term by term
+        kept: list[Tensor] = []  # results of the stages, term by term, channels last
         norms: list[list[Norm | None]] = []  # those before each stage, then the last one
-        out = torch.empty(0)
-        for position, (term, index) in enumerate(zip(terms, indices, strict=True)):
-            x, met = tensors[index], []
-            for stage in term.stages:
-                met.append(None if stage.norm is None else Norm.of(rows(x), stage.norm))
-                u = convolve(rectified(x, met[-1]), stage.depthwise, stage.stride, stage.dilation)
-                x = image(rows(u) @ stage.pointwise.detach().flatten(1).t(), u.shape)
-                kept.append(x)
-            y = rows(x)
-            met.append(None if term.norm is None else Norm.of(y, term.norm))
+        ends: list[Tensor] = []  # what the terms hand to the sum
+        scales, shifts = [], []
+        for term, index, factor in zip(terms, indices, factors, strict=True):
+            x, met, moments = dense(tensors[index]), [], None
+            for number in range(len(term.stages) + 1):
+                stage = term.stages[number] if number < len(term.stages) else None
+                norm = term.norm if stage is None else stage.norm
+                met.append(None)
+                if norm is not None:
+                    met[-1] = Norm.of(moments or moments_of(x), pixels(x), norm)
+                if stage is not None:
+                    x, moments = stage_forward(stage, x, met[-1])
+                    kept.append(x)
             norms.append(met)
-            last, factor = met[-1], factors[position]
-            scale = np.full(x.shape[1], factor) if last is None else factor * last.scale
-            shift = np.zeros_like(scale) if last is None else factor * last.shift
-            if position == 0:
-                shape, out = x.shape, torch.empty_like(y)
-            load_loops().scale_add(flat(y), scale, shift, flat(out), position == 0)
+            ends.append(x)
+            last = met[-1]
+            width = x.shape[-1]
+            scales.append(np.full(width, factor) if last is None else factor * last.scale)
+            shifts.append(np.zeros(width, np.float32) if last is None else factor * last.shift)
+        out = torch.empty_like(ends[0])
+        loops.weighted_sum(addresses(ends), np.stack(scales), sum(shifts), flat(out))
         ctx.save_for_backward(*tensors, *kept)
         ctx.terms, ctx.indices, ctx.factors, ctx.norms = terms, indices, factors, norms
         ctx.names = {id(tensor): place for place, tensor in enumerate(tensors)}
-        return image(out, shape)
+        return out.permute(0, 3, 1, 2)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -142,7 +147,6 @@ class Node(torch.autograd.Function):
         found: list[Tensor | None] = [None] * len(needs)
         owned: set[int] = set()  # places of `found` that nobody else holds
         grad_weights = torch.empty(len(ctx.terms)) if need_weights else None
-        slope = rows(g)
 
         def add(place: int, gradient: Tensor, fresh: bool = True) -> None:
             # In place, but never into a gradient that is not fresh: it may be g itself.
@@ -160,15 +164,15 @@ class Node(torch.autograd.Function):
             place = None if tensor is None else ctx.names[id(tensor)]
             return place if place is not None and needs[place] else None
 
-        for position, (term, index) in enumerate(zip(ctx.terms, ctx.indices, strict=True)):
+        slope = dense(g)
+        inputs: list[list[Tensor]] = []  # of each stage, then what the term hands to the sum
+        for term, index in zip(ctx.terms, ctx.indices, strict=True):
             results, kept = kept[: len(term.stages)], kept[len(term.stages) :]
-            inputs = [tensors[index], *results]
-            norms, factor = ctx.norms[position], ctx.factors[position]
-            y, last = rows(inputs[-1]), norms[-1]
-            zero, one = np.empty((2, y.shape[1]), np.float32)
-            if last is not None or need_weights:
-                mean = np.zeros_like(zero) if last is None else last.mean
-                load_loops().product_sums(flat(slope), flat(y), mean, zero, one)
+            inputs.append([dense(tensors[index]), *results])
+        zero, ones = sums_of_products(slope, inputs, ctx.norms, need_weights)
+        for position, (term, index) in enumerate(zip(ctx.terms, ctx.indices, strict=True)):
+            mine, norms, factor = inputs[position], ctx.norms[position], ctx.factors[position]
+            last, one = norms[-1], ones[position]
             if last is not None:
                 one *= last.s
                 if grad_weights is not None:
@@ -179,56 +183,104 @@ class Node(torch.autograd.Function):
             if not needs[index] and all(wanted(p) is None for p in term.parameters()):
                 continue
             if last is not None:
-                h = torch.empty_like(y)
-                p, q, r = (factor * part for part in last.coefficients(zero, one, len(y)))
-                load_loops().norm_gradient(flat(slope), flat(y), p, q, r, flat(h))
-                gradient = image(h, inputs[-1].shape)
+                p, q, r = (factor * v for v in last.coefficients(zero, one, pixels(slope)))
             else:
-                gradient = g if factor == 1 else g * float(factor)
+                p, q, r = np.full_like(zero, factor), np.zeros_like(zero), np.zeros_like(zero)
+            gradient = slope
             for number in reversed(range(len(term.stages))):
-                stage, x, norm = term.stages[number], inputs[number], norms[number]
-                need_x = number > 0 or needs[index]
-                gradient = stage_backward(stage, x, norm, gradient, need_x, wanted, add)
-            if needs[index]:
-                add(index, gradient, fresh=gradient is not g)
+                need_x = number > 0 or needs[index] or norms[0] is not None
+                gradient, p, q, r = stage_backward(
+                    term.stages[number],
+                    mine[number],
+                    norms[number],
+                    (mine[number + 1], gradient, p, q, r),
+                    need_x,
+                    wanted,
+                    add,
+                )
+            if not needs[index]:
+                continue
+            fresh = True
+            if not term.stages and last is None:
+                fresh = bool(factor != 1)
+                gradient = gradient * float(factor) if fresh else gradient
+            elif norms[0] is not None:  # the norm that the source meets first
+                h = torch.empty_like(mine[0])
+                load_loops().norm_gradient(flat(gradient), flat(mine[0]), p, q, r, flat(h))
+                gradient = h
+            add(index, gradient.permute(0, 3, 1, 2), fresh)
         return (grad_weights, None, None, *found)
+
+
+def stage_forward(
+    stage: Stage, x: Tensor, norm: Norm | None
+) -> tuple[Tensor, tuple[Floats, Floats]]:
+    """(N, H, W, C) -> the stage's result (N, H', W', D), its mean and biased variance (D,)."""
+    count, height, width, _ = x.shape
+    s, d = stage.stride, stage.dilation
+    y = torch.empty(count, -(-height // s), -(-width // s), len(stage.pointwise))
+    mean, var = np.empty((2, y.shape[-1]), np.float32)
+    scale, shift = (NONE, NONE) if norm is None else (norm.scale, norm.shift)
+    load_loops().separable(x.numpy(), scale, shift, *kernels(stage), s, d, y.numpy(), mean, var)
+    return y, (mean, var)
 
 
 def stage_backward(
     stage: Stage,
     x: Tensor,
     norm: Norm | None,
-    g: Tensor,
+    result: tuple[Tensor, Tensor, Floats, Floats, Floats],
     need_x: bool,
     wanted: Any,
     add: Any,
-) -> Tensor:
-    """Gradient of the stage's input x from that of its result; adds those of its parameters."""
-    stride, dilation = stage.stride, stage.dilation
-    slope = rows(g)
-    du = image(slope @ stage.pointwise.detach().flatten(1), g.shape)
-    depthwise, pointwise = wanted(stage.depthwise), wanted(stage.pointwise)
-    if depthwise is not None or pointwise is not None:
-        z = rectified(x, norm)
-        if pointwise is not None:
-            u = convolve(z, stage.depthwise, stride, dilation)
-            add(pointwise, (slope.t() @ rows(u)).view_as(stage.pointwise))
-        if depthwise is not None:
-            add(depthwise, weight_gradient(z, du, stage.depthwise, stride, dilation))
-    if not need_x:
-        return du
-    dz = input_gradient(x, du, stage.depthwise, stride, dilation)
-    if norm is None:
-        return dz
-    y, h = rows(x), rows(dz)
-    zero, one = np.empty((2, y.shape[1]), np.float32)
-    loops = load_loops()
-    loops.scale_relu_sums(flat(y), norm.scale, norm.shift, norm.mean, flat(h), zero, one)
+) -> tuple[Tensor, Floats, Floats, Floats]:
+    """From y, h, p, q, r of the stage's result, whose gradient is p h + q y + r, those of its x.
+
+    Adds the gradients of the stage's parameters.
+    """
+    y, h, p, q, r = result
+    depthwise, pointwise = (wanted(weight) for weight in (stage.depthwise, stage.pointwise))
+    sized = depthwise is not None or pointwise is not None
+    dd, dp = (
+        torch.empty(weight.shape if sized else (0,) * weight.dim())
+        for weight in (stage.depthwise[:, 0], stage.pointwise[:, :, 0, 0])
+    )
+    dx = torch.empty(x.shape if need_x else (0, 0, 0, 0))
+    width = x.shape[-1]
+    zero, one = np.empty((2, width if norm is not None and need_x else 0), np.float32)
+    scale, shift, mean = (NONE, NONE, NONE) if norm is None else (norm.scale, norm.shift, norm.mean)
+    load_loops().separable_gradient(
+        x.numpy(), scale, shift, mean, *kernels(stage), stage.stride, stage.dilation,
+        y.numpy(), h.numpy(), p, q, r, dx.numpy(), dd.numpy(), dp.numpy(), zero, one,
+    )  # fmt: skip
+    if depthwise is not None:
+        add(depthwise, dd.view_as(stage.depthwise))
+    if pointwise is not None:
+        add(pointwise, dp.view_as(stage.pointwise))
+    if norm is None or not need_x:
+        return dx, p, q, r
     one *= norm.s
     parameters(stage.norm, zero, one, wanted, add)
-    p, q, r = norm.coefficients(zero, one, len(y))
-    loops.scale_relu_gradient(flat(y), norm.scale, norm.shift, flat(h), p, q, r)
-    return image(h, x.shape)
+    return (dx, *norm.coefficients(zero, one, pixels(x)))
+
+
+def sums_of_products(
+    g: Tensor,
+    inputs: Sequence[Sequence[Tensor]],
+    norms: Sequence[Sequence[Norm | None]],
+    all_: bool,
+) -> tuple[Floats, Floats]:
+    """Sum of g (C,), and for each term that of g * (end - mean of its last norm, or 0) (T, C).
+
+    Zeros if nothing reads them: no term ends with a norm, and not `all_` are asked for.
+    """
+    width = g.shape[-1]
+    means = [np.zeros(width, np.float32) if met[-1] is None else met[-1].mean for met in norms]
+    zero, ones = np.zeros(width, np.float32), np.zeros((len(norms), width), np.float32)
+    if all_ or any(met[-1] is not None for met in norms):
+        ends = [mine[-1] for mine in inputs]
+        load_loops().product_sums(flat(g), addresses(ends), np.stack(means), zero, ones)
+    return zero, ones
 
 
 def parameters(
@@ -241,26 +293,34 @@ def parameters(
             add(place, torch.from_numpy(gradient))
 
 
-def rectified(x: Tensor, norm: Norm | None) -> Tensor:
-    """relu(norm(x)); without a norm x itself."""
-    if norm is None:
-        return x
-    y = rows(x)
-    out = torch.empty_like(y)
-    load_loops().scale_relu(flat(y), norm.scale, norm.shift, flat(out))
-    return image(out, x.shape)
+def moments_of(x: Tensor) -> tuple[Floats, Floats]:
+    """(N, H, W, C) -> mean and biased variance (C,)."""
+    mean, var = np.empty((2, x.shape[-1]), np.float32)
+    load_loops().moments(flat(x), mean, var)
+    return mean, var
 
 
-def rows(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N * H * W, C), a view of channels-last memory if it can be."""
-    return x.permute(0, 2, 3, 1).contiguous().view(-1, x.shape[1])
+def kernels(stage: Stage) -> tuple[Floats, Floats]:
+    """The stage's weights as the loops take them: (C, k, k) and (D, C), contiguous."""
+    wide, narrow = stage.depthwise.detach()[:, 0], stage.pointwise.detach()[:, :, 0, 0]
+    return wide.contiguous().numpy(), narrow.contiguous().numpy()
 
 
-def image(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """The inverse of `rows`; `shape`: of the image, its channels not looked at."""
-    return x.view(shape[0], shape[2], shape[3], -1).permute(0, 3, 1, 2)
+def dense(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, H, W, C), contiguous; a view of channels-last memory."""
+    return x.detach().permute(0, 2, 3, 1).contiguous()
+
+
+def pixels(x: Tensor) -> int:
+    """Rows of (N, H, W, C)."""
+    return x.numel() // x.shape[-1]
+
+
+def addresses(tensors: Sequence[Tensor]) -> NDArray[np.int64]:
+    """Where contiguous tensors lie."""
+    return np.array([x.data_ptr() for x in tensors], np.int64)
 
 
 def flat(x: Tensor) -> Floats:
-    """The numbers of contiguous rows, not copied."""
+    """The numbers of a contiguous tensor, not copied."""
     return x.view(-1).numpy()

@@ -1,0 +1,138 @@
+"""Short vectors of float32 inside compiled loops, so that none waits for the compiler to find them.
+
+Numba's own vectorisation gives up on sums, strides and short rows. Here a vector is a value: loaded
+from an array at an index, multiplied, added, stored. It fills a register of this processor, or two.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+from numba.core import cgutils, types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, register_model
+
+WIDTH = 16 if binding.get_host_cpu_features().get("avx512f") else 8
+
+_VECTOR = ir.VectorType(ir.FloatType(), WIDTH)
+_ZEROS = ir.Constant(_VECTOR, [0.0] * WIDTH)
+_FIRST = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+
+
+class VectorType(types.Type):  # type: ignore[misc]
+    """Numba's type of WIDTH float32 numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(name=f"float32x{WIDTH}")
+
+
+vector = VectorType()
+
+
+@register_model(VectorType)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _VECTOR)
+
+
+def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    """The address of array[index]; a negative index is not one from the end."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(data, [index])
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load(typing: Any, array: Any, index: Any) -> Any:
+    """array[index : index + WIDTH]; unchecked."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _place(context, builder, signature.args[0], *arguments)
+        value = builder.load(builder.bitcast(place, _VECTOR.as_pointer()))
+        value.align = 4
+        return value
+
+    return vector(array, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """array[index : index + WIDTH] = value; unchecked."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _place(context, builder, signature.args[0], *arguments[:2])
+        stored = builder.store(arguments[2], builder.bitcast(place, _VECTOR.as_pointer()))
+        stored.align = 4
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def repeat(typing: Any, array: Any, index: Any) -> Any:
+    """array[index], WIDTH times; unchecked."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = builder.load(_place(context, builder, signature.args[0], *arguments))
+        undefined = ir.Constant(_VECTOR, ir.Undefined)
+        one = builder.insert_element(undefined, number, ir.IntType(32)(0))
+        return builder.shuffle_vector(one, undefined, _FIRST)
+
+    return vector(array, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def zeros(typing: Any) -> Any:
+    """A vector of zeros."""
+    return vector(), lambda context, builder, signature, arguments: _ZEROS
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, rounded once."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        name = f"llvm.fma.v{WIDTH}f32"
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+    return vector(vector, vector, vector), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def add(typing: Any, a: Any, b: Any) -> Any:
+    """a + b."""
+    return vector(vector, vector), lambda c, builder, s, arguments: builder.fadd(*arguments)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def subtract(typing: Any, a: Any, b: Any) -> Any:
+    """a - b."""
+    return vector(vector, vector), lambda c, builder, s, arguments: builder.fsub(*arguments)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def where_positive(typing: Any, condition: Any, value: Any) -> Any:
+    """value where condition > 0, else 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        positive = builder.fcmp_ordered(">", arguments[0], _ZEROS)
+        return builder.select(positive, arguments[1], _ZEROS)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _pointer(typing: Any, address: Any) -> Any:
+    """The address, an integer, as a pointer to float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.FloatType().as_pointer())
+
+    return types.CPointer(types.float32)(types.int64), generate
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def array_at(address, size):  # type: ignore[no-untyped-def]
+    """The array of `size` numbers that lies at `address`; whoever calls keeps it alive."""
+    return numba.carray(_pointer(address), size, np.float32)
