@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts import kernels
-from edarts.kernels import Stage, Term, concat, every_second, pointwise_conv2d
+from edarts.kernels import Source, Stage, Term, concat, pointwise_conv2d
 from edarts.kernels.compiled import load_loops
+from edarts.kernels.layout import every_second
 
 Draw = torch.Generator
 
@@ -51,11 +52,11 @@ def terms_of(
     alone = stage(generator, channels, 3, stride, 1)
     small = functional.max_pool2d(x, 1, stride)
     return [
-        Term(x, (first, second), norm(generator, channels, affine)),
-        Term(small),
-        Term(small * 2, norm=norm(generator, channels, affine)),
-        Term(x, (alone,), norm(generator, channels, affine)),
-        Term(small),
+        Term(Source(x), (first, second), norm(generator, channels, affine)),
+        Term(Source(small)),
+        Term(Source(small * 2), norm=norm(generator, channels, affine)),
+        Term(Source(x), (alone,), norm(generator, channels, affine)),
+        Term(Source(small)),
     ]
 
 
@@ -112,7 +113,7 @@ def test_node_equals_its_plain_twin(
         y = function(these, None if factors is None else list(factors.unbind()))
         g = normal(torch.Generator().manual_seed(7), *y.shape)
         leaves = [t for term in these for t in term.parameters()]
-        leaves += [these[0].x] + ([] if factors is None else [factors])
+        leaves += [these[0].source.x] + ([] if factors is None else [factors])
         states = [b for term in these for n in term.norms() for b in n.buffers()]
         results.append([y, *torch.autograd.grad(y, leaves, g), *states])
     for mine, its in zip(*results, strict=True):
@@ -128,13 +129,13 @@ def _double(term: Term) -> Term:
         )
         for s in term.stages
     )
-    return Term(term.x.detach().double(), stages, None)
+    return Term(Source(term.source.x.detach().double()), stages, None)
 
 
 def _safe(term: Term) -> bool:
     """Whether no ReLU inside has an input that float32 might see on the other side of zero."""
     first, second = term.stages
-    inner = kernels.plain_term(Term(term.x, (first,), second.norm))
+    inner = kernels.plain_term(Term(term.source, (first,), second.norm))
     return bool((inner.abs() > 1e-4).all())
 
 
@@ -147,7 +148,9 @@ def test_plain_formula() -> None:
     last = norm(generator, 3, affine=True).double()
 
     def run(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        return kernels.plain_node([Term(a, (made._replace(depthwise=b, pointwise=c),), last)])
+        return kernels.plain_node(
+            [Term(Source(a), (made._replace(depthwise=b, pointwise=c),), last)]
+        )
 
     assert torch.autograd.gradcheck(run, (x, wide, narrow))
 
@@ -160,7 +163,7 @@ def taken(terms: list[Term]) -> bool:
 def test_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     x = normal(generator, 2, 4, 6, 6).requires_grad_()
-    term = Term(x, (stage(generator, 4, 5, 1, 2),), norm(generator, 4, affine=False))
+    term = Term(Source(x), (stage(generator, 4, 5, 1, 2),), norm(generator, 4, affine=False))
     assert taken([term])
     with torch.no_grad():
         kernels.node([term])
@@ -170,10 +173,10 @@ def test_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     term.norm.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not taken([term])
-    assert not taken([_double(term)._replace(x=x.detach().double().requires_grad_())])
+    assert not taken([_double(term)._replace(source=Source(x.detach().double().requires_grad_()))])
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        kernels.node([Term(x[:1, :, :1, :1], norm=norm(generator, 4, affine=False))])
-    empty = kernels.node([Term(x[:0], (stage(generator, 4, 3, 2, 1),))])
+        kernels.node([Term(Source(x[:1, :, :1, :1]), norm=norm(generator, 4, affine=False))])
+    empty = kernels.node([Term(Source(x[:0]), (stage(generator, 4, 3, 2, 1),))])
     assert empty.shape == (0, 4, 3, 3)
     monkeypatch.setenv("EDARTS_KERNELS", "off")
     assert not taken([term])
@@ -189,13 +192,13 @@ def test_frozen_parameters_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     real = load_loops().separable_gradient
 
     def counted(*arguments: Any) -> None:
-        sizes.append(arguments[14].size)  # dd: empty where no gradient of the weights is wanted
+        sizes.append(arguments[15].size)  # dd: empty where no gradient of the weights is wanted
         real(*arguments)
 
     monkeypatch.setattr(load_loops(), "separable_gradient", counted)
-    kernels.node([Term(x, (frozen,))]).sum().backward()
+    kernels.node([Term(Source(x), (frozen,))]).sum().backward()
     assert sizes == [0]
-    kernels.node([Term(x, (made,))]).sum().backward()
+    kernels.node([Term(Source(x), (made,))]).sum().backward()
     assert sizes == [0, made.depthwise.numel()]
 
 
@@ -218,7 +221,7 @@ def test_results_do_not_depend_on_threads() -> None:
 PRINTS_RESULTS = """
 import hashlib, torch
 from edarts import kernels
-from edarts.kernels import Stage, Term
+from edarts.kernels import Source, Stage, Term
 kernels.warm_up(print)
 torch.manual_seed(0)
 for channels in (3, 16):
@@ -228,7 +231,8 @@ for channels in (3, 16):
         wide = torch.randn(channels, 1, kernel, kernel, requires_grad=True)
         narrow = torch.randn(channels, channels, 1, 1, requires_grad=True)
         stages.append(Stage(wide, narrow, 1, dilation, norms[0] if stages else None))
-    y = kernels.node([Term(x), Term(x, tuple(stages), norms[1])], [torch.tensor(0.3)] * 2)
+    terms = [Term(Source(x)), Term(Source(x), tuple(stages), norms[1])]
+    y = kernels.node(terms, [torch.tensor(0.3)] * 2)
     (y * y).sum().backward()
     held = [y, x.grad, *(t.grad for stage in stages for t in stage[:2])]
     print([hashlib.sha256(t.detach().numpy().tobytes()).hexdigest()[:8] for t in held])

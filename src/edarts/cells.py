@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edarts import ops
 from edarts.errors import UsageError
 from edarts.genotype import INPUTS, Edge
-from edarts.kernels import Term
+from edarts.kernels import Source, Stage, Term
 from edarts.kernels import concat as join
 from edarts.kernels import node as add_up
 
@@ -28,15 +28,16 @@ Weights = Sequence[Tensor | None]
 """One scalar per edge of a cell; None: the operation is skipped."""
 
 
-class ReLUConvBN(nn.Sequential):
+class ReLUConvBN(ops.Normed):
     """ReLU, 1 x 1 convolution, norm: (B, a, H, W) -> (B, b, H, W)."""
 
     def __init__(self, channels_in: int, channels_out: int, affine: bool) -> None:
-        super().__init__(
-            nn.ReLU(),
-            ops.Pointwise(channels_in, channels_out),
-            nn.BatchNorm2d(channels_out, affine=affine),
-        )
+        super().__init__()
+        self.pointwise = ops.Pointwise(channels_in, channels_out)
+        self.norm = nn.BatchNorm2d(channels_out, affine=affine)
+
+    def term(self, source: Source) -> Term:
+        return Term(source, (Stage(None, self.pointwise.weight),), self.norm)
 
 
 class Cell(nn.Module):
@@ -86,8 +87,7 @@ class Cell(nn.Module):
         if raw:
             before_last = nn.Identity()
         elif halved:
-            reduce = ops.FactorizedReduce(sources[0], channels, affine)
-            before_last = nn.Sequential(nn.ReLU(), reduce)
+            before_last = ops.FactorizedReduce(sources[0], channels, affine)
         else:
             before_last = ReLUConvBN(sources[0], channels, affine)
         last: nn.Module = ReLUConvBN(sources[1], channels, affine)
@@ -139,7 +139,7 @@ class Cell(nn.Module):
         """
         states = {0: self.preprocess[0](s0), 1: self.preprocess[1](s1)}
         inputs = states if self.partial == 1 else {n: self._part(x) for n, x in states.items()}
-        sources: dict[int, ops.Source] = {}
+        sources: dict[int, Source] = {}
         outputs: dict[int, Tensor] = {}
         for node, incoming in self.incoming.items():
             terms: list[Term] = []
@@ -151,18 +151,19 @@ class Cell(nn.Module):
                     continue
                 operation, number = self.operations[slot], self.edges[index].source
                 if number not in sources:
-                    sources[number] = ops.Source(inputs[number])
+                    sources[number] = Source(inputs[number])
                 source = sources[number]
                 if isinstance(operation, ops.Normed):
                     term = operation.term(source)
                 elif slot in outputs:
-                    term = Term(outputs[slot])
+                    term = Term(Source(outputs[slot]))
                 else:
-                    term = Term(operation(source.relu if operation.reads_relu else source.x))
+                    value = operation(source.relu if operation.reads_relu else source.x)
+                    term = Term(Source(value))
                     if slot in self.reused:
-                        outputs[slot] = term.x
+                        outputs[slot] = value
                 if self.training and max(self.drop_path, self.skip_dropout) > 0:
-                    term = Term(self._drop(add_up([term]), operation))
+                    term = Term(Source(self._drop(add_up([term]), operation)))
                 terms.append(term)
                 if weight is not None:
                     factors.append(weight)

@@ -5,14 +5,14 @@ C channels, H x W pixels. Every operation maps (B, C, H, W) to (B, C, ceil(H / s
 stride s = 1 or 2.
 
 An operation that begins with a ReLU in the paper leaves it out here and says `reads_relu = True`:
-the cell hands it relu(source). So one ReLU serves every operation that leaves a source, and one
-tensor is kept for the backward pass in place of one per operation; see `Source`.
+the cell hands it relu(source), and one ReLU serves every operation that leaves a source; or the
+node that takes the operation apart computes it on the way (`Normed`).
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edarts.errors import UsageError, unknown
-from edarts.kernels import Stage, Term, concat, every_second, node, pointwise_conv2d
+from edarts.kernels import Source, Stage, Term, concat, node, pointwise_conv2d
 
 
 class Depthwise(nn.Conv2d):
@@ -49,29 +49,6 @@ class Pointwise(nn.Conv2d):
         return pointwise_conv2d(x, self.weight)
 
 
-class Source:
-    """A node's value `x` (B, C, H, W), and what operations read of it, each made once."""
-
-    def __init__(self, x: Tensor) -> None:
-        self.x = x
-        self._halves: dict[int, Tensor] = {}
-
-    @cached_property
-    def relu(self) -> Tensor:
-        """relu(x)."""
-        return torch.relu(self.x)
-
-    def half(self, offset: int) -> Tensor:
-        """Rows and columns offset, offset + 2, ... of relu(x), zeros past its end: ceil(H / 2)."""
-        if offset not in self._halves:
-            height, width = self.x.shape[-2:]
-            whole = self.relu
-            if offset and (height % 2 or width % 2):
-                whole = nn.functional.pad(whole, (0, width % 2, 0, height % 2))
-            self._halves[offset] = every_second(whole, offset)
-        return self._halves[offset]
-
-
 class Normed(nn.Module, ABC):
     """An operation that a node takes apart: convolutions and a last norm, as a `Term`."""
 
@@ -82,9 +59,7 @@ class Normed(nn.Module, ABC):
         """The operation on relu(source), not yet computed."""
 
     def forward(self, x: Tensor) -> Tensor:
-        source = Source(x)
-        source.relu = x  # as every operation that reads a ReLU is handed one
-        return node([self.term(source)])
+        return node([self.term(Source(x))])
 
 
 class DilConv(Normed):
@@ -113,14 +88,14 @@ class DilConv(Normed):
         self.reads_half = stride == dilation == 2
 
     def stage(self, before: nn.BatchNorm2d | None = None) -> Stage:
-        """The convolutions; with `before`, of relu(before(x)) in place of x."""
+        """The convolutions of relu(x); with `before`, of relu(before(x))."""
         wide, narrow = self.depthwise, self.pointwise
         stride, dilation = (1, 1) if self.reads_half else (wide.stride[0], wide.dilation[0])
         return Stage(wide.weight, narrow.weight, stride, dilation, before)
 
-    def reads(self, source: Source) -> Tensor:
+    def reads(self, source: Source) -> Source:
         """What the stage is computed on."""
-        return source.half(0) if self.reads_half else source.relu
+        return source.half(0) if self.reads_half else source
 
     def term(self, source: Source) -> Term:
         return Term(self.reads(source), (self.stage(),), self.norm)
@@ -198,8 +173,8 @@ class FactorizedReduce(Normed):
         self.norm = nn.BatchNorm2d(channels_out, affine=affine)
 
     def term(self, source: Source) -> Term:
-        halves = [self.here(source.half(0)), self.shifted(source.half(1))]
-        return Term(concat(halves), norm=self.norm)
+        halves = [self.here(source.half(0).relu), self.shifted(source.half(1).relu)]
+        return Term(Source(concat(halves)), norm=self.norm)
 
 
 class Identity(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from edarts.cells import stem
 from edarts.errors import UsageError
-from edarts.kernels import Stage, Term, node
+from edarts.kernels import Source, Stage, Term, node
 from edarts.ops import Depthwise, Identity, Pointwise, Pool
 from edarts.whole import Whole, WholeNetwork
 
@@ -204,4 +204,6 @@ class Separable(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         parts = cast("tuple[nn.BatchNorm2d, nn.ReLU, Depthwise, Pointwise]", tuple(self))
         norm, _, wide, narrow = parts
-        return node([Term(x, (Stage(wide.weight, narrow.weight, 1, wide.dilation[0], norm),))])
+        return node(
+            [Term(Source(x), (Stage(wide.weight, narrow.weight, 1, wide.dilation[0], norm),))]
+        )

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts.kernels.compiled import load_loops
-from edarts.kernels.layout import concat, every_second
-from edarts.kernels.nodes import Node, Stage, Term
+from edarts.kernels.layout import concat
+from edarts.kernels.nodes import Node, Source, Stage, Term
 
 __all__ = [
+    "Source",
     "Stage",
     "Term",
     "concat",
     "enabled",
-    "every_second",
     "node",
     "plain_node",
     "plain_term",
@@ -53,7 +53,7 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
         wide, narrow = (torch.ones(1, 1, k, k, requires_grad=True) for k in (5, 1))
         norm = nn.BatchNorm2d(1)
         stages = (Stage(wide, narrow, 1, 1), Stage(wide, narrow, 1, 1, norm))
-        node([Term(x, stages, norm)], [torch.ones((), requires_grad=True)]).sum().backward()
+        node([Term(Source(x), stages, norm)], [torch.ones((), requires_grad=True)]).sum().backward()
 
 
 _warm: list[bool] = []  # whether the loops have run in this process
@@ -65,26 +65,26 @@ def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tens
     `weights`: a scalar for each term; None: all one.
     """
     if weights is None and len(terms) == 1 and not terms[0].stages and terms[0].norm is None:
-        return terms[0].x
+        return terms[0].source.x
     if not _fast(terms):
         return plain_node(terms, weights)
-    sources: dict[int, Tensor] = {id(term.x): term.x for term in terms}
+    sources = {id(term.source.x): term.source.x for term in terms}
     places = {key: place for place, key in enumerate(sources)}
-    indices = [places[id(term.x)] for term in terms]
+    indices = [places[id(term.source.x)] for term in terms]
     held = {id(p): p for term in terms for p in term.parameters()}
     vector = None if weights is None else torch.stack(list(weights))
-    bare = [term._replace(x=torch.empty(0)) for term in terms]
+    bare = [term._replace(source=Source(torch.empty(0))) for term in terms]
     return Node.apply(vector, bare, indices, *sources.values(), *held.values())  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _fast(terms: Sequence[Term]) -> bool:
     """The rule: float32 on the CPU, in training with gradients, more than one row to norm."""
-    x = terms[0].x
+    x = terms[0].source.x
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and torch.is_grad_enabled()
-        and all(t.x.numel() > 0 for t in terms)
+        and all(t.source.x.numel() > 0 for t in terms)
         and all(_pixels(t) > 1 for t in terms)
         and all(norm.training for t in terms for norm in t.norms())
         and not torch.is_autocast_enabled("cpu")
@@ -95,7 +95,7 @@ def _fast(terms: Sequence[Term]) -> bool:
 
 def _pixels(term: Term) -> int:
     """Rows of the term's result."""
-    batch, _, height, width = term.x.shape
+    batch, _, height, width = term.source.x.shape
     for stage in term.stages:
         height, width = -(-height // stage.stride), -(-width // stage.stride)
     return int(batch * height * width)
@@ -116,13 +116,16 @@ def plain_node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -
 
 def plain_term(term: Term) -> Tensor:
     """norm(stages(x)) in plain PyTorch."""
-    y = term.x
-    for stage in term.stages:
+    y = term.source.x
+    for number, stage in enumerate(term.stages):
         if stage.norm is not None:
             y = torch.relu(stage.norm(y))
-        wide, dilation = stage.depthwise, stage.dilation
-        padding = dilation * (wide.shape[-1] - 1) // 2
-        y = functional.conv2d(y, wide, None, stage.stride, padding, dilation, len(wide))
+        else:
+            y = term.source.relu if number == 0 else torch.relu(y)
+        if stage.depthwise is not None:
+            wide, dilation = stage.depthwise, stage.dilation
+            padding = dilation * (wide.shape[-1] - 1) // 2
+            y = functional.conv2d(y, wide, None, stage.stride, padding, dilation, len(wide))
         y = pointwise_conv2d(y, stage.pointwise)
     return y if term.norm is None else term.norm(y)
 

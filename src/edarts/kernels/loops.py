@@ -6,10 +6,10 @@ of their own, so that no result depends on it either. Sums are never reordered b
 optimises a loop once where it was compiled and twice where it was read from the cache, and a
 resumed run would differ from its first half.
 
-A separable stage works on one image at a time, which stays in the cache: a padded copy whose
-channels are rounded up to whole vectors, from which two rows of BLOCK-rounded width are convolved,
-mixed by the 1 x 1 convolution, counted into the statistics and written. Rounded up: `wide`
-channels; a source of C channels and its result of D have wide(C) and wide(D) in here.
+A separable stage works on one image at a time, which stays in the cache: a padded, rectified copy
+whose channels are rounded up to whole vectors, from which two rows of BLOCK-rounded width are
+convolved, mixed by the 1 x 1 convolution, counted into the statistics and written. Rounded up:
+`wide` channels; a source of C channels and its result of D have wide(C) and wide(D) in here.
 """
 
 import numba
@@ -44,13 +44,13 @@ def use_threads(count: int) -> None:
 
 
 @numba.njit(cache=True)
-def _wide(channels):  # type: ignore[no-untyped-def]
+def _wide(channels):
     """Channels rounded up to whole vectors."""
     return (channels + WIDTH - 1) // WIDTH * WIDTH
 
 
 @numba.njit(cache=True)
-def _scratch(size):  # type: ignore[no-untyped-def]
+def _scratch(size):
     """Zeros that begin at a cache line, so that no vector crosses one."""
     out = np.zeros(size + 16, np.float32)
     skip = (-(out.ctypes.data // 4)) % 16
@@ -58,7 +58,7 @@ def _scratch(size):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _widened(values):  # type: ignore[no-untyped-def]
+def _widened(values):
     """(C,) -> (wide(C),), zeros after."""
     out = _scratch(_wide(len(values)))
     out[: len(values)] = values
@@ -66,7 +66,7 @@ def _widened(values):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _taps(weight, mirrored):  # type: ignore[no-untyped-def]
+def _taps(weight, mirrored):
     """(C, k, k) -> (k * k * wide(C),), tap by tap; `mirrored`: the last tap first."""
     channels, k = weight.shape[0], weight.shape[1]
     width = _wide(channels)
@@ -79,7 +79,7 @@ def _taps(weight, mirrored):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _offsets(k, d, pitch, pixel):  # type: ignore[no-untyped-def]
+def _offsets(k, d, pitch, pixel):
     """Where each tap of a k x k kernel of dilation d reads, relative to the first."""
     out = np.empty(k * k, np.int64)
     for t in range(k * k):
@@ -88,7 +88,7 @@ def _offsets(k, d, pitch, pixel):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _matrix(weight, transposed):  # type: ignore[no-untyped-def]
+def _matrix(weight, transposed):
     """(D, C) -> (wide(C) * wide(D),), or with C and D exchanged if `transposed`."""
     rows, columns = weight.shape
     wide_rows, wide_columns = _wide(rows), _wide(columns)
@@ -100,7 +100,7 @@ def _matrix(weight, transposed):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _widen(source, start, pixels, channels, out, place):  # type: ignore[no-untyped-def]
+def _widen(source, start, pixels, channels, out, place):
     """Copy pixels of C channels to pixels of wide(C)."""
     width = _wide(channels)
     if width == channels:
@@ -115,38 +115,38 @@ def _widen(source, start, pixels, channels, out, place):  # type: ignore[no-unty
 
 
 @numba.njit(cache=True)
-def _narrow(source, start, pixels, channels, out, place):  # type: ignore[no-untyped-def]
-    """Copy pixels of wide(C) channels to pixels of C."""
+def _narrow(source, start, pixels, channels, out, place, fresh):
+    """Copy pixels of wide(C) channels to pixels of C; add them there, unless `fresh`."""
     width = _wide(channels)
     if width == channels:
         for m in range(0, pixels * channels, WIDTH):
-            store(out, place + m, load(source, start + m))
+            v = load(source, start + m)
+            store(out, place + m, v if fresh else add(load(out, place + m), v))
         return
     for p in range(pixels):
         to = out[place + p * channels : place + (p + 1) * channels]
         part = source[start + p * width : start + p * width + channels]
         for c in range(len(to)):
-            to[c] = part[c]
+            to[c] = part[c] + (np.float32(0) if fresh else to[c])
 
 
 @numba.njit(cache=True)
-def _fill(x, start, height, columns, channels, scale, shift, out, place, pitch):  # type: ignore[no-untyped-def]
-    """An image of C channels into a padded one, as max(scale * x + shift, 0) if `scale` has any."""
+def _fill(x, start, height, columns, channels, scale, shift, out, place, pitch):
+    """An image of C channels into a padded one, as max(scale * x + shift, 0)."""
     width = _wide(channels)
     for h in range(height):
         row = place + h * pitch
         _widen(x, start + h * columns * channels, columns, channels, out, row)
-        if len(scale) > 0:
-            for c in range(0, width, WIDTH):
-                a, b = load(scale, c), load(shift, c)
-                for w in range(columns):
-                    m = row + w * width + c
-                    v = multiply_add(a, load(out, m), b)
-                    store(out, m, where_positive(v, v))
+        for c in range(0, width, WIDTH):
+            a, b = load(scale, c), load(shift, c)
+            for w in range(columns):
+                m = row + w * width + c
+                v = multiply_add(a, load(out, m), b)
+                store(out, m, where_positive(v, v))
 
 
 @numba.njit(cache=True)
-def _convolve_rows(x, start, pitch, s, taps, offsets, width, columns, out):  # type: ignore[no-untyped-def]
+def _convolve_rows(x, start, pitch, s, taps, offsets, width, columns, out):
     """Two rows of a depthwise convolution of stride s: out (2, columns, width).
 
     `start`: where the first tap of the first row reads. Eight sums at once hide the time that each
@@ -183,7 +183,7 @@ def _convolve_rows(x, start, pitch, s, taps, offsets, width, columns, out):  # t
 
 
 @numba.njit(cache=True)
-def _multiply(x, matrix, pixels, inner, outer, out, place):  # type: ignore[no-untyped-def]
+def _multiply(x, matrix, pixels, inner, outer, out, place):
     """out (pixels, outer) at `place` = x (pixels, inner) times matrix (inner, outer).
 
     `pixels` is a multiple of eight.
@@ -217,7 +217,7 @@ def _multiply(x, matrix, pixels, inner, outer, out, place):  # type: ignore[no-u
 
 
 @numba.njit(cache=True)
-def _add_products(x, g, pixels, inner, outer, sums):  # type: ignore[no-untyped-def]
+def _add_products(x, g, pixels, inner, outer, sums):
     """sums (inner, outer) += x (pixels, inner), transposed, times g (pixels, outer)."""
     for c in range(0, outer, WIDTH):
         for i in range(0, inner, 8):
@@ -248,7 +248,7 @@ def _add_products(x, g, pixels, inner, outer, sums):  # type: ignore[no-untyped-
 
 
 @numba.njit(cache=True)
-def _add_taps(x, start, pitch, s, g, place, row, offsets, width, columns, sums):  # type: ignore[no-untyped-def]
+def _add_taps(x, start, pitch, s, g, place, row, offsets, width, columns, sums):
     """sums (k * k, width) += what each tap reads times g, over two rows.
 
     `g`: its rows are `row` apart, the first at `place`.
@@ -285,7 +285,7 @@ def _add_taps(x, start, pitch, s, g, place, row, offsets, width, columns, sums):
 
 
 @numba.njit(cache=True)
-def _spread(g, place, row, taps, offsets, width, columns, s, out, start, pitch):  # type: ignore[no-untyped-def]
+def _spread(g, place, row, taps, offsets, width, columns, s, out, start, pitch):
     """The transpose of `_convolve_rows`: each tap adds its share of g to what it has read."""
     for r in range(2):
         for c in range(0, width, WIDTH):
@@ -298,7 +298,7 @@ def _spread(g, place, row, taps, offsets, width, columns, s, out, start, pitch):
 
 
 @numba.njit(cache=True)
-def _fold(parts):  # type: ignore[no-untyped-def]
+def _fold(parts):
     """(CHUNKS, n) partial sums -> their sum (n,), in the first part."""
     total = parts[0]
     for chunk in range(1, len(parts)):
@@ -309,7 +309,7 @@ def _fold(parts):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _sides(height, width, k, s, d):  # type: ignore[no-untyped-def]
+def _sides(height, width, k, s, d):
     """Result rows, columns; both rounded up to blocks; rows, columns of the padded source."""
     pad = d * (k - 1) // 2
     rows, columns = (height + s - 1) // s, (width + s - 1) // s
@@ -328,12 +328,12 @@ def _sides(height, width, k, s, d):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(parallel=True, cache=True)
-def separable(x, scale, shift, depthwise, pointwise, s, d, y, mean, var):  # type: ignore[no-untyped-def]
-    """y (N, H', W', D) = depthwise (C, k, k), then 1 x 1 convolution (D, C) of x (N, H, W, C).
+def separable(x, scale, shift, depthwise, pointwise, s, d, y, mean, var):
+    """y (N, H', W', D) = depthwise (C, k, k), then 1 x 1 convolution (D, C) of rectified x.
 
-    With `scale` and `shift` (C,), of max(scale * x + shift, 0) in place of x; empty: of x itself.
-    `mean`, `var` (D,): moments of y, biased; merged from those of each image (Chan et al. 1979), so
-    that nothing is lost where the mean is far from zero.
+    That is max(scale * x + shift, 0); x (N, H, W, C), scale and shift (C,). `mean`, `var` (D,):
+    moments of y, biased; merged from those of each image (Chan et al. 1979), so that nothing is
+    lost where the mean is far from zero.
     """
     count, outer = x.shape[0], y.shape[3]
     taps, matrix = _taps(depthwise, False), _matrix(pointwise, False)
@@ -358,7 +358,7 @@ def separable(x, scale, shift, depthwise, pointwise, s, d, y, mean, var):  # typ
 
 
 @numba.njit(cache=True)
-def _separable(x, first, last, scale, shift, taps, matrix, k, s, d, y, means, squares):  # type: ignore[no-untyped-def]
+def _separable(x, first, last, scale, shift, taps, matrix, k, s, d, y, means, squares):
     _, height, width, channels = x.shape
     outer = y.shape[3]
     inside, outside = _wide(channels), _wide(outer)
@@ -380,7 +380,7 @@ def _separable(x, first, last, scale, shift, taps, matrix, k, s, d, y, means, sq
             for r in range(min(2, rows - h)):
                 _add_moments(v, r * blocks * outside, columns, outside, moments, h + r == 0)
                 place = ((n * rows + h + r) * columns) * outer
-                _narrow(v, r * blocks * outside, columns, outer, result, place)
+                _narrow(v, r * blocks * outside, columns, outer, result, place, True)
         total = np.float32(rows * columns)
         for c in range(outer):
             one = moments[outside + c] / total
@@ -389,7 +389,7 @@ def _separable(x, first, last, scale, shift, taps, matrix, k, s, d, y, means, sq
 
 
 @numba.njit(cache=True)
-def _add_moments(v, place, columns, width, moments, begin):  # type: ignore[no-untyped-def]
+def _add_moments(v, place, columns, width, moments, begin):
     """Sums over a row of v - centre and its square; `begin`: the first pixel becomes the centre."""
     for c in range(0, width, WIDTH):
         if begin:
@@ -405,15 +405,14 @@ def _add_moments(v, place, columns, width, moments, begin):  # type: ignore[no-u
 
 
 @numba.njit(parallel=True, cache=True)
-def separable_gradient(  # type: ignore[no-untyped-def]
-    x, scale, shift, mean, depthwise, pointwise, s, d, y, g, p, q, r, dx, dd, dp, zero, one
+def separable_gradient(
+    x, scale, shift, mean, depthwise, pointwise, s, d, y, g, p, q, r, dx, fresh, dd, dp, zero, one
 ):
     """The gradients of `separable`, where that of y is p * g + q * y + r, each (D,).
 
-    `dx` (N, H, W, C): becomes that of x before any scaling, which is for the caller, but zero where
-    scale * x + shift <= 0, if `scale` has any; then `zero` (C,) = its sum and `one` (C,) = that of
-    it times (x - mean). `dd` (C, k, k) and `dp` (D, C): of the weights. Empty `dx` or `dd`: not
-    wanted (nor is `dp`, then).
+    `dx` (N, H, W, C): that of scale * x + shift; added to what is there, unless `fresh`. `zero`
+    (C,) = its sum and `one` (C,) = that of it times (x - mean). `dd` (C, k, k) and `dp` (D, C): of
+    the weights. Empty `dx` or `dd`: not wanted (nor is `dp`, then).
     """
     count, channels, outer = x.shape[0], x.shape[3], y.shape[3]
     k = depthwise.shape[1]
@@ -431,7 +430,7 @@ def separable_gradient(  # type: ignore[no-untyped-def]
         if first < last:
             _separable_gradient(
                 x, first, last, a, b, m, taps, mirrored, matrix, k, s, d, y, g, pw, qw, rw,
-                dx, sized, tap_sums[chunk], matrix_sums[chunk], sums[chunk],
+                dx, fresh, sized, tap_sums[chunk], matrix_sums[chunk], sums[chunk],
             )  # fmt: skip
     if sized:
         total = _fold(tap_sums)
@@ -442,16 +441,15 @@ def separable_gradient(  # type: ignore[no-untyped-def]
         for i in range(outer):
             for j in range(channels):
                 dp[i, j] = total[j * outside + i]
-    if len(zero) > 0:
-        total = _fold(sums)
-        for c in range(channels):
-            zero[c], one[c] = total[c], total[inside + c]
+    total = _fold(sums)
+    for c in range(channels):
+        zero[c], one[c] = total[c], total[inside + c]
 
 
 @numba.njit(cache=True)
-def _separable_gradient(  # type: ignore[no-untyped-def]
+def _separable_gradient(
     x, first, last, scale, shift, mean, taps, mirrored, matrix, k, s, d, y, g, p, q, r,
-    dx, sized, tap_sums, matrix_sums, sums,
+    dx, fresh, sized, tap_sums, matrix_sums, sums,
 ):  # fmt: skip
     _, height, width, channels = x.shape
     outer = y.shape[3]
@@ -469,36 +467,22 @@ def _separable_gradient(  # type: ignore[no-untyped-def]
     both, u = _scratch(2 * blocks * outside), _scratch(2 * blocks * inside)
     held, mixed = _scratch(columns * outside), _scratch(2 * blocks * inside)
     spread = _scratch(tall * pitch if s > 1 and dx.size > 0 else 0)
-    source, result, slope, gradient = (
-        x.reshape(x.size),
-        y.reshape(y.size),
-        g.reshape(g.size),
-        dx.reshape(dx.size),
-    )
-    masked = len(scale) > 0
+    source, gradient = x.reshape(x.size), dx.reshape(dx.size)
+    result, slope = y.reshape(y.size), g.reshape(g.size)
     for n in range(first, last):
         start = n * height * width * channels
-        if sized or masked:
-            _fill(source, start, height, width, channels, scale, shift, padded, inner, pitch)
+        _fill(source, start, height, width, channels, scale, shift, padded, inner, pitch)
         for h in range(0, even, 2):
             if h + 1 >= rows:
                 both[blocks * outside :] = 0
             for i in range(min(2, rows - h)):
                 place = ((n * rows + h + i) * columns) * outer
-                at = i * blocks * outside
-                _widen(slope, place, columns, outer, both, at)
-                _widen(result, place, columns, outer, held, 0)
-                for c in range(0, outside, WIDTH):
-                    pc, qc, rc = load(p, c), load(q, c), load(r, c)
-                    for w in range(columns):
-                        m = w * outside + c
-                        v = multiply_add(qc, load(held, m), rc)
-                        store(both, at + m, multiply_add(pc, load(both, at + m), v))
+                _add_norm(
+                    slope, result, place, columns, outer, p, q, r, both, i * blocks * outside, held
+                )
             if sized:
                 _convolve_rows(padded, h * s * pitch, pitch, s, taps, offsets, inside, blocks, u)
                 _add_products(u, both, 2 * blocks, inside, outside, matrix_sums)
-            if dx.size == 0 and not sized:
-                continue
             at = du_inner + h * du_pitch
             _multiply(both, matrix, 2 * blocks, outside, inside, mixed, 0)
             for i in range(2):
@@ -527,14 +511,27 @@ def _separable_gradient(  # type: ignore[no-untyped-def]
                 row = inner + (h + i) * pitch
                 out, at = (u, i * blocks * inside) if s == 1 else (spread, row)
                 place = start + (h + i) * width * channels
-                if masked:
-                    _widen(source, place, width, channels, mixed, 0)
-                    _mask(out, at, padded, row, mixed, width, inside, mean, sums)
-                _narrow(out, at, width, channels, gradient, place)
+                _widen(source, place, width, channels, mixed, 0)
+                _mask(out, at, padded, row, mixed, width, inside, mean, sums)
+                _narrow(out, at, width, channels, gradient, place, fresh)
 
 
 @numba.njit(cache=True)
-def _mask(h, at, rectified, place, x, columns, width, mean, sums):  # type: ignore[no-untyped-def]
+def _add_norm(g, y, start, columns, channels, p, q, r, out, place, held):
+    """A row of p * g + q * y + r, widened; `held`: room for a widened row."""
+    width = _wide(channels)
+    _widen(g, start, columns, channels, out, place)
+    _widen(y, start, columns, channels, held, 0)
+    for c in range(0, width, WIDTH):
+        pc, qc, rc = load(p, c), load(q, c), load(r, c)
+        for w in range(columns):
+            m = w * width + c
+            v = multiply_add(qc, load(held, m), rc)
+            store(out, place + m, multiply_add(pc, load(out, place + m), v))
+
+
+@numba.njit(cache=True)
+def _mask(h, at, rectified, place, x, columns, width, mean, sums):
     """h becomes zero where `rectified` is; sums (2, width) += h and h * (x - mean)."""
     for c in range(0, width, WIDTH):
         centre = load(mean, c)
@@ -553,7 +550,7 @@ def _mask(h, at, rectified, place, x, columns, width, mean, sums):  # type: igno
 
 
 @numba.njit(cache=True)
-def _tiled(values):  # type: ignore[no-untyped-def]
+def _tiled(values):
     """(C,) -> (copies * C,): the numbers of one row, repeated over a tile."""
     channels = len(values)
     out = _scratch(max(1, TILE // channels) * channels)
@@ -563,7 +560,7 @@ def _tiled(values):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _fold_rows(parts, out):  # type: ignore[no-untyped-def]
+def _fold_rows(parts, out):
     """(CHUNKS, copies * C) partial sums -> out (C,); `parts` is used up."""
     channels = len(out)
     total = _fold(parts)
@@ -575,7 +572,7 @@ def _fold_rows(parts, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def moments(y, mean, var):  # type: ignore[no-untyped-def]
+def moments(y, mean, var):
     """y (R * C,) -> its mean and biased variance (C,).
 
     Sums are of differences to the first row: no cancellation where the mean is far from zero.
@@ -603,7 +600,7 @@ def moments(y, mean, var):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def weighted_sum(addresses, scales, shift, out):  # type: ignore[no-untyped-def]
+def weighted_sum(addresses, scales, shift, out):
     """out (R * C,) = shift (C,) + the sum over T arrays of scales (T, C) times array.
 
     `addresses` (T,): of arrays of out's size; all are read in one pass.
@@ -627,7 +624,7 @@ def weighted_sum(addresses, scales, shift, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def product_sums(g, addresses, means, zero, one):  # type: ignore[no-untyped-def]
+def product_sums(g, addresses, means, zero, one):
     """zero (C,) = sum of g, one (T, C) = sum of g * (array - mean), over the rows of g (R * C,).
 
     `addresses` (T,): of arrays of g's size; `means` (T, C).
@@ -656,7 +653,7 @@ def product_sums(g, addresses, means, zero, one):  # type: ignore[no-untyped-def
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def norm_gradient(g, y, p, q, r, out):  # type: ignore[no-untyped-def]
+def norm_gradient(g, y, p, q, r, out):
     """out = p * g + q * y + r; (R * C,) and (C,)."""
     total = len(g)
     ps, qs, rs = _tiled(p), _tiled(q), _tiled(r)

@@ -4,8 +4,6 @@ Numba's own vectorisation gives up on sums, strides and short rows. Here a vecto
 from an array at an index, multiplied, added, stored. It fills a register of this processor, or two.
 """
 
-from typing import Any
-
 import numba
 import numpy as np
 from llvmlite import binding, ir
@@ -20,10 +18,10 @@ _ZEROS = ir.Constant(_VECTOR, [0.0] * WIDTH)
 _FIRST = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
 
 
-class VectorType(types.Type):  # type: ignore[misc]
+class VectorType(types.Type):
     """Numba's type of WIDTH float32 numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(name=f"float32x{WIDTH}")
 
 
@@ -31,22 +29,22 @@ vector = VectorType()
 
 
 @register_model(VectorType)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, kind: Any) -> None:
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
         super().__init__(manager, kind, _VECTOR)
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+def _place(context, builder, kind, array, index):
     """The address of array[index]; a negative index is not one from the end."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.gep(data, [index])
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def load(typing: Any, array: Any, index: Any) -> Any:
+@intrinsic
+def load(typing, array, index):
     """array[index : index + WIDTH]; unchecked."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context, builder, signature, arguments):
         place = _place(context, builder, signature.args[0], *arguments)
         value = builder.load(builder.bitcast(place, _VECTOR.as_pointer()))
         value.align = 4
@@ -55,11 +53,11 @@ def load(typing: Any, array: Any, index: Any) -> Any:
     return vector(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
+@intrinsic
+def store(typing, array, index, value):
     """array[index : index + WIDTH] = value; unchecked."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context, builder, signature, arguments):
         place = _place(context, builder, signature.args[0], *arguments[:2])
         stored = builder.store(arguments[2], builder.bitcast(place, _VECTOR.as_pointer()))
         stored.align = 4
@@ -68,11 +66,11 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
     return types.void(array, types.intp, vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def repeat(typing: Any, array: Any, index: Any) -> Any:
+@intrinsic
+def repeat(typing, array, index):
     """array[index], WIDTH times; unchecked."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context, builder, signature, arguments):
         number = builder.load(_place(context, builder, signature.args[0], *arguments))
         undefined = ir.Constant(_VECTOR, ir.Undefined)
         one = builder.insert_element(undefined, number, ir.IntType(32)(0))
@@ -81,17 +79,17 @@ def repeat(typing: Any, array: Any, index: Any) -> Any:
     return vector(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def zeros(typing: Any) -> Any:
+@intrinsic
+def zeros(typing):
     """A vector of zeros."""
     return vector(), lambda context, builder, signature, arguments: _ZEROS
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
+@intrinsic
+def multiply_add(typing, a, b, c):
     """a * b + c, rounded once."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context, builder, signature, arguments):
         kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
         name = f"llvm.fma.v{WIDTH}f32"
         return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
@@ -99,40 +97,40 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return vector(vector, vector, vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def add(typing: Any, a: Any, b: Any) -> Any:
+@intrinsic
+def add(typing, a, b):
     """a + b."""
     return vector(vector, vector), lambda c, builder, s, arguments: builder.fadd(*arguments)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def subtract(typing: Any, a: Any, b: Any) -> Any:
+@intrinsic
+def subtract(typing, a, b):
     """a - b."""
     return vector(vector, vector), lambda c, builder, s, arguments: builder.fsub(*arguments)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def where_positive(typing: Any, condition: Any, value: Any) -> Any:
+@intrinsic
+def where_positive(typing, condition, value):
     """value where condition > 0, else 0."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context, builder, signature, arguments):
         positive = builder.fcmp_ordered(">", arguments[0], _ZEROS)
         return builder.select(positive, arguments[1], _ZEROS)
 
     return vector(vector, vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _pointer(typing: Any, address: Any) -> Any:
+@intrinsic
+def _pointer(typing, address):
     """The address, an integer, as a pointer to float32."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], ir.FloatType().as_pointer())
 
     return types.CPointer(types.float32)(types.int64), generate
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def array_at(address, size):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True)
+def array_at(address, size):
     """The array of `size` numbers that lies at `address`; whoever calls keeps it alive."""
     return numba.carray(_pointer(address), size, np.float32)
