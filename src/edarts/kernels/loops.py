@@ -19,10 +19,12 @@ from edarts.kernels.vectors import (
     WIDTH,
     add,
     array_at,
+    fence,
     load,
     multiply_add,
     repeat,
     store,
+    stream,
     subtract,
     where_positive,
     zeros,
@@ -100,6 +102,17 @@ def _matrix(weight, transposed):
 
 
 @numba.njit(cache=True)
+def _copy(source, start, count, out, place):
+    """Copy whole vectors, past the caches where they lie right: none reads them soon."""
+    if (out.ctypes.data // 4 + place) % WIDTH == 0:
+        for m in range(0, count, WIDTH):
+            stream(out, place + m, load(source, start + m))
+    else:
+        for m in range(0, count, WIDTH):
+            store(out, place + m, load(source, start + m))
+
+
+@numba.njit(cache=True)
 def _widen(source, start, pixels, channels, out, place):
     """Copy pixels of C channels to pixels of wide(C)."""
     width = _wide(channels)
@@ -119,9 +132,11 @@ def _narrow(source, start, pixels, channels, out, place, fresh):
     """Copy pixels of wide(C) channels to pixels of C; add them there, unless `fresh`."""
     width = _wide(channels)
     if width == channels:
-        for m in range(0, pixels * channels, WIDTH):
-            v = load(source, start + m)
-            store(out, place + m, v if fresh else add(load(out, place + m), v))
+        if fresh:
+            _copy(source, start, pixels * channels, out, place)
+        else:
+            for m in range(0, pixels * channels, WIDTH):
+                store(out, place + m, add(load(out, place + m), load(source, start + m)))
         return
     for p in range(pixels):
         to = out[place + p * channels : place + (p + 1) * channels]
@@ -386,6 +401,7 @@ def _separable(x, first, last, scale, shift, taps, matrix, k, s, d, y, means, sq
             one = moments[outside + c] / total
             means[n, c] = moments[c] + one
             squares[n, c] = max(moments[2 * outside + c] - one * one * total, np.float32(0))
+    fence()
 
 
 @numba.njit(cache=True)
@@ -514,6 +530,7 @@ def _separable_gradient(
                 _widen(source, place, width, channels, mixed, 0)
                 _mask(out, at, padded, row, mixed, width, inside, mean, sums)
                 _narrow(out, at, width, channels, gradient, place, fresh)
+    fence()
 
 
 @numba.njit(cache=True)

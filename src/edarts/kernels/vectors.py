@@ -67,6 +67,32 @@ def store(typing, array, index, value):
 
 
 @intrinsic
+def stream(typing, array, index, value):
+    """`store` past the caches, to a place that is a multiple of the vector's size."""
+
+    def generate(context, builder, signature, arguments):
+        place = _place(context, builder, signature.args[0], *arguments[:2])
+        stored = builder.store(arguments[2], builder.bitcast(place, _VECTOR.as_pointer()))
+        stored.align = 4 * WIDTH
+        once = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        stored.set_metadata("nontemporal", once)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
+@intrinsic
+def fence(typing):
+    """Whoever reads after this sees what was streamed before."""
+
+    def generate(context, builder, signature, arguments):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
 def repeat(typing, array, index):
     """array[index], WIDTH times; unchecked."""
 
