@@ -17,7 +17,7 @@ from torch.nn import functional
 from edarts import kernels
 from edarts.kernels import Source, Stage, Term, concat, pointwise_conv2d
 from edarts.kernels.compiled import load_loops
-from edarts.kernels.layout import every_second
+from edarts.kernels.layout import halves
 
 Draw = torch.Generator
 
@@ -266,10 +266,12 @@ def test_layout_twins() -> None:
     x = torch.randn(3, 4, 7, 6, dtype=torch.float64, requires_grad=True)
     y = torch.randn(3, 2, 7, 6, dtype=torch.float64, requires_grad=True)
     assert torch.equal(concat([x, y]), torch.cat([x, y], 1))
-    assert torch.equal(every_second(x, 1), x[:, :, 1::2, 1::2])
     assert torch.autograd.gradcheck(lambda a, b: concat([a, b]), (x, y))
-    assert torch.autograd.gradcheck(lambda a: every_second(a, 0), (x,))
-    assert torch.autograd.gradcheck(lambda a: every_second(a, 1), (x,))
+    even = torch.randn(3, 4, 8, 6, dtype=torch.float64, requires_grad=True)
+    for offset, half in enumerate(halves(even)):
+        assert torch.equal(half, even[:, :, offset::2, offset::2])
+    assert torch.autograd.gradcheck(halves, (even,))
+    assert torch.autograd.gradcheck(lambda a: halves(a)[1], (even,))
 
 
 @pytest.mark.parametrize("side", [4, 40])
@@ -278,3 +280,24 @@ def test_pointwise_equals_plain(side: int) -> None:
     torch.testing.assert_close(
         pointwise_conv2d(x, w), functional.conv2d(x, w), rtol=1e-4, atol=1e-5
     )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shape=st.tuples(*(st.integers(1, n) for n in (3, 20, 9, 9))),
+    kernel=st.sampled_from([3, 5]),
+    stride=st.integers(1, 2),
+    ties=st.booleans(),
+)
+def test_max_pool_equals_its_plain_twin(
+    shape: tuple[int, int, int, int], kernel: int, stride: int, ties: bool
+) -> None:
+    x = normal(torch.Generator().manual_seed(sum(shape)), *shape)
+    x = (x.round() if ties else x).requires_grad_()
+    y = kernels.max_pool2d(x, kernel, stride)
+    assert "MaxPoolBackward" in str(y.grad_fn)
+    plain = functional.max_pool2d(x, kernel, stride, kernel // 2)
+    assert torch.equal(y, plain)
+    g = normal(torch.Generator().manual_seed(1), *y.shape)
+    mine, its = (torch.autograd.grad(z, x, g)[0] for z in (y, plain))
+    torch.testing.assert_close(mine, its)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edarts.errors import UsageError, unknown
-from edarts.kernels import Source, Stage, Term, concat, node, pointwise_conv2d
+from edarts.kernels import Source, Stage, Term, concat, max_pool2d, node, pointwise_conv2d
 
 
 class Depthwise(nn.Conv2d):
@@ -47,6 +47,17 @@ class Pointwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return pointwise_conv2d(x, self.weight)
+
+
+class MaxPool(nn.MaxPool2d):
+    """k x k max pooling, k odd, by the fast path where there is one."""
+
+    def __init__(self, kernel: int, stride: int) -> None:
+        super().__init__(kernel, stride, padding=kernel // 2)
+        self.sizes = kernel, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return max_pool2d(x, *self.sizes)
 
 
 class Normed(nn.Module, ABC):
@@ -95,7 +106,7 @@ class DilConv(Normed):
 
     def reads(self, source: Source) -> Source:
         """What the stage is computed on."""
-        return source.half(0) if self.reads_half else source
+        return source.halves[0] if self.reads_half else source
 
     def term(self, source: Source) -> Term:
         return Term(self.reads(source), (self.stage(),), self.norm)
@@ -145,7 +156,7 @@ class Pool(nn.Module):
     ) -> None:
         super().__init__()
         self.pool: nn.Module = (
-            nn.MaxPool2d(3, stride, padding=1)
+            MaxPool(3, stride)
             if kind == "max"
             else nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
         )
@@ -173,7 +184,8 @@ class FactorizedReduce(Normed):
         self.norm = nn.BatchNorm2d(channels_out, affine=affine)
 
     def term(self, source: Source) -> Term:
-        halves = [self.here(source.half(0).relu), self.shifted(source.half(1).relu)]
+        even, odd = source.halves
+        halves = [self.here(even.relu), self.shifted(odd.relu)]
         return Term(Source(concat(halves)), norm=self.norm)
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 from edarts.kernels.compiled import load_loops
 from edarts.kernels.layout import concat
 from edarts.kernels.nodes import Node, Source, Stage, Term
+from edarts.kernels.pools import MaxPool
 
 __all__ = [
     "Source",
@@ -18,6 +19,7 @@ __all__ = [
     "Term",
     "concat",
     "enabled",
+    "max_pool2d",
     "node",
     "plain_node",
     "plain_term",
@@ -53,7 +55,8 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
         wide, narrow = (torch.ones(1, 1, k, k, requires_grad=True) for k in (5, 1))
         norm = nn.BatchNorm2d(1)
         stages = (Stage(wide, narrow, 1, 1), Stage(wide, narrow, 1, 1, norm))
-        node([Term(Source(x), stages, norm)], [torch.ones((), requires_grad=True)]).sum().backward()
+        y = node([Term(Source(x), stages, norm)], [torch.ones((), requires_grad=True)])
+        max_pool2d(y, 3, 1).sum().backward()
 
 
 _warm: list[bool] = []  # whether the loops have run in this process
@@ -78,15 +81,21 @@ def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tens
 
 
 def _fast(terms: Sequence[Term]) -> bool:
-    """The rule: float32 on the CPU, in training with gradients, more than one row to norm."""
-    x = terms[0].source.x
+    """The rule for nodes: in training, and more than one row to norm."""
+    return (
+        all(_compiled(t.source.x) for t in terms)
+        and all(_pixels(t) > 1 for t in terms)
+        and all(norm.training for t in terms for norm in t.norms())
+    )
+
+
+def _compiled(x: Tensor) -> bool:
+    """The rule for every compiled loop: float32 on the CPU, with gradients."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
+        and x.numel() > 0
         and torch.is_grad_enabled()
-        and all(t.source.x.numel() > 0 for t in terms)
-        and all(_pixels(t) > 1 for t in terms)
-        and all(norm.training for t in terms for norm in t.norms())
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and enabled()
@@ -139,3 +148,10 @@ def pointwise_conv2d(x: Tensor, weight: Tensor) -> Tensor:
     if x.device.type == "cpu" and batch * height * width <= FEW_PIXELS and enabled():
         return functional.linear(x.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
     return functional.conv2d(x, weight)
+
+
+def max_pool2d(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """(B, C, H, W) -> (B, C, ceil(H / s), ceil(W / s)): the largest of each window, k odd."""
+    if _compiled(x):
+        return MaxPool.apply(x, kernel, stride)  # type: ignore[no-any-return, no-untyped-call]
+    return functional.max_pool2d(x, kernel, stride, kernel // 2)

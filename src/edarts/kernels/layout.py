@@ -24,20 +24,26 @@ class _Concat(torch.autograd.Function):
         )
 
 
-class _EverySecond(torch.autograd.Function):
+class _Halves(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, offset: int) -> Tensor:
-        ctx.shape, ctx.offset = x.shape, offset
-        return x[:, :, offset::2, offset::2].contiguous(memory_format=torch.channels_last)
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.shape = x.shape
+        even, odd = (x[:, :, offset::2, offset::2] for offset in (0, 1))
+        return (
+            even.contiguous(memory_format=torch.channels_last),
+            odd.contiguous(memory_format=torch.channels_last),
+        )
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        spread = torch.empty(
-            ctx.shape, dtype=g.dtype, device=g.device, memory_format=torch.channels_last
-        ).zero_()
-        spread[:, :, ctx.offset :: 2, ctx.offset :: 2] = g
-        return spread, None
+    def backward(ctx: Any, even: Tensor, odd: Tensor) -> Tensor:
+        batch, channels, height, width = ctx.shape
+        spread = even.new_empty(batch, height // 2, 2, width // 2, 2, channels)
+        spread[:, :, 0, :, 0] = even.permute(0, 2, 3, 1)
+        spread[:, :, 1, :, 1] = odd.permute(0, 2, 3, 1)
+        spread[:, :, 0, :, 1] = 0
+        spread[:, :, 1, :, 0] = 0
+        return spread.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def concat(parts: list[Tensor]) -> Tensor:
@@ -47,8 +53,13 @@ def concat(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def every_second(x: Tensor, offset: int) -> Tensor:
-    """(B, C, H, W) -> its rows and columns offset, offset + 2, ..."""
+def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, C, H, W), H and W even -> its even rows and columns, and its odd ones."""
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        return _EverySecond.apply(x, offset)  # type: ignore[no-any-return, no-untyped-call]
-    return x[:, :, offset::2, offset::2]
+        return _Halves.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+    return x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]
+
+
+def dense(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, H, W, C), contiguous; a view of channels-last memory."""
+    return x.detach().permute(0, 2, 3, 1).contiguous()

@@ -21,11 +21,13 @@ from edarts.kernels.vectors import (
     array_at,
     fence,
     load,
+    maximum,
     multiply_add,
     repeat,
     store,
     stream,
     subtract,
+    where_equal,
     where_positive,
     zeros,
 )
@@ -561,6 +563,89 @@ def _mask(h, at, rectified, place, x, columns, width, mean, sums):
             one = multiply_add(v, subtract(load(x, m), centre), one)
         store(sums, c, zero)
         store(sums, width + c, one)
+
+
+# -- max pooling ----------------------------------------------------------------------------------
+
+
+@numba.njit(parallel=True, cache=True)
+def max_pool(x, k, s, y):
+    """y (N, H', W', C) = the largest of each k x k window of x (N, H, W, C), stride s."""
+    count = x.shape[0]
+    for chunk in numba.prange(CHUNKS):
+        first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
+        if first < last:
+            _max_pool(x, first, last, k, s, y, y, True)
+
+
+@numba.njit(parallel=True, cache=True)
+def max_pool_gradient(x, k, s, g, dx):
+    """dx (N, H, W, C), from the gradient g (N, H', W', C) of `max_pool`'s result.
+
+    Of equal ones in a window, the first gets it.
+    """
+    count = x.shape[0]
+    for chunk in numba.prange(CHUNKS):
+        first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
+        if first < last:
+            _max_pool(x, first, last, k, s, g, dx, False)
+
+
+@numba.njit(cache=True)
+def _max_pool(x, first, last, k, s, outer, out, forward):
+    """`outer`: the result's gradient (N, H', W', C), or the result itself if `forward`."""
+    _, height, width, channels = x.shape
+    rows, columns = outer.shape[1], outer.shape[2]
+    wide, pad = _wide(channels), k // 2
+    pitch = max((columns - 1) * s + k, width + pad) * wide
+    tall = max((rows - 1) * s + k, height + pad)
+    padded = _scratch(tall * pitch)
+    padded[:] = -np.inf
+    spread = _scratch(0 if forward else tall * pitch)
+    row, most = _scratch(columns * wide), _scratch(columns * wide)
+    inner, offsets = pad * pitch + pad * wide, _offsets(k, 1, pitch, wide)
+    source, result, slope = x.reshape(x.size), out.reshape(out.size), outer.reshape(outer.size)
+    for n in range(first, last):
+        spread[:] = 0
+        for h in range(height):
+            start = (n * height + h) * width * channels
+            _widen(source, start, width, channels, padded, inner + h * pitch)
+        for h in range(rows):
+            place = (n * rows + h) * columns * channels
+            if not forward:
+                _widen(slope, place, columns, channels, row, 0)
+            for c in range(0, wide, WIDTH):
+                start = h * s * pitch + c
+                for w in range(columns):
+                    base = start + w * s * wide
+                    v = load(padded, base)
+                    for t in range(1, len(offsets)):
+                        v = maximum(load(padded, base + offsets[t]), v)
+                    store(most, w * wide + c, v)
+                if not forward:
+                    _share(padded, start, most, row, c, s, wide, columns, offsets, spread)
+            if forward:
+                _narrow(most, 0, columns, channels, result, place, True)
+        if not forward:
+            for h in range(height):
+                start = (n * height + h) * width * channels
+                _narrow(spread, inner + h * pitch, width, channels, result, start, True)
+    fence()
+
+
+@numba.njit(cache=True)
+def _share(padded, start, most, row, c, s, width, columns, offsets, spread):
+    """Add a row's gradients to where its maxima came from; `row` is used up.
+
+    Tap by tap, so that no sum waits for its neighbour's.
+    """
+    for t in range(len(offsets)):
+        for w in range(columns):
+            q, m = start + w * s * width + offsets[t], w * width + c
+            left = load(row, m)
+            share = where_equal(load(padded, q), load(most, m), left)
+            store(spread, q, add(load(spread, q), share))
+            store(row, m, subtract(left, share))
 
 
 # -- passes over whole tensors --------------------------------------------------------------------

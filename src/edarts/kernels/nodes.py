@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts.kernels.compiled import load_loops
-from edarts.kernels.layout import every_second
+from edarts.kernels.layout import dense, halves
 
 Floats = NDArray[np.float32]
 
@@ -32,22 +32,19 @@ class Source:
 
     def __init__(self, x: Tensor) -> None:
         self.x = x
-        self._halves: dict[int, Source] = {}
 
     @cached_property
     def relu(self) -> Tensor:
         """relu(x)."""
         return torch.relu(self.x)
 
-    def half(self, offset: int) -> "Source":
-        """Rows and columns offset, offset + 2, ... of x, zeros past its end: ceil(H / 2)."""
-        if offset not in self._halves:
-            height, width = self.x.shape[-2:]
-            whole = self.x
-            if offset and (height % 2 or width % 2):
-                whole = functional.pad(whole, (0, width % 2, 0, height % 2))
-            self._halves[offset] = Source(every_second(whole, offset))
-        return self._halves[offset]
+    @cached_property
+    def halves(self) -> "tuple[Source, Source]":
+        """Even rows and columns of x; odd ones, with zeros past its end: ceil(H / 2)."""
+        height, width = self.x.shape[-2:]
+        uneven = (0, width % 2, 0, height % 2)
+        even, odd = halves(functional.pad(self.x, uneven) if any(uneven) else self.x)
+        return Source(even), Source(odd)
 
 
 class Stage(NamedTuple):
@@ -385,11 +382,6 @@ def kernels(stage: Stage) -> tuple[Floats, Floats]:
     if stage.depthwise is None:
         return np.ones((narrow.shape[1], 1, 1), np.float32), narrow
     return stage.depthwise.detach()[:, 0].contiguous().numpy(), narrow
-
-
-def dense(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, H, W, C), contiguous; a view of channels-last memory."""
-    return x.detach().permute(0, 2, 3, 1).contiguous()
 
 
 def pixels(x: Tensor) -> int:

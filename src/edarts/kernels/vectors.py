@@ -136,6 +136,28 @@ def subtract(typing, a, b):
 
 
 @intrinsic
+def maximum(typing, a, b):
+    """The larger of a and b."""
+
+    def generate(context, builder, signature, arguments):
+        larger = builder.fcmp_ordered(">", *arguments)
+        return builder.select(larger, *arguments)
+
+    return vector(vector, vector), generate
+
+
+@intrinsic
+def where_equal(typing, a, b, value):
+    """value where a = b, else 0."""
+
+    def generate(context, builder, signature, arguments):
+        equal = builder.fcmp_ordered("==", *arguments[:2])
+        return builder.select(equal, arguments[2], _ZEROS)
+
+    return vector(vector, vector, vector), generate
+
+
+@intrinsic
 def where_positive(typing, condition, value):
     """value where condition > 0, else 0."""
 
