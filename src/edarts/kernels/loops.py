@@ -65,8 +65,22 @@ def _scratch(size):
 def _widened(values):
     """(C,) -> (wide(C),), zeros after."""
     out = _scratch(_wide(len(values)))
-    out[: len(values)] = values
+    for c in range(len(values)):
+        out[c] = values[c]
     return out
+
+
+@numba.njit(cache=True)
+def _parts(size):
+    """Zeros (CHUNKS, size): a sum for each part."""
+    return np.zeros((CHUNKS, size), np.float32)
+
+
+@numba.njit(cache=True)
+def _set(out, value):
+    """Every number of `out` becomes `value`."""
+    for m in range(len(out)):
+        out[m] = value
 
 
 @numba.njit(cache=True)
@@ -362,8 +376,14 @@ def separable(x, scale, shift, depthwise, pointwise, s, d, y, mean, var):
             _separable(
                 x, first, last, a, b, taps, matrix, depthwise.shape[1], s, d, y, means, squares
             )
-    rows = y.shape[1] * y.shape[2]
-    for c in range(outer):
+    _merge(means, squares, y.shape[1] * y.shape[2], mean, var)
+
+
+@numba.njit(cache=True)
+def _merge(means, squares, rows, mean, var):
+    """The moments of all images from those of each, `squares` not yet divided by its rows."""
+    count = len(means)
+    for c in range(len(mean)):
         centre = np.float64(0)
         for n in range(count):
             centre += means[n, c]
@@ -390,7 +410,7 @@ def _separable(x, first, last, scale, shift, taps, matrix, k, s, d, y, means, sq
         start = n * height * width * channels
         inner = pad * pitch + pad * inside
         _fill(source, start, height, width, channels, scale, shift, padded, inner, pitch)
-        moments[:] = 0
+        _set(moments, 0)
         for h in range(0, even, 2):
             _convolve_rows(padded, h * s * pitch, pitch, s, taps, offsets, inside, blocks, u)
             _multiply(u, matrix, 2 * blocks, inside, outside, v, 0)
@@ -440,9 +460,8 @@ def separable_gradient(
     a, b, m = _widened(scale), _widened(shift), _widened(mean)
     pw, qw, rw = _widened(p), _widened(q), _widened(r)
     sized = dd.size > 0
-    tap_sums = np.zeros((CHUNKS, k * k * inside if sized else 1), np.float32)
-    matrix_sums = np.zeros((CHUNKS, inside * outside if sized else 1), np.float32)
-    sums = np.zeros((CHUNKS, 2 * inside), np.float32)
+    tap_sums = _parts(k * k * inside if sized else 1)
+    matrix_sums, sums = _parts(inside * outside if sized else 1), _parts(2 * inside)
     for chunk in numba.prange(CHUNKS):
         first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
         if first < last:
@@ -451,17 +470,22 @@ def separable_gradient(
                 dx, fresh, sized, tap_sums[chunk], matrix_sums[chunk], sums[chunk],
             )  # fmt: skip
     if sized:
-        total = _fold(tap_sums)
-        for c in range(channels):
-            for t in range(k * k):
-                dd[c, t // k, t % k] = total[t * inside + c]
-        total = _fold(matrix_sums)
-        for i in range(outer):
-            for j in range(channels):
-                dp[i, j] = total[j * outside + i]
+        _unpack(_fold(tap_sums), _fold(matrix_sums), dd, dp)
     total = _fold(sums)
     for c in range(channels):
         zero[c], one[c] = total[c], total[inside + c]
+
+
+@numba.njit(cache=True)
+def _unpack(taps, matrix, dd, dp):
+    """The inverse of `_taps` and of `_matrix`, transposed."""
+    channels, k, outer = dd.shape[0], dd.shape[1], dp.shape[0]
+    inside, outside = _wide(channels), _wide(outer)
+    for c in range(channels):
+        for t in range(k * k):
+            dd[c, t // k, t % k] = taps[t * inside + c]
+        for i in range(outer):
+            dp[i, c] = matrix[c * outside + i]
 
 
 @numba.njit(cache=True)
@@ -492,7 +516,7 @@ def _separable_gradient(
         _fill(source, start, height, width, channels, scale, shift, padded, inner, pitch)
         for h in range(0, even, 2):
             if h + 1 >= rows:
-                both[blocks * outside :] = 0
+                _set(both[blocks * outside :], 0)
             for i in range(min(2, rows - h)):
                 place = ((n * rows + h + i) * columns) * outer
                 _add_norm(
@@ -514,7 +538,7 @@ def _separable_gradient(
         if dx.size == 0:
             continue
         if s > 1:
-            spread[:] = 0
+            _set(spread, 0)
             for h in range(0, even, 2):
                 _spread(
                     du, h * du_pitch, du_pitch, taps, offsets, inside, blocks, s, spread,
@@ -569,44 +593,34 @@ def _mask(h, at, rectified, place, x, columns, width, mean, sums):
 
 
 @numba.njit(parallel=True, cache=True)
-def max_pool(x, k, s, y):
-    """y (N, H', W', C) = the largest of each k x k window of x (N, H, W, C), stride s."""
-    count = x.shape[0]
-    for chunk in numba.prange(CHUNKS):
-        first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
-        if first < last:
-            _max_pool(x, first, last, k, s, y, y, True)
+def max_pool(x, k, s, outer, out, forward):
+    """The largest of each k x k window of x (N, H, W, C), stride s: out (N, H', W', C).
 
-
-@numba.njit(parallel=True, cache=True)
-def max_pool_gradient(x, k, s, g, dx):
-    """dx (N, H, W, C), from the gradient g (N, H', W', C) of `max_pool`'s result.
-
-    Of equal ones in a window, the first gets it.
+    Or, if not `forward`, its gradient: out (N, H, W, C), from `outer` (N, H', W', C), that of the
+    result. Of equal numbers in a window, the first gets it.
     """
     count = x.shape[0]
     for chunk in numba.prange(CHUNKS):
         first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
         if first < last:
-            _max_pool(x, first, last, k, s, g, dx, False)
+            _max_pool(x, first, last, k, s, outer, out, forward)
 
 
 @numba.njit(cache=True)
 def _max_pool(x, first, last, k, s, outer, out, forward):
-    """`outer`: the result's gradient (N, H', W', C), or the result itself if `forward`."""
     _, height, width, channels = x.shape
-    rows, columns = outer.shape[1], outer.shape[2]
+    rows, columns = (height + s - 1) // s, (width + s - 1) // s
     wide, pad = _wide(channels), k // 2
     pitch = max((columns - 1) * s + k, width + pad) * wide
     tall = max((rows - 1) * s + k, height + pad)
     padded = _scratch(tall * pitch)
-    padded[:] = -np.inf
+    _set(padded, -np.inf)
     spread = _scratch(0 if forward else tall * pitch)
     row, most = _scratch(columns * wide), _scratch(columns * wide)
     inner, offsets = pad * pitch + pad * wide, _offsets(k, 1, pitch, wide)
     source, result, slope = x.reshape(x.size), out.reshape(out.size), outer.reshape(outer.size)
     for n in range(first, last):
-        spread[:] = 0
+        _set(spread, 0)
         for h in range(height):
             start = (n * height + h) * width * channels
             _widen(source, start, width, channels, padded, inner + h * pitch)
@@ -662,11 +676,22 @@ def _tiled(values):
 
 
 @numba.njit(cache=True)
+def _tiled_rows(values):
+    """`_tiled` of each of (T, C)."""
+    out = np.empty((len(values), len(_tiled(values[0]))), np.float32)
+    for i in range(len(values)):
+        row = _tiled(values[i])
+        for m in range(len(row)):
+            out[i, m] = row[m]
+    return out
+
+
+@numba.njit(cache=True)
 def _fold_rows(parts, out):
     """(CHUNKS, copies * C) partial sums -> out (C,); `parts` is used up."""
     channels = len(out)
     total = _fold(parts)
-    out[:] = 0
+    _set(out, 0)
     for q in range(len(total) // channels):
         part = total[q * channels : (q + 1) * channels]
         for c in range(channels):
@@ -683,17 +708,17 @@ def moments(y, mean, var):
     shift = _tiled(y[:channels])
     tile = len(shift)
     tiles = (total + tile - 1) // tile
-    sums = np.zeros((2, CHUNKS, tile), np.float32)
+    firsts, seconds = _parts(tile), _parts(tile)
     for chunk in numba.prange(CHUNKS):
-        first, second = sums[0, chunk], sums[1, chunk]
+        first, second = firsts[chunk], seconds[chunk]
         for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
             part = y[t * tile : min((t + 1) * tile, total)]
             for m in range(len(part)):
                 d = part[m] - shift[m]
                 first[m] += d
                 second[m] += d * d
-    _fold_rows(sums[0], mean)
-    _fold_rows(sums[1], var)
+    _fold_rows(firsts, mean)
+    _fold_rows(seconds, var)
     rows = total // channels
     for c in range(channels):
         one = mean[c] / rows
@@ -711,9 +736,7 @@ def weighted_sum(addresses, scales, shift, out):
     bias = _tiled(shift)
     tile = len(bias)
     tiles = (total + tile - 1) // tile
-    factors = np.empty((count, tile), np.float32)
-    for i in range(count):
-        factors[i] = _tiled(scales[i])
+    factors = _tiled_rows(scales)
     for chunk in numba.prange(CHUNKS):
         for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
             o = out[t * tile : min((t + 1) * tile, total)]
@@ -734,24 +757,21 @@ def product_sums(g, addresses, means, zero, one):
     total, count, channels = len(g), len(addresses), len(zero)
     tile = max(1, TILE // channels) * channels
     tiles = (total + tile - 1) // tile
-    centres = np.empty((count, tile), np.float32)
-    for i in range(count):
-        centres[i] = _tiled(means[i])
-    sums = np.zeros((count + 1, CHUNKS, tile), np.float32)
+    centres, zeros, ones = _tiled_rows(means), _parts(tile), _parts(count * tile)
     for chunk in numba.prange(CHUNKS):
-        first = sums[count, chunk]
+        first = zeros[chunk]
         for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
             slope = g[t * tile : min((t + 1) * tile, total)]
             for m in range(len(slope)):
                 first[m] += slope[m]
             for i in range(count):
                 part, centre = array_at(addresses[i], total)[t * tile :], centres[i]
-                second = sums[i, chunk]
+                second = ones[chunk, i * tile : (i + 1) * tile]
                 for m in range(len(slope)):
                     second[m] += slope[m] * (part[m] - centre[m])
-    _fold_rows(sums[count], zero)
+    _fold_rows(zeros, zero)
     for i in range(count):
-        _fold_rows(sums[i], one[i])
+        _fold_rows(ones[:, i * tile : (i + 1) * tile], one[i])
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)

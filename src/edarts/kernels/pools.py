@@ -19,7 +19,7 @@ class MaxPool(torch.autograd.Function):
         rows = dense(x)
         batch, height, width, channels = rows.shape
         y = torch.empty(batch, -(-height // stride), -(-width // stride), channels)
-        load_loops().max_pool(rows.numpy(), kernel, stride, y.numpy())
+        load_loops().max_pool(rows.numpy(), kernel, stride, y.numpy(), y.numpy(), True)
         return y.permute(0, 3, 1, 2)
 
     @staticmethod
@@ -27,7 +27,7 @@ class MaxPool(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
         rows = dense(*ctx.saved_tensors)
         found = torch.empty_like(rows)
-        load_loops().max_pool_gradient(
-            rows.numpy(), ctx.kernel, ctx.stride, dense(g).numpy(), found.numpy()
+        load_loops().max_pool(
+            rows.numpy(), ctx.kernel, ctx.stride, dense(g).numpy(), found.numpy(), False
         )
         return found.permute(0, 3, 1, 2), None, None
