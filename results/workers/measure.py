@@ -2,8 +2,8 @@
 
 From the root of the repository, on an idle machine: `python results/workers/measure.py`. Writes
 workers.json. One worker has all threads of the process, two have half of them each; a third row is
-one worker with one thread. The clock runs from the start of the first trial to the end of the last,
-without the start of Python and Ray.
+one worker with one thread. The first trial of each worker is left out: it starts Python and loads
+torch. The clock runs from the end of the last of these to the end of the last trial.
 """
 
 import json
@@ -18,7 +18,7 @@ import optuna
 
 from edarts.run import environment
 
-TRIALS, ROUNDS = 16, 2
+TRIALS, ROUNDS = 32, 2
 SEARCH = [
     *("search", "digits", "--method", "random_search", "--trials", str(TRIALS), "--quiet"),
     *("--operations", "all", "--topology", "all"),
@@ -40,9 +40,8 @@ def rate(workers: int, threads: int | None) -> float:
             env=os.environ | limit,
         )
         trials = optuna.load_study(study_name=None, storage=storage).get_trials(deepcopy=False)
-    begin = min(t.datetime_start for t in trials if t.datetime_start)
-    end = max(t.datetime_complete for t in trials if t.datetime_complete)
-    return 60 * len(trials) / (end - begin).total_seconds()
+    ends = sorted(t.datetime_complete for t in trials if t.datetime_complete)
+    return 60 * (len(ends) - workers) / (ends[-1] - ends[workers - 1]).total_seconds()
 
 
 CASES = {"1": (1, None), "2": (2, None), "1, one thread": (1, 1)}

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# The steps, the training and the whole search beside the textbook formulation, on an idle machine.
+# From the root of the repository: bash results/bench/run.sh [--rounds N]
+set -eu
+edarts=${EDARTS:-.venv/bin/edarts}
+for group in train step search; do
+  "$edarts" bench "$group" "$@" > "results/bench/$group.txt" 2> "results/bench/$group.log"
+done
