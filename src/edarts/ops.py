@@ -49,15 +49,15 @@ class Pointwise(nn.Conv2d):
         return pointwise_conv2d(x, self.weight)
 
 
-class MaxPool(nn.MaxPool2d):
+class MaxPool(nn.Module):
     """k x k max pooling, k odd, by the fast path where there is one."""
 
     def __init__(self, kernel: int, stride: int) -> None:
-        super().__init__(kernel, stride, padding=kernel // 2)
-        self.sizes = kernel, stride
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return max_pool2d(x, *self.sizes)
+        return max_pool2d(x, self.kernel, self.stride)
 
 
 class Normed(nn.Module, ABC):
