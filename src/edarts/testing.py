@@ -429,18 +429,24 @@ def check_ledger_failures(method: str) -> None:
 
 
 def check_ledger_planted(
-    method: str, trials: int = 300, seeds: int = 6, draws: int = 20_000, **changes: object
+    method: str,
+    trials: int = 300,
+    seeds: int = 6,
+    draws: int = 20_000,
+    edges: int = 0,
+    **changes: object,
 ) -> None:
     """The planted best is found in far fewer trials than random search would need.
 
-    For each of the seeds: is the best reached within `trials`? How likely that is by random draws
-    is counted on `draws` of them. The binomial test must reject, at 0.001, that the method reaches
-    it no more often.
+    `edges`: see `PlantedScore`; where cells can be small, a few lucky edges must not do. For each
+    of the seeds: is the best reached within `trials`? How likely that is by random draws is counted
+    on `draws` of them. The binomial test must reject, at 0.001, that the method reaches it no more
+    often.
     """
     config = tiny_ledger_config(method, trials=trials, **changes)
     _, encoding = blackbox.resolve_config(config)
     draw = random.Random(SEED)
-    score = PlantedScore(edges=20 if "beam" in samplers.options(method) else 0)
+    score = PlantedScore(edges)
     drawn = [score(encoding.decode(encoding.sample(draw)), 0) for _ in range(draws)]
     chance = 1 - (1 - (sum(s == 1 for s in drawn) + 1) / len(drawn)) ** trials
     hits = sum(run_ledger(config, score, seed=seed)[0].score == 1 for seed in range(seeds))
