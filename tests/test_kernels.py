@@ -45,8 +45,18 @@ def stage(
 def terms_of(
     generator: Draw, x: Tensor, kernel: int, stride: int, dilation: int, affine: bool
 ) -> list[Term]:
-    """One node with every sort of term: the source, a norm alone, one stage, two, two sources."""
+    """One node with every sort of term.
+
+    The source, a norm alone, one stage, two, two sources, a source in parts, at stride 2 halves.
+    """
     channels = x.shape[1]
+    sides = Source(x, x.sin(), x)  # the same part twice, too
+    mixed = normal(generator, channels, 3 * channels, 1, 1).div(channels**0.5).requires_grad_()
+    here, shifted = mixed.detach()[: channels // 2], mixed.detach()[channels // 2 :]
+    joined = Stage(None, mixed)
+    if stride == 2:
+        halves = (here.clone().requires_grad_(), shifted.clone().requires_grad_())
+        joined = Stage(None, halves[0], shifted=halves[1])
     first = stage(generator, channels, kernel, stride, dilation)
     second = stage(generator, channels, kernel, 1, 1, norm(generator, channels, affine))
     alone = stage(generator, channels, 3, stride, 1)
@@ -57,13 +67,14 @@ def terms_of(
         Term(Source(small * 2), norm=norm(generator, channels, affine)),
         Term(Source(x), (alone,), norm(generator, channels, affine)),
         Term(Source(small)),
+        Term(sides, (joined,), norm(generator, channels, affine)),
     ]
 
 
 @settings(max_examples=40, deadline=None)
 @given(
     batch=st.integers(2, 5),
-    channels=st.integers(1, 20),
+    channels=st.integers(2, 20),
     height=st.integers(2, 13),
     width=st.integers(2, 13),
     kernel=st.sampled_from([3, 5, 7]),
@@ -192,7 +203,7 @@ def test_frozen_parameters_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     real = load_loops().separable_gradient
 
     def counted(*arguments: Any) -> None:
-        sizes.append(arguments[15].size)  # dd: empty where no gradient of the weights is wanted
+        sizes.append(arguments[16].size)  # dd: empty where no gradient of the weights is wanted
         real(*arguments)
 
     monkeypatch.setattr(load_loops(), "separable_gradient", counted)
@@ -200,6 +211,47 @@ def test_frozen_parameters_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     assert sizes == [0]
     kernels.node([Term(Source(x), (made,))]).sum().backward()
     assert sizes == [0, made.depthwise.numel()]
+
+
+def test_nodes_add_up_the_gradient_of_a_shared_source() -> None:
+    """Two nodes and a plain operation read it; a pass that ends before it leaves nothing behind."""
+    generator = torch.Generator().manual_seed(5)
+    x = normal(generator, 3, 4, 6, 6).requires_grad_()
+    stages = [stage(generator, 4, 3, 1, 1) for _ in range(3)]
+    last = norm(generator, 4, affine=False)
+    factors = normal(generator, 4).requires_grad_()
+
+    def loss(source: Source) -> Tensor:
+        weights = factors.unbind()
+        first = Source.shared(kernels.node([Term(source, (stages[0],), last), Term(source)]))
+        second = kernels.node([Term(source, (stages[1],)), Term(first)], weights[:2])
+        third = kernels.node([Term(first, (stages[2],), last), Term(source)], weights[2:])
+        return (second * third.sin()).sum() + source.x.exp().sum()
+
+    expected = torch.autograd.grad(loss(Source(x)), [x, factors])
+    made = loss(Source.shared(x))
+    for _ in range(2):
+        torch.autograd.grad(made, stages[0].pointwise, retain_graph=True)  # needs no sum over x
+        torch.autograd.grad(made, factors, retain_graph=True)
+        found = torch.autograd.grad(made, [x, factors], retain_graph=True)
+        for mine, its in zip(found, expected, strict=True):
+            torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-5)
+
+
+def test_a_shared_norm_moves_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edges that share a pool share its norm: the running moments move once in a step."""
+    moved = {}
+    for switch in ("on", "off"):
+        monkeypatch.setenv("EDARTS_KERNELS", switch)
+        generator = torch.Generator().manual_seed(6)
+        x = normal(generator, 3, 4, 6, 6).requires_grad_()
+        bn, source = nn.BatchNorm2d(4, affine=False), Source.shared(x)
+        y = kernels.node([Term(source, norm=bn), Term(source)])
+        z = kernels.node([Term(source, norm=bn), Term(Source(y))])
+        assert int(bn.num_batches_tracked or 0) == 1
+        moved[switch] = (z.detach(), bn.running_var, *torch.autograd.grad(z.square().sum(), x))
+    for mine, its in zip(*moved.values(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-5)
 
 
 def test_results_do_not_depend_on_threads() -> None:

@@ -5,6 +5,7 @@ import torch
 
 from edarts import Edge, Genotype, Network, UsageError, zoo
 from edarts.cells import Cell
+from edarts.kernels import Source
 from edarts.ops import count_flops, count_parameters
 
 PUBLISHED = {"cells": 20, "channels": 36, "classes": 10}
@@ -61,7 +62,7 @@ def test_a_cell_of_any_edges_equals_its_formula() -> None:
         node5 = conv(node2.relu())
         out0 = cell.fit["0"](x0) if reduces else x0
         expected = torch.cat([out0, 2 * pool(x1), torch.zeros_like(node5), node5], 1)
-        torch.testing.assert_close(cell(s0, s1), expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(cell(Source(s0), Source(s1)).x, expected, rtol=1e-5, atol=1e-6)
         assert cell.channels_out == expected.shape[1]
 
 

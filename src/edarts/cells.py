@@ -132,15 +132,19 @@ class Cell(nn.Module):
         """Channels of the output: C times the number of concatenated nodes."""
         return self.channels * len(self.concat)
 
-    def forward(self, s0: Tensor, s1: Tensor, weights: Weights | None = None) -> Tensor:
+    def forward(self, s0: Source, s1: Source, weights: Weights | None = None) -> Source:
         """(B, C0, H0, W0), (B, C1, H, W) -> (B, channels_out, H', W'), H' = H / 2 if it reduces.
 
         `weights`: one scalar tensor or None (skip) per edge; None for all: every edge counts once.
+        The nodes are the parts of the result: they are never copied side by side.
         """
-        states = {0: self.preprocess[0](s0), 1: self.preprocess[1](s1)}
-        inputs = states if self.partial == 1 else {n: self._part(x) for n, x in states.items()}
-        sources: dict[int, Source] = {}
-        outputs: dict[int, Tensor] = {}
+        first, second = self.preprocess
+        states = {
+            0: Source.shared(s0.x if isinstance(first, nn.Identity) else first(s0)),
+            1: Source.shared(second(s1)),
+        }
+        sources = states if self.partial == 1 else {n: self._part(s) for n, s in states.items()}
+        shared: dict[int, Term] = {}
         for node, incoming in self.incoming.items():
             terms: list[Term] = []
             factors: list[Tensor] = []
@@ -149,19 +153,16 @@ class Cell(nn.Module):
                 weight = None if weights is None else weights[index]
                 if slot is None or (weights is not None and weight is None):
                     continue
-                operation, number = self.operations[slot], self.edges[index].source
-                if number not in sources:
-                    sources[number] = Source(inputs[number])
-                source = sources[number]
-                if isinstance(operation, ops.Normed):
+                operation, source = self.operations[slot], sources[self.edges[index].source]
+                if slot in shared:
+                    term = shared[slot]
+                elif isinstance(operation, ops.Normed):
                     term = operation.term(source)
-                elif slot in outputs:
-                    term = Term(Source(outputs[slot]))
                 else:
                     value = operation(source.relu if operation.reads_relu else source.x)
                     term = Term(Source(value))
-                    if slot in self.reused:
-                        outputs[slot] = value
+                if slot in self.reused:
+                    shared[slot] = term
                 if self.training and max(self.drop_path, self.skip_dropout) > 0:
                     term = Term(Source(self._drop(add_up([term]), operation)))
                 terms.append(term)
@@ -170,25 +171,26 @@ class Cell(nn.Module):
             if terms:
                 total = add_up(terms, factors if weights is not None else None)
             else:
-                total = self._zeros(inputs[1])
+                total = self._zeros(sources[1].x)
             if self.partial > 1 and weights is not None:
                 total = self._with_bypass(total, incoming, states, weights)
-                inputs[node] = self._part(total)
-            states[node] = total
+            states[node] = Source.shared(total)
+            if self.partial > 1:
+                sources[node] = self._part(states[node])
         for name, module in self.fit.items():
-            states[int(name)] = module(states[int(name)])
+            states[int(name)] = Source(module(states[int(name)].x))
         if self.loose_ends and weights is not None:
             # As zeros they add nothing to the 1 x 1 convolution that reads them.
             read = {e.source for e, w in zip(self.edges, weights, strict=True) if w is not None}
-            states |= {node: torch.zeros_like(states[node]) for node in read}
-        return join([states[node] for node in self.concat])
+            states |= {node: Source(torch.zeros_like(states[node].x)) for node in read}
+        return Source.beside([states[node] for node in self.concat])
 
-    def _part(self, x: Tensor) -> Tensor:
+    def _part(self, source: Source) -> Source:
         """(B, C, H, W) -> (B, C / partial, H, W): what the operations see."""
-        return x[:, : self.channels // self.partial]
+        return Source.shared(source.x[:, : self.channels // self.partial])
 
     def _with_bypass(
-        self, mixed: Tensor, incoming: Sequence[int], states: dict[int, Tensor], weights: Weights
+        self, mixed: Tensor, incoming: Sequence[int], states: dict[int, Source], weights: Weights
     ) -> Tensor:
         """The node whose operations sum to `mixed` (B, C / partial, H, W): (B, C, H, W)."""
         rows: dict[int, list[Tensor]] = {}
@@ -199,7 +201,7 @@ class Cell(nn.Module):
         batch, part, height, width = mixed.shape
         rest = mixed.new_zeros(batch, self.channels - part, height, width)
         for source, row in rows.items():
-            around = states[source][:, part:]
+            around = states[source].x[:, part:]
             if self.reduces and source < INPUTS:
                 around = nn.functional.max_pool2d(around, 2, ceil_mode=True)
             rest = torch.addcmul(rest, torch.stack(row).sum(), around)
@@ -340,12 +342,13 @@ class Skeleton(nn.Module):
                 self.auxiliary = AuxiliaryHead(cell.channels_out, classes)
         self.classifier = nn.Linear(sources[1], classes)
 
-    def features(self, x: Tensor, weights: dict[str, Weights] | None = None) -> list[Tensor]:
+    def features(self, x: Tensor, weights: dict[str, Weights] | None = None) -> list[Source]:
         """(B, C, H, W) -> the output of every cell, in order."""
-        s0 = s1 = self.stem(x)
+        s0 = s1 = Source.shared(self.stem(x))
         outputs = []
         for kind, cell in zip(self.kinds, self.cells, strict=True):
-            s0, s1 = s1, cell(s0, s1, None if weights is None else weights[kind])
+            mine = None if weights is None else weights[kind]
+            s0, s1 = s1, cell(s0, s1, mine)
             outputs.append(s1)
         return outputs
 

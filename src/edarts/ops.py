@@ -13,14 +13,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edarts.errors import UsageError, unknown
-from edarts.kernels import Source, Stage, Term, concat, max_pool2d, node, pointwise_conv2d
+from edarts.kernels import Source, Stage, Term, max_pool2d, node, pointwise_conv2d
 
 
 class Depthwise(nn.Conv2d):
@@ -67,10 +67,10 @@ class Normed(nn.Module, ABC):
 
     @abstractmethod
     def term(self, source: Source) -> Term:
-        """The operation on relu(source), not yet computed."""
+        """The operation on the source, with the ReLU that it begins with: not yet computed."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return node([self.term(Source(x))])
+    def forward(self, x: Tensor | Source) -> Tensor:
+        return node([self.term(x if isinstance(x, Source) else Source(x))])
 
 
 class DilConv(Normed):
@@ -137,7 +137,7 @@ class SepConv(Normed):
         return Term(self.first.reads(source), stages, self.second.norm)
 
 
-class Pool(nn.Module):
+class Pool(Normed):
     """3 x 3 max or average pooling, padding not counted; in a supernet a norm follows.
 
     The norm has neither scale nor shift, so a pool has no parameters in either form. A source of
@@ -165,8 +165,12 @@ class Pool(nn.Module):
             widen = Pointwise(channels_in, channels)
             self.norm = nn.Sequential(widen, nn.BatchNorm2d(channels, affine=not normed))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.norm(self.pool(x)))
+    def term(self, source: Source) -> Term:
+        value = self.pool(source.x)
+        if isinstance(self.norm, nn.Sequential):
+            value = self.norm[0](value)
+        last = self.norm[1] if isinstance(self.norm, nn.Sequential) else self.norm
+        return Term(Source.shared(value), norm=last if isinstance(last, nn.BatchNorm2d) else None)
 
 
 class FactorizedReduce(Normed):
@@ -178,15 +182,13 @@ class FactorizedReduce(Normed):
 
     def __init__(self, channels_in: int, channels_out: int, affine: bool) -> None:
         super().__init__()
-        # The pixels are picked first, so that the convolutions have stride 1 and dense inputs.
         self.here = Pointwise(channels_in, channels_out // 2)
         self.shifted = Pointwise(channels_in, channels_out - channels_out // 2)
         self.norm = nn.BatchNorm2d(channels_out, affine=affine)
 
     def term(self, source: Source) -> Term:
-        even, odd = source.halves
-        halves = [self.here(even.relu), self.shifted(odd.relu)]
-        return Term(Source(concat(halves)), norm=self.norm)
+        stage = Stage(None, self.here.weight, shifted=self.shifted.weight)
+        return Term(source, (stage,), self.norm)
 
 
 class Identity(nn.Module):

@@ -90,4 +90,4 @@ class Supernet(Skeleton):
                     matrix.flatten().unbind(), needed.flatten().tolist(), strict=True
                 )
             ]
-        return self.classify(self.features(x, chosen)[-1])
+        return self.classify(self.features(x, chosen)[-1].x)

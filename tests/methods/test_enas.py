@@ -11,6 +11,7 @@ from edarts import Network, SearchConfig, Space, Supernet, UsageError, oneshot, 
 from edarts.alphas import weights_of
 from edarts.cells import Cell
 from edarts.genotype import KINDS, Edge
+from edarts.kernels import Source
 from edarts.methods import enas
 
 ONE_NODE = Space(("sep_conv_3x3", "skip_connect"), ((0, 2), (1, 2)), ((0, 2), (1, 2)), pairs=True)
@@ -175,7 +176,7 @@ def test_supernet_gives_out_loose_ends_only() -> None:
         assert isinstance(cell, Cell)
         stem = net.stem(torch.randn(2, 3, 8, 8))
         chosen = [w if w else None for w in weights["normal"].flatten().unbind()]
-        parts = cell(stem, stem, chosen).split(4, dim=1)
+        parts = cell(Source(stem), Source(stem), chosen).parts
         alive = {
             node for node, part in zip(range(2, 7), parts, strict=True) if part.abs().sum() > 0
         }

@@ -12,6 +12,7 @@ from edarts.alphas import strongest
 from edarts.cells import Cell
 from edarts.errors import Interrupted
 from edarts.genotype import KINDS
+from edarts.kernels import Source
 from edarts.methods import p_darts
 from edarts.ops import count_parameters
 from edarts.run import Run
@@ -103,13 +104,14 @@ def test_dropout_reaches_identities_only() -> None:
     assert isinstance(cell, Cell)
     x = torch.randn(64, 12, 8, 8)
     source = cell.preprocess[0](x)
-    y = cell(x, x, [torch.ones(())])
+    y = cell(Source(x), Source(x), [torch.ones(())]).x
     kept = y != 0
     assert float(kept.float().mean()) == pytest.approx(0.6, abs=0.02)
     torch.testing.assert_close(y[kept], source[kept] / 0.6)
     reduction = net.cells[1]
     assert isinstance(reduction, Cell)
-    assert (reduction(x, y, [torch.ones(())]) != 0).all()  # stride 2 is no identity
+    reduced = reduction(Source(x), Source(y), [torch.ones(())]).x
+    assert (reduced != 0).all()  # stride 2 is no identity
 
 
 def weights_by_hand() -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from edarts import SearchConfig, Space, Supernet, UsageError, oneshot, testing
 from edarts.cells import Cell
 from edarts.genotype import INPUTS, KINDS
+from edarts.kernels import Source
 from edarts.methods import pc_darts
 from edarts.ops import Identity, count_parameters
 
@@ -103,7 +104,7 @@ def test_partial_channels_are_the_papers(partial: int, reduces: bool) -> None:
     s0, s1 = torch.randn(2, 3, 12, 8, 8, dtype=torch.float64)
     weights = torch.rand(14 * 8, dtype=torch.float64)
     torch.testing.assert_close(
-        cell(s0, s1, list(weights.unbind())), plain_cell(cell, s0, s1, weights)
+        cell(Source(s0), Source(s1), list(weights.unbind())).x, plain_cell(cell, s0, s1, weights)
     )
 
 
@@ -118,7 +119,9 @@ def test_skips_alone_only_shuffle() -> None:
     stem = net.stem(torch.randn(2, 3, 4, 4))
     source = cell.preprocess[0](stem)
     order = torch.arange(16).view(4, 4).T.flatten()
-    torch.testing.assert_close(cell(stem, stem, [torch.ones(())]), source[:, order])
+    torch.testing.assert_close(
+        cell(Source(stem), Source(stem), [torch.ones(())]).x, source[:, order]
+    )
 
 
 def test_odd_sizes_and_a_width_that_does_not_divide() -> None:

@@ -11,6 +11,7 @@ from edarts import SearchConfig, Space, Supernet, UsageError, oneshot, testing
 from edarts.alphas import strongest
 from edarts.cells import Cell
 from edarts.genotype import KINDS
+from edarts.kernels import Source
 from edarts.loop import cross_entropy, descend
 from edarts.methods import proxyless
 
@@ -59,11 +60,11 @@ def test_gradient_of_a_gate_is_output_times_operation() -> None:
     assert isinstance(cell, Cell)
     source: list[Tensor] = []
     cell.preprocess[1].register_forward_hook(lambda *call: source.append(call[-1]))
-    node: list[Tensor] = []
+    node: list[Source] = []
     cell.register_forward_hook(lambda *call: node.append(call[-1]))
     loss = cross_entropy(net(x, gates, wanted), labels)
     (by_gate,) = torch.autograd.grad(loss, gates["reduce"], retain_graph=True)
-    (by_node,) = torch.autograd.grad(loss, node[0])
+    (by_node,) = torch.autograd.grad(loss, node[0].parts)
     outputs = [operation(source[0].relu()) for operation in cell.operations]
     expected = torch.stack([(by_node * y).sum() for y in outputs])
     torch.testing.assert_close(by_gate[0], expected)

@@ -1,6 +1,5 @@
 """Fast CPU paths, each equal to its plain PyTorch twin, and the one rule that picks them."""
 
-import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ from torch.nn import functional
 
 from edarts.kernels.compiled import load_loops
 from edarts.kernels.layout import concat
-from edarts.kernels.nodes import Node, Source, Stage, Term
+from edarts.kernels.nodes import Node, Source, Stage, Term, enabled, fast
 from edarts.kernels.pools import MaxPool
 
 __all__ = [
@@ -28,11 +27,6 @@ __all__ = [
 ]
 
 FEW_PIXELS = 4096  # B * H * W; up to here a matrix product starts quicker than a convolution
-
-
-def enabled() -> bool:
-    """Whether fast paths may be taken; EDARTS_KERNELS=off takes none."""
-    return os.environ.get("EDARTS_KERNELS", "on") != "off"
 
 
 def warm_up(say: Callable[[str], None] | None = None) -> None:
@@ -71,42 +65,39 @@ def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tens
         return terms[0].source.x
     if not _fast(terms):
         return plain_node(terms, weights)
-    sources = {id(term.source.x): term.source.x for term in terms}
-    places = {key: place for place, key in enumerate(sources)}
-    indices = [places[id(term.source.x)] for term in terms]
+    reads = [term.reads() for term in terms]
+    pairs = [pair for read in reads for pair in zip(read.parts, read.sums, strict=True)]
+    parts = {id(x): (x, total) for x, total in pairs}
+    number = {key: place for place, key in enumerate(parts)}
+    places = [[number[id(x)] for x in read.parts] for read in reads]
+    sums = {number[key]: total for key, (_, total) in parts.items() if total is not None}
+    begins = [term.stages[0].norm if term.stages else term.norm for term in terms]
+    firsts = [
+        None if norm is None else term.source.normed(norm)
+        for term, norm in zip(terms, begins, strict=True)
+    ]
     held = {id(p): p for term in terms for p in term.parameters()}
     vector = None if weights is None else torch.stack(list(weights))
-    bare = [term._replace(source=Source(torch.empty(0))) for term in terms]
-    return Node.apply(vector, bare, indices, *sources.values(), *held.values())  # type: ignore[no-any-return, no-untyped-call]
+    bare = [term._replace(source=Source()) for term in terms]  # else its memory is kept twice
+    tensors = [x for x, _ in parts.values()]
+    return Node.apply(vector, bare, places, firsts, sums, *tensors, *held.values())  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _fast(terms: Sequence[Term]) -> bool:
     """The rule for nodes: in training, and more than one row to norm."""
     return (
-        all(_compiled(t.source.x) for t in terms)
+        all(fast(x) for t in terms for x in t.source.parts)
         and all(_pixels(t) > 1 for t in terms)
         and all(norm.training for t in terms for norm in t.norms())
     )
 
 
-def _compiled(x: Tensor) -> bool:
-    """The rule for every compiled loop: float32 on the CPU, with gradients."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and x.numel() > 0
-        and torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and enabled()
-    )
-
-
 def _pixels(term: Term) -> int:
     """Rows of the term's result."""
-    batch, _, height, width = term.source.x.shape
+    batch, _, height, width = term.source.parts[0].shape
     for stage in term.stages:
-        height, width = -(-height // stage.stride), -(-width // stage.stride)
+        stride = stage.stride if stage.shifted is None else 2
+        height, width = -(-height // stride), -(-width // stride)
     return int(batch * height * width)
 
 
@@ -125,6 +116,8 @@ def plain_node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -
 
 def plain_term(term: Term) -> Tensor:
     """norm(stages(x)) in plain PyTorch."""
+    if term.stages and term.stages[0].shifted is not None:
+        return _plain_halving(term)
     y = term.source.x
     for number, stage in enumerate(term.stages):
         if stage.norm is not None:
@@ -136,6 +129,17 @@ def plain_term(term: Term) -> Tensor:
             padding = dilation * (wide.shape[-1] - 1) // 2
             y = functional.conv2d(y, wide, None, stage.stride, padding, dilation, len(wide))
         y = pointwise_conv2d(y, stage.pointwise)
+    if term.norm is None:
+        return y
+    return term.norm(y) if term.stages else term.source.plain_normed(term.norm)
+
+
+def _plain_halving(term: Term) -> Tensor:
+    """`plain_term` of a term whose one stage is shifted."""
+    (stage,) = term.stages
+    assert stage.shifted is not None and stage.norm is None
+    pairs = zip(term.source.halves, (stage.pointwise, stage.shifted), strict=True)
+    y = concat([pointwise_conv2d(half.relu, weight) for half, weight in pairs])
     return y if term.norm is None else term.norm(y)
 
 
@@ -152,6 +156,6 @@ def pointwise_conv2d(x: Tensor, weight: Tensor) -> Tensor:
 
 def max_pool2d(x: Tensor, kernel: int, stride: int) -> Tensor:
     """(B, C, H, W) -> (B, C, ceil(H / s), ceil(W / s)): the largest of each window, k odd."""
-    if _compiled(x):
+    if fast(x):
         return MaxPool.apply(x, kernel, stride)  # type: ignore[no-any-return, no-untyped-call]
     return functional.max_pool2d(x, kernel, stride, kernel // 2)

@@ -129,12 +129,16 @@ def _copy(source, start, count, out, place):
 
 
 @numba.njit(cache=True)
-def _widen(source, start, pixels, channels, out, place):
-    """Copy pixels of C channels to pixels of wide(C)."""
-    width = _wide(channels)
+def _widen(source, start, pixels, channels, out, place, width):
+    """Copy pixels of C channels to pixels of `width`."""
     if width == channels:
         for m in range(0, pixels * channels, WIDTH):
             store(out, place + m, load(source, start + m))
+        return
+    if channels % WIDTH == 0:
+        for p in range(pixels):
+            for c in range(0, channels, WIDTH):
+                store(out, place + p * width + c, load(source, start + p * channels + c))
         return
     for p in range(pixels):
         to = out[place + p * width : place + p * width + channels]
@@ -144,15 +148,17 @@ def _widen(source, start, pixels, channels, out, place):
 
 
 @numba.njit(cache=True)
-def _narrow(source, start, pixels, channels, out, place, fresh):
-    """Copy pixels of wide(C) channels to pixels of C; add them there, unless `fresh`."""
-    width = _wide(channels)
-    if width == channels:
-        if fresh:
-            _copy(source, start, pixels * channels, out, place)
-        else:
-            for m in range(0, pixels * channels, WIDTH):
-                store(out, place + m, add(load(out, place + m), load(source, start + m)))
+def _narrow(source, start, pixels, channels, out, place, fresh, width):
+    """Copy pixels of `width` channels to pixels of C; add them there, unless `fresh`."""
+    if width == channels and fresh:
+        _copy(source, start, pixels * channels, out, place)
+        return
+    if channels % WIDTH == 0:
+        for p in range(pixels):
+            for c in range(0, channels, WIDTH):
+                m = place + p * channels + c
+                v = load(source, start + p * width + c)
+                store(out, m, v if fresh else add(load(out, m), v))
         return
     for p in range(pixels):
         to = out[place + p * channels : place + (p + 1) * channels]
@@ -162,12 +168,28 @@ def _narrow(source, start, pixels, channels, out, place, fresh):
 
 
 @numba.njit(cache=True)
-def _fill(x, start, height, columns, channels, scale, shift, out, place, pitch):
-    """An image of C channels into a padded one, as max(scale * x + shift, 0)."""
-    width = _wide(channels)
+def _gather(addresses, size, share, pixel, pixels, out, place, width):
+    """Pixels of all parts, `share` channels of each, side by side; `pixel`: the first."""
+    for i in range(len(addresses)):
+        part = array_at(addresses[i], size)
+        _widen(part, pixel * share, pixels, share, out, place + i * share, width)
+
+
+@numba.njit(cache=True)
+def _scatter(source, start, pixels, width, addresses, size, share, pixel, fresh):
+    """The inverse of `_gather`; added to what is there, unless `fresh`."""
+    for i in range(len(addresses)):
+        part = array_at(addresses[i], size)
+        _narrow(source, start + i * share, pixels, share, part, pixel * share, fresh[i], width)
+
+
+@numba.njit(cache=True)
+def _fill(x, size, share, pixel, height, columns, scale, shift, out, place, pitch):
+    """An image into a padded one, as max(scale * x + shift, 0); x, size, share: see `_gather`."""
+    width = len(scale)
     for h in range(height):
         row = place + h * pitch
-        _widen(x, start + h * columns * channels, columns, channels, out, row)
+        _gather(x, size, share, pixel + h * columns, columns, out, row, width)
         for c in range(0, width, WIDTH):
             a, b = load(scale, c), load(shift, c)
             for w in range(columns):
@@ -359,14 +381,15 @@ def _sides(height, width, k, s, d):
 
 
 @numba.njit(parallel=True, cache=True)
-def separable(x, scale, shift, depthwise, pointwise, s, d, y, mean, var):
+def separable(x, shape, scale, shift, depthwise, pointwise, s, d, y, mean, var):
     """y (N, H', W', D) = depthwise (C, k, k), then 1 x 1 convolution (D, C) of rectified x.
 
-    That is max(scale * x + shift, 0); x (N, H, W, C), scale and shift (C,). `mean`, `var` (D,):
+    That is max(scale * x + shift, 0); x (N, H, W, C), scale and shift (C,). x comes in P parts side
+    by side: their addresses (P,) and the `shape` (N, H, W, C / P) of each. `mean`, `var` (D,):
     moments of y, biased; merged from those of each image (Chan et al. 1979), so that nothing is
     lost where the mean is far from zero.
     """
-    count, outer = x.shape[0], y.shape[3]
+    count, outer = shape[0], y.shape[3]
     taps, matrix = _taps(depthwise, False), _matrix(pointwise, False)
     a, b = _widened(scale), _widened(shift)
     means, squares = np.empty((count, outer), np.float32), np.empty((count, outer), np.float32)
@@ -374,8 +397,9 @@ def separable(x, scale, shift, depthwise, pointwise, s, d, y, mean, var):
         first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
         if first < last:
             _separable(
-                x, first, last, a, b, taps, matrix, depthwise.shape[1], s, d, y, means, squares
-            )
+                x, shape, first, last, a, b, taps, matrix, depthwise.shape[1], s, d, y, means,
+                squares,
+            )  # fmt: skip
     _merge(means, squares, y.shape[1] * y.shape[2], mean, var)
 
 
@@ -395,21 +419,20 @@ def _merge(means, squares, rows, mean, var):
 
 
 @numba.njit(cache=True)
-def _separable(x, first, last, scale, shift, taps, matrix, k, s, d, y, means, squares):
-    _, height, width, channels = x.shape
-    outer = y.shape[3]
-    inside, outside = _wide(channels), _wide(outer)
+def _separable(x, shape, first, last, scale, shift, taps, matrix, k, s, d, y, means, squares):
+    count, height, width, share = shape
+    size, outer = count * height * width * share, y.shape[3]
+    inside, outside = len(scale), _wide(outer)
     rows, columns, even, blocks, tall, broad = _sides(height, width, k, s, d)
     pad, pitch = d * (k - 1) // 2, broad * inside
     offsets = _offsets(k, d, pitch, inside)
     padded, u = _scratch(tall * pitch), _scratch(2 * blocks * inside)
     v = _scratch(2 * blocks * outside)
     moments = _scratch(3 * outside)  # the image's first pixel; sums of differences to it, squared
-    source, result = x.reshape(x.size), y.reshape(y.size)
+    result = y.reshape(y.size)
     for n in range(first, last):
-        start = n * height * width * channels
-        inner = pad * pitch + pad * inside
-        _fill(source, start, height, width, channels, scale, shift, padded, inner, pitch)
+        inner, pixel = pad * pitch + pad * inside, n * height * width
+        _fill(x, size, share, pixel, height, width, scale, shift, padded, inner, pitch)
         _set(moments, 0)
         for h in range(0, even, 2):
             _convolve_rows(padded, h * s * pitch, pitch, s, taps, offsets, inside, blocks, u)
@@ -417,7 +440,7 @@ def _separable(x, first, last, scale, shift, taps, matrix, k, s, d, y, means, sq
             for r in range(min(2, rows - h)):
                 _add_moments(v, r * blocks * outside, columns, outside, moments, h + r == 0)
                 place = ((n * rows + h + r) * columns) * outer
-                _narrow(v, r * blocks * outside, columns, outer, result, place, True)
+                _narrow(v, r * blocks * outside, columns, outer, result, place, True, outside)
         total = np.float32(rows * columns)
         for c in range(outer):
             one = moments[outside + c] / total
@@ -444,15 +467,16 @@ def _add_moments(v, place, columns, width, moments, begin):
 
 @numba.njit(parallel=True, cache=True)
 def separable_gradient(
-    x, scale, shift, mean, depthwise, pointwise, s, d, y, g, p, q, r, dx, fresh, dd, dp, zero, one
-):
+    x, shape, scale, shift, mean, depthwise, pointwise, s, d, y, g, p, q, r, dx, fresh, dd, dp,
+    zero, one,
+):  # fmt: skip
     """The gradients of `separable`, where that of y is p * g + q * y + r, each (D,).
 
-    `dx` (N, H, W, C): that of scale * x + shift; added to what is there, unless `fresh`. `zero`
-    (C,) = its sum and `one` (C,) = that of it times (x - mean). `dd` (C, k, k) and `dp` (D, C): of
-    the weights. Empty `dx` or `dd`: not wanted (nor is `dp`, then).
+    `dx`: that of scale * x + shift, in parts as x is; added to what is there, unless `fresh` (P,).
+    `zero` (C,) = its sum and `one` (C,) = that of it times (x - mean). `dd` (C, k, k) and `dp`
+    (D, C): of the weights. Empty `dx` or `dd`: not wanted (nor is `dp`, then).
     """
-    count, channels, outer = x.shape[0], x.shape[3], y.shape[3]
+    count, channels, outer = shape[0], len(scale), y.shape[3]
     k = depthwise.shape[1]
     inside, outside = _wide(channels), _wide(outer)
     taps, mirrored = _taps(depthwise, False), _taps(depthwise, True)
@@ -466,7 +490,7 @@ def separable_gradient(
         first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
         if first < last:
             _separable_gradient(
-                x, first, last, a, b, m, taps, mirrored, matrix, k, s, d, y, g, pw, qw, rw,
+                x, shape, first, last, a, b, m, taps, mirrored, matrix, k, s, d, y, g, pw, qw, rw,
                 dx, fresh, sized, tap_sums[chunk], matrix_sums[chunk], sums[chunk],
             )  # fmt: skip
     if sized:
@@ -490,12 +514,12 @@ def _unpack(taps, matrix, dd, dp):
 
 @numba.njit(cache=True)
 def _separable_gradient(
-    x, first, last, scale, shift, mean, taps, mirrored, matrix, k, s, d, y, g, p, q, r,
+    x, shape, first, last, scale, shift, mean, taps, mirrored, matrix, k, s, d, y, g, p, q, r,
     dx, fresh, sized, tap_sums, matrix_sums, sums,
 ):  # fmt: skip
-    _, height, width, channels = x.shape
-    outer = y.shape[3]
-    inside, outside = _wide(channels), _wide(outer)
+    count, height, width, share = shape
+    size, outer = count * height * width * share, y.shape[3]
+    inside, outside = len(scale), _wide(outer)
     rows, columns, even, blocks, tall, broad = _sides(height, width, k, s, d)
     pad, pitch = d * (k - 1) // 2, broad * inside
     inner = pad * pitch + pad * inside
@@ -509,11 +533,10 @@ def _separable_gradient(
     both, u = _scratch(2 * blocks * outside), _scratch(2 * blocks * inside)
     held, mixed = _scratch(columns * outside), _scratch(2 * blocks * inside)
     spread = _scratch(tall * pitch if s > 1 and dx.size > 0 else 0)
-    source, gradient = x.reshape(x.size), dx.reshape(dx.size)
     result, slope = y.reshape(y.size), g.reshape(g.size)
     for n in range(first, last):
-        start = n * height * width * channels
-        _fill(source, start, height, width, channels, scale, shift, padded, inner, pitch)
+        start = n * height * width
+        _fill(x, size, share, start, height, width, scale, shift, padded, inner, pitch)
         for h in range(0, even, 2):
             if h + 1 >= rows:
                 _set(both[blocks * outside :], 0)
@@ -552,10 +575,10 @@ def _separable_gradient(
             for i in range(min(2, height - h)):
                 row = inner + (h + i) * pitch
                 out, at = (u, i * blocks * inside) if s == 1 else (spread, row)
-                place = start + (h + i) * width * channels
-                _widen(source, place, width, channels, mixed, 0)
+                pixel = start + (h + i) * width
+                _gather(x, size, share, pixel, width, mixed, 0, inside)
                 _mask(out, at, padded, row, mixed, width, inside, mean, sums)
-                _narrow(out, at, width, channels, gradient, place, fresh)
+                _scatter(out, at, width, inside, dx, size, share, pixel, fresh)
     fence()
 
 
@@ -563,8 +586,8 @@ def _separable_gradient(
 def _add_norm(g, y, start, columns, channels, p, q, r, out, place, held):
     """A row of p * g + q * y + r, widened; `held`: room for a widened row."""
     width = _wide(channels)
-    _widen(g, start, columns, channels, out, place)
-    _widen(y, start, columns, channels, held, 0)
+    _widen(g, start, columns, channels, out, place, width)
+    _widen(y, start, columns, channels, held, 0, width)
     for c in range(0, width, WIDTH):
         pc, qc, rc = load(p, c), load(q, c), load(r, c)
         for w in range(columns):
@@ -623,11 +646,11 @@ def _max_pool(x, first, last, k, s, outer, out, forward):
         _set(spread, 0)
         for h in range(height):
             start = (n * height + h) * width * channels
-            _widen(source, start, width, channels, padded, inner + h * pitch)
+            _widen(source, start, width, channels, padded, inner + h * pitch, wide)
         for h in range(rows):
             place = (n * rows + h) * columns * channels
             if not forward:
-                _widen(slope, place, columns, channels, row, 0)
+                _widen(slope, place, columns, channels, row, 0, wide)
             for c in range(0, wide, WIDTH):
                 start = h * s * pitch + c
                 for w in range(columns):
@@ -639,11 +662,11 @@ def _max_pool(x, first, last, k, s, outer, out, forward):
                 if not forward:
                     _share(padded, start, most, row, c, s, wide, columns, offsets, spread)
             if forward:
-                _narrow(most, 0, columns, channels, result, place, True)
+                _narrow(most, 0, columns, channels, result, place, True, wide)
         if not forward:
             for h in range(height):
                 start = (n * height + h) * width * channels
-                _narrow(spread, inner + h * pitch, width, channels, result, start, True)
+                _narrow(spread, inner + h * pitch, width, channels, result, start, True, wide)
     fence()
 
 

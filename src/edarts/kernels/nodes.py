@@ -11,7 +11,8 @@ gradient of gain * n + bias: gradient of y = gain s (h - mean(h) - n mean(h n)).
 each channel that is p h + q y + r, which the stage before applies as it reads h and y.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -22,16 +23,102 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts.kernels.compiled import load_loops
-from edarts.kernels.layout import dense, halves
+from edarts.kernels.layout import concat, dense, halves
 
 Floats = NDArray[np.float32]
 
 
-class Source:
-    """A node's value `x` (B, C, H, W), and what operations read of it, each made once."""
+def enabled() -> bool:
+    """Whether fast paths may be taken; EDARTS_KERNELS=off takes none."""
+    return os.environ.get("EDARTS_KERNELS", "on") != "off"
 
-    def __init__(self, x: Tensor) -> None:
-        self.x = x
+
+def fast(x: Tensor) -> bool:
+    """The rule for every compiled loop: float32 on the CPU, with gradients."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and x.numel() > 0
+        and torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and enabled()
+    )
+
+
+class Sum:
+    """Where the nodes that read a tensor add up its gradient, in place, in one backward pass.
+
+    Autograd would take a new tensor from each of them and add those up.
+    """
+
+    def __init__(self) -> None:
+        self._value: Tensor | None = None
+        self._pass = -1
+
+    def put(self, value: Tensor | None) -> None:
+        """Keep the sum so far."""
+        self._value, self._pass = value, torch._C._current_graph_task_id()
+
+    def take(self) -> Tensor | None:
+        """What was kept in this pass; what another one left, as it ended before, is forgotten."""
+        known = self._value if self._pass == torch._C._current_graph_task_id() else None
+        self._value = None
+        return known
+
+
+class Fork(torch.autograd.Function):
+    """A tensor as it is; its gradient is the `Sum` of the nodes and what all others give."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, total: Sum) -> Tensor:
+        ctx.total = total
+        ctx.set_materialize_grads(False)
+        return x.view_as(x)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor | None) -> tuple[Tensor | None, None]:
+        known = ctx.total.take()
+        if known is None or g is None:
+            return (g if known is None else known), None
+        return known.add_(g), None
+
+
+class Source:
+    """A value (B, C, H, W) and what operations read of it, each made once.
+
+    It comes in `parts` (B, C_i, H, W) side by side, as cells hand on their nodes: whoever can reads
+    them where they lie, so that they are never copied into one tensor. `sums`: of those parts that
+    were forked, in the same order.
+    """
+
+    def __init__(self, *parts: Tensor, sums: Sequence[Sum | None] = ()) -> None:
+        self.parts = parts
+        self.sums = tuple(sums) or (None,) * len(parts)
+        self._norms: dict[int, Norm] = {}
+        self._plain: dict[int, Tensor] = {}
+
+    @classmethod
+    def shared(cls, *parts: Tensor) -> "Source":
+        """A source for many nodes: on the fast path they add up its gradient in place."""
+        sums = [Sum() if fast(part) and part.requires_grad else None for part in parts]
+        forked = [
+            part if total is None else Fork.apply(part, total)  # type: ignore[no-untyped-call]
+            for part, total in zip(parts, sums, strict=True)
+        ]
+        return cls(*forked, sums=sums)
+
+    @classmethod
+    def beside(cls, sources: "Sequence[Source]") -> "Source":
+        """Sources side by side."""
+        parts = [part for source in sources for part in source.parts]
+        return cls(*parts, sums=[total for source in sources for total in source.sums])
+
+    @cached_property
+    def x(self) -> Tensor:
+        """The value as one tensor."""
+        return self.parts[0] if len(self.parts) == 1 else concat(list(self.parts))
 
     @cached_property
     def relu(self) -> Tensor:
@@ -41,17 +128,35 @@ class Source:
     @cached_property
     def halves(self) -> "tuple[Source, Source]":
         """Even rows and columns of x; odd ones, with zeros past its end: ceil(H / 2)."""
-        height, width = self.x.shape[-2:]
-        uneven = (0, width % 2, 0, height % 2)
-        even, odd = halves(functional.pad(self.x, uneven) if any(uneven) else self.x)
-        return Source(even), Source(odd)
+        evens, odds = [], []
+        for part in self.parts:
+            height, width = part.shape[-2:]
+            uneven = (0, width % 2, 0, height % 2)
+            even, odd = halves(functional.pad(part, uneven) if any(uneven) else part)
+            evens.append(even)
+            odds.append(odd)
+        return Source.shared(*evens), Source.shared(*odds)
+
+    def normed(self, norm: nn.BatchNorm2d) -> "Norm":
+        """`norm` at work on x; its running moments move once, however many edges read it."""
+        if id(norm) not in self._norms:
+            x = dense(self.x)
+            self._norms[id(norm)] = Norm.of(moments_of(x), pixels(x), norm)
+        return self._norms[id(norm)]
+
+    def plain_normed(self, norm: nn.BatchNorm2d) -> Tensor:
+        """norm(x) in plain PyTorch; its running moments move once, as in `normed`."""
+        if id(norm) not in self._plain:
+            self._plain[id(norm)] = norm(self.x)
+        return self._plain[id(norm)]
 
 
 class Stage(NamedTuple):
     """Norm, if any; ReLU; depthwise convolution, if any; 1 x 1 convolution.
 
     `depthwise`: (C, 1, k, k), k odd; `pointwise`: (D, C, 1, 1). `stride` and `dilation` are the
-    depthwise one's.
+    depthwise one's. With `shifted` (D', C, 1, 1), first of its term and without a depthwise one, it
+    halves H and W: `pointwise` of the even rows and columns beside `shifted` of the odd ones.
     """
 
     depthwise: Tensor | None
@@ -59,6 +164,12 @@ class Stage(NamedTuple):
     stride: int = 1
     dilation: int = 1
     norm: nn.BatchNorm2d | None = None
+    shifted: Tensor | None = None
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Its convolutions'."""
+        return [w for w in (self.depthwise, self.pointwise, self.shifted) if w is not None]
 
 
 class Term(NamedTuple):
@@ -74,9 +185,19 @@ class Term(NamedTuple):
 
     def parameters(self) -> list[Tensor]:
         """All parameters that the term passes."""
-        found = [t for stage in self.stages for t in (stage.depthwise, stage.pointwise)]
-        found += [t for norm in self.norms() for t in (norm.weight, norm.bias)]
-        return [t for t in found if t is not None]
+        found = [weight for stage in self.stages for weight in stage.weights]
+        scales = [t for norm in self.norms() for t in (norm.weight, norm.bias)]
+        return [*found, *(t for t in scales if t is not None)]
+
+    def reads(self) -> Source:
+        """What it is computed on: in parts of one shape, where the first stage can take parts."""
+        source = self.source
+        if self.stages and self.stages[0].shifted is not None:
+            return Source.beside(source.halves)
+        whole = not self.stages or self.stages[0].norm is not None
+        if len({part.shape for part in source.parts}) > 1 or (whole and len(source.parts) > 1):
+            return Source(source.x)
+        return source
 
 
 class Norm(NamedTuple):
@@ -129,7 +250,9 @@ class Slope(NamedTuple):
 class Node(torch.autograd.Function):
     """sum over the terms of weight * norm(stages(x)); see `kernels.node`.
 
-    `tensors`: the sources, then the parameters; terms name their source by its index.
+    `tensors`: what the terms read, then the parameters. `places`: for each term those of what it
+    reads; `firsts`: the norm of its source, if it begins with one; `sums`: place -> where the
+    gradient of that tensor goes, if it was forked.
     """
 
     @staticmethod
@@ -137,7 +260,9 @@ class Node(torch.autograd.Function):
         ctx: Any,
         weights: Tensor | None,
         terms: Sequence[Term],
-        indices: Sequence[int],
+        places: Sequence[Sequence[int]],
+        firsts: Sequence[Norm | None],
+        sums: Mapping[int, Sum],
         *tensors: Tensor,
     ) -> Tensor:
         loops = load_loops()
@@ -146,40 +271,40 @@ class Node(torch.autograd.Function):
         norms: list[list[Norm | None]] = []  # those before each stage, then the last one
         ends: list[Tensor] = []  # what the terms hand to the sum
         scales, shifts = [], []
-        for term, index, factor in zip(terms, indices, factors, strict=True):
-            met: list[Norm | None] = []
-            x, moments = dense(tensors[index]), None
-            for number in range(len(term.stages) + 1):
-                stage = term.stages[number] if number < len(term.stages) else None
-                norm = term.norm if stage is None else stage.norm
-                met.append(None)
-                if norm is not None:
-                    met[-1] = Norm.of(moments or moments_of(x), pixels(x), norm)
-                if stage is not None:
-                    x, moments = stage_forward(stage, x, met[-1])
-                    kept.append(x)
+        for term, mine, first, factor in zip(terms, places, firsts, factors, strict=True):
+            met = [first]
+            parts = [dense(tensors[place]) for place in mine]
+            for number, stage in enumerate(term.stages, 1):
+                y, moments = stage_forward(stage, parts, met[-1])
+                following = term.stages[number].norm if number < len(term.stages) else term.norm
+                met.append(None if following is None else Norm.of(moments, pixels(y), following))
+                kept.append(y)
+                parts = [y]
             norms.append(met)
-            ends.append(x)
-            last, width = met[-1], x.shape[-1]
+            ends.append(parts[0])
+            last, width = met[-1], parts[0].shape[-1]
             scales.append(np.full(width, factor) if last is None else factor * last.scale)
             shifts.append(np.zeros(width, np.float32) if last is None else factor * last.shift)
         out = torch.empty_like(ends[0])
         loops.weighted_sum(addresses(ends), np.stack(scales), sum(shifts), flat(out))
         ctx.save_for_backward(*tensors, *kept)
-        ctx.terms, ctx.indices, ctx.factors, ctx.norms = terms, indices, factors, norms
+        ctx.terms, ctx.places, ctx.factors, ctx.norms = terms, places, factors, norms
+        ctx.sums = sums
         ctx.names = {id(tensor): place for place, tensor in enumerate(tensors)}
         return out.permute(0, 3, 1, 2)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        need_weights, _, _, *needs = ctx.needs_input_grad
+        need_weights, _, _, _, _, *needs = ctx.needs_input_grad
         tensors, kept = ctx.saved_tensors[: len(needs)], list(ctx.saved_tensors[len(needs) :])
         found = Gradients(ctx.names, needs)
-        inputs: list[list[Tensor]] = []  # of each stage, then what the term hands to the sum
-        for term, index in zip(ctx.terms, ctx.indices, strict=True):
+        for place, total in ctx.sums.items():
+            found.begin(place, total.take())
+        inputs: list[list[list[Tensor]]] = []  # of each stage, then what is handed to the sum
+        for term, mine in zip(ctx.terms, ctx.places, strict=True):
             results, kept = kept[: len(term.stages)], kept[len(term.stages) :]
-            inputs.append([dense(tensors[index]), *results])
+            inputs.append([[dense(tensors[place]) for place in mine], *([y] for y in results)])
         h = dense(g)
         zero, ones = sums_of_products(h, inputs, ctx.norms, need_weights)
         grad_weights = torch.empty(len(ctx.terms)) if need_weights else None
@@ -197,8 +322,10 @@ class Node(torch.autograd.Function):
             else:
                 nothing = np.zeros_like(zero)
                 slope = Slope(h, np.full_like(zero, factor), nothing, nothing)
-            term_backward(term, inputs[position], norms, slope, ctx.indices[position], found)
-        return (grad_weights, None, None, *found.values)
+            term_backward(term, inputs[position], norms, slope, ctx.places[position], found)
+        for place, total in ctx.sums.items():
+            total.put(found.end(place))
+        return (grad_weights, None, None, None, None, *found.values)
 
 
 class Gradients:
@@ -211,6 +338,17 @@ class Gradients:
         self.names, self.needs = names, needs
         self.values: list[Tensor | None] = [None] * len(needs)
         self._owned: set[int] = set()  # places whose tensor nobody else holds
+
+    def begin(self, place: int, known: Tensor | None) -> None:
+        """Begin with a sum that others have made; nobody else holds it."""
+        if known is not None:
+            self.values[place] = known
+            self._owned.add(place)
+
+    def end(self, place: int) -> Tensor | None:
+        """The sum at a place, for others to add to; autograd gets none."""
+        known, self.values[place] = self.values[place], None
+        return known if known is None or place in self._owned else known.clone()
 
     def wanted(self, tensor: Tensor | None) -> int | None:
         """The place of a parameter, if its gradient is wanted."""
@@ -243,32 +381,35 @@ class Gradients:
 
 
 def stage_forward(
-    stage: Stage, x: Tensor, norm: Norm | None
+    stage: Stage, parts: Sequence[Tensor], norm: Norm | None
 ) -> tuple[Tensor, tuple[Floats, Floats]]:
-    """(N, H, W, C) -> the stage's result (N, H', W', D), its mean and biased variance (D,)."""
-    count, height, width, channels = x.shape
+    """Parts (N, H, W, C_i) -> the stage's result (N, H', W', D), its mean, biased variance (D,)."""
+    count, height, width, share = shape = tuple(parts[0].shape)
     s, d = stage.stride, stage.dilation
-    y = torch.empty(count, -(-height // s), -(-width // s), len(stage.pointwise))
+    wide, narrow = kernels(stage)
+    y = torch.empty(count, -(-height // s), -(-width // s), len(narrow))
     mean, var = np.empty((2, y.shape[-1]), np.float32)
-    scale, shift, _ = scaling(norm, channels)
-    load_loops().separable(x.numpy(), scale, shift, *kernels(stage), s, d, y.numpy(), mean, var)
+    scale, shift, _ = scaling(norm, share * len(parts))
+    load_loops().separable(
+        addresses(parts), shape, scale, shift, wide, narrow, s, d, y.numpy(), mean, var
+    )
     return y, (mean, var)
 
 
 def term_backward(
     term: Term,
-    inputs: Sequence[Tensor],
+    inputs: Sequence[Sequence[Tensor]],
     norms: Sequence[Norm | None],
     slope: Slope,
-    place: int,
+    places: Sequence[int],
     found: Gradients,
 ) -> None:
-    """Add the gradients of a term's stages and of its source, which is at `place`.
+    """Add the gradients of a term's stages and of what it reads, which is at `places`.
 
     `inputs`: of each stage, then what the term hands to the sum, which has `slope`. `norms`: those
     before each stage.
     """
-    needed, x, first = found.needs[place], inputs[0], norms[0]
+    needed, first = any(found.needs[place] for place in places), norms[0]
     if not needed and all(found.wanted(p) is None for p in term.parameters()):
         return
     for number in reversed(range(len(term.stages))):
@@ -277,13 +418,14 @@ def term_backward(
             term.stages[number],
             inputs[number],
             norms[number],
-            inputs[number + 1],
+            inputs[number + 1][0],
             slope,
-            place if ends else None,
+            places if ends else None,
             found,
         )
     if not needed or (term.stages and first is None):
         return  # not wanted, or added by the first stage
+    (place,), (x,) = places, inputs[0]
     if first is None:
         found.add(place, slope.h.permute(0, 3, 1, 2), float(slope.p[0]), fresh=False)
     else:
@@ -294,42 +436,46 @@ def term_backward(
 
 def stage_backward(
     stage: Stage,
-    x: Tensor,
+    parts: Sequence[Tensor],
     norm: Norm | None,
     y: Tensor,
     slope: Slope,
-    place: int | None,
+    places: Sequence[int] | None,
     found: Gradients,
 ) -> Slope:
-    """From the slope of the stage's result y, that of its x; adds those of its parameters.
+    """From the slope of the stage's result y, that of its parts; adds those of its parameters.
 
-    `place`: that of x, if it is a source without a norm: its gradient is added there, if wanted.
+    `places`: those of the parts, if they are sources without a norm: their gradients are added
+    there, if wanted.
     """
-    weights = [stage.pointwise] if stage.depthwise is None else [stage.pointwise, stage.depthwise]
     wide, narrow = kernels(stage)
-    sized = any(found.wanted(weight) is not None for weight in weights)
+    sized = any(found.wanted(weight) is not None for weight in stage.weights)
     dd, dp = (torch.empty(w.shape if sized else (0,) * w.ndim) for w in (wide, narrow))
-    if place is None:
-        dx, fresh = torch.empty(x.shape), True
-    elif found.needs[place]:
-        dx, fresh = found.room(place, x.shape)
+    shape, channels = parts[0].shape, parts[0].shape[-1] * len(parts)
+    if places is None:
+        rooms = [(torch.empty(shape), True)]
+    elif any(found.needs[place] for place in places):
+        rooms = [found.room(place, shape) for place in places]
     else:
-        dx, fresh = torch.empty(0, 0, 0, 0), True
-    scale, shift, mean = scaling(norm, x.shape[-1])
-    zero, one = np.empty((2, x.shape[-1]), np.float32)
+        rooms = []
+    scale, shift, mean = scaling(norm, channels)
+    zero, one = np.empty((2, channels), np.float32)
     load_loops().separable_gradient(
-        x.numpy(), scale, shift, mean, wide, narrow, stage.stride, stage.dilation, y.numpy(),
-        *(slope.h.numpy(), *slope[1:]), dx.numpy(), fresh, dd.numpy(), dp.numpy(), zero, one,
+        addresses(parts), tuple(shape), scale, shift, mean, wide, narrow,
+        *(stage.stride, stage.dilation, y.numpy(), slope.h.numpy(), *slope[1:]),
+        *(addresses([dx for dx, _ in rooms]), np.array([fresh for _, fresh in rooms], bool)),
+        *(dd.numpy(), dp.numpy(), zero, one),
     )  # fmt: skip
-    for weight, gradient in zip(weights, (dp, dd), strict=False):
-        where = found.wanted(weight)
-        if where is not None:
-            found.add(where, gradient.view_as(weight))
+    if sized:
+        for weight, gradient in zip(stage.weights, split(stage, dd, dp), strict=True):
+            where = found.wanted(weight)
+            if where is not None:
+                found.add(where, gradient.view_as(weight))
     if norm is None:
-        return Slope(dx, zero, zero, zero)  # the end: nothing reads it
+        return slope  # the end: nothing reads it
     one *= norm.s
     parameters(stage.norm, zero, one, found)
-    return Slope(dx, *norm.coefficients(zero, one, pixels(x)))
+    return Slope(rooms[0][0], *norm.coefficients(zero, one, pixels(parts[0])))
 
 
 def scaling(norm: Norm | None, channels: int) -> tuple[Floats, Floats, Floats]:
@@ -342,7 +488,7 @@ def scaling(norm: Norm | None, channels: int) -> tuple[Floats, Floats, Floats]:
 
 def sums_of_products(
     g: Tensor,
-    inputs: Sequence[Sequence[Tensor]],
+    inputs: Sequence[Sequence[Sequence[Tensor]]],
     norms: Sequence[Sequence[Norm | None]],
     weighed: bool,
 ) -> tuple[Floats, Floats]:
@@ -354,7 +500,7 @@ def sums_of_products(
     means = [np.zeros(width, np.float32) if met[-1] is None else met[-1].mean for met in norms]
     zero, ones = np.zeros(width, np.float32), np.zeros((len(norms), width), np.float32)
     if weighed or any(met[-1] is not None for met in norms):
-        ends = [mine[-1] for mine in inputs]
+        ends = [mine[-1][0] for mine in inputs]
         load_loops().product_sums(flat(g), addresses(ends), np.stack(means), zero, ones)
     return zero, ones
 
@@ -377,11 +523,28 @@ def moments_of(x: Tensor) -> tuple[Floats, Floats]:
 
 
 def kernels(stage: Stage) -> tuple[Floats, Floats]:
-    """The stage's weights as the loops take them: (C, k, k) and (D, C), contiguous."""
+    """The stage's weights as the loops take them: (C, k, k) and (D, C), contiguous.
+
+    Of a shifted stage, C counts the even pixels' channels and then the odd ones'.
+    """
     narrow = stage.pointwise.detach()[:, :, 0, 0].contiguous().numpy()
+    if stage.shifted is not None:
+        odd = stage.shifted.detach()[:, :, 0, 0].numpy()
+        (rows, columns), more = narrow.shape, len(odd)
+        both = np.zeros((rows + more, 2 * columns), np.float32)
+        both[:rows, :columns], both[rows:, columns:] = narrow, odd
+        narrow = both
     if stage.depthwise is None:
         return np.ones((narrow.shape[1], 1, 1), np.float32), narrow
     return stage.depthwise.detach()[:, 0].contiguous().numpy(), narrow
+
+
+def split(stage: Stage, wide: Tensor, narrow: Tensor) -> list[Tensor]:
+    """The gradients of `kernels`, (C, k, k) and (D, C) -> those of `stage.weights`."""
+    if stage.shifted is not None:
+        rows, columns = stage.pointwise.shape[:2]
+        return [narrow[:rows, :columns].contiguous(), narrow[rows:, columns:].contiguous()]
+    return [narrow] if stage.depthwise is None else [wide, narrow]
 
 
 def pixels(x: Tensor) -> int:
