@@ -56,8 +56,11 @@ class MaxPool(nn.Module):
         super().__init__()
         self.kernel, self.stride = kernel, stride
 
-    def forward(self, x: Tensor) -> Tensor:
-        return max_pool2d(x, self.kernel, self.stride)
+    def forward(self, x: Tensor | Source) -> Tensor:
+        if isinstance(x, Tensor):
+            return max_pool2d(x, self.kernel, self.stride)
+        total = x.sums[0] if len(x.parts) == 1 else None
+        return max_pool2d(x.x, self.kernel, self.stride, total)
 
 
 class Normed(nn.Module, ABC):
@@ -166,7 +169,7 @@ class Pool(Normed):
             self.norm = nn.Sequential(widen, nn.BatchNorm2d(channels, affine=not normed))
 
     def term(self, source: Source) -> Term:
-        value = self.pool(source.x)
+        value = self.pool(source if isinstance(self.pool, MaxPool) else source.x)
         if isinstance(self.norm, nn.Sequential):
             value = self.norm[0](value)
         last = self.norm[1] if isinstance(self.norm, nn.Sequential) else self.norm

@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from edarts.kernels.compiled import load_loops
 from edarts.kernels.layout import concat
-from edarts.kernels.nodes import Node, Source, Stage, Term, enabled, fast
-from edarts.kernels.pools import MaxPool
+from edarts.kernels.nodes import Node, Source, Stage, Term
+from edarts.kernels.pools import max_pool2d
+from edarts.kernels.sums import enabled, fast
 
 __all__ = [
     "Source",
@@ -50,7 +51,8 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
         norm = nn.BatchNorm2d(1)
         stages = (Stage(wide, narrow, 1, 1), Stage(wide, narrow, 1, 1, norm))
         y = node([Term(Source(x), stages, norm)], [torch.ones((), requires_grad=True)])
-        max_pool2d(y, 3, 1).sum().backward()
+        even, odd = Source(y).halves
+        (max_pool2d(y, 3, 1).sum() + even.x.sum() + odd.x.sum()).backward()
 
 
 _warm: list[bool] = []  # whether the loops have run in this process
@@ -152,10 +154,3 @@ def pointwise_conv2d(x: Tensor, weight: Tensor) -> Tensor:
     if x.device.type == "cpu" and batch * height * width <= FEW_PIXELS and enabled():
         return functional.linear(x.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
     return functional.conv2d(x, weight)
-
-
-def max_pool2d(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """(B, C, H, W) -> (B, C, ceil(H / s), ceil(W / s)): the largest of each window, k odd."""
-    if fast(x):
-        return MaxPool.apply(x, kernel, stride)  # type: ignore[no-any-return, no-untyped-call]
-    return functional.max_pool2d(x, kernel, stride, kernel // 2)

@@ -616,21 +616,21 @@ def _mask(h, at, rectified, place, x, columns, width, mean, sums):
 
 
 @numba.njit(parallel=True, cache=True)
-def max_pool(x, k, s, outer, out, forward):
+def max_pool(x, k, s, outer, out, forward, fresh):
     """The largest of each k x k window of x (N, H, W, C), stride s: out (N, H', W', C).
 
     Or, if not `forward`, its gradient: out (N, H, W, C), from `outer` (N, H', W', C), that of the
-    result. Of equal numbers in a window, the first gets it.
+    result; added to what is there, unless `fresh`. Of equal numbers in a window, the first gets it.
     """
     count = x.shape[0]
     for chunk in numba.prange(CHUNKS):
         first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
         if first < last:
-            _max_pool(x, first, last, k, s, outer, out, forward)
+            _max_pool(x, first, last, k, s, outer, out, forward, fresh)
 
 
 @numba.njit(cache=True)
-def _max_pool(x, first, last, k, s, outer, out, forward):
+def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
     _, height, width, channels = x.shape
     rows, columns = (height + s - 1) // s, (width + s - 1) // s
     wide, pad = _wide(channels), k // 2
@@ -666,7 +666,7 @@ def _max_pool(x, first, last, k, s, outer, out, forward):
         if not forward:
             for h in range(height):
                 start = (n * height + h) * width * channels
-                _narrow(spread, inner + h * pitch, width, channels, result, start, True, wide)
+                _narrow(spread, inner + h * pitch, width, channels, result, start, fresh, wide)
     fence()
 
 
@@ -683,6 +683,35 @@ def _share(padded, start, most, row, c, s, width, columns, offsets, spread):
             share = where_equal(load(padded, q), load(most, m), left)
             store(spread, q, add(load(spread, q), share))
             store(row, m, subtract(left, share))
+
+
+# -- even and odd pixels --------------------------------------------------------------------------
+
+
+@numba.njit(parallel=True, cache=True)
+def halves(x, even, odd):
+    """x (N, H, W, C) -> its even rows and columns and its odd ones, (N, H / 2, W / 2, C)."""
+    count, height, width, channels = even.shape
+    for n in numba.prange(count):
+        for h in range(height):
+            for w in range(width):
+                for c in range(channels):
+                    even[n, h, w, c] = x[n, 2 * h, 2 * w, c]
+                    odd[n, h, w, c] = x[n, 2 * h + 1, 2 * w + 1, c]
+
+
+@numba.njit(parallel=True, cache=True)
+def halves_gradient(even, odd, out, fresh):
+    """The gradient of x (N, H, W, C) from those of its halves; added, unless `fresh`."""
+    count, height, width, channels = even.shape
+    for n in numba.prange(count):
+        if fresh:
+            out[n] = 0
+        for h in range(height):
+            for w in range(width):
+                for c in range(channels):
+                    out[n, 2 * h, 2 * w, c] += even[n, h, w, c]
+                    out[n, 2 * h + 1, 2 * w + 1, c] += odd[n, h, w, c]
 
 
 # -- passes over whole tensors --------------------------------------------------------------------
@@ -798,8 +827,8 @@ def product_sums(g, addresses, means, zero, one):
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def norm_gradient(g, y, p, q, r, out):
-    """out = p * g + q * y + r; (R * C,) and (C,)."""
+def norm_gradient(g, y, p, q, r, out, fresh):
+    """out = p * g + q * y + r, added to what is there unless `fresh`; (R * C,) and (C,)."""
     total = len(g)
     ps, qs, rs = _tiled(p), _tiled(q), _tiled(r)
     tile = len(ps)
@@ -808,5 +837,9 @@ def norm_gradient(g, y, p, q, r, out):
         for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
             slope, part = g[t * tile : min((t + 1) * tile, total)], y[t * tile :]
             o = out[t * tile :]
-            for m in range(len(slope)):
-                o[m] = ps[m] * slope[m] + qs[m] * part[m] + rs[m]
+            if fresh:
+                for m in range(len(slope)):
+                    o[m] = ps[m] * slope[m] + qs[m] * part[m] + rs[m]
+            else:
+                for m in range(len(slope)):
+                    o[m] += ps[m] * slope[m] + qs[m] * part[m] + rs[m]

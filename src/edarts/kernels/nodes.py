@@ -11,7 +11,6 @@ gradient of gain * n + bias: gradient of y = gain s (h - mean(h) - n mean(h n)).
 each channel that is p h + q y + r, which the stage before applies as it reads h and y.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -23,66 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts.kernels.compiled import load_loops
-from edarts.kernels.layout import concat, dense, halves
+from edarts.kernels.layout import concat, dense
+from edarts.kernels.pools import halves
+from edarts.kernels.sums import Fork, Sum, fast
 
 Floats = NDArray[np.float32]
-
-
-def enabled() -> bool:
-    """Whether fast paths may be taken; EDARTS_KERNELS=off takes none."""
-    return os.environ.get("EDARTS_KERNELS", "on") != "off"
-
-
-def fast(x: Tensor) -> bool:
-    """The rule for every compiled loop: float32 on the CPU, with gradients."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and x.numel() > 0
-        and torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and enabled()
-    )
-
-
-class Sum:
-    """Where the nodes that read a tensor add up its gradient, in place, in one backward pass.
-
-    Autograd would take a new tensor from each of them and add those up.
-    """
-
-    def __init__(self) -> None:
-        self._value: Tensor | None = None
-        self._pass = -1
-
-    def put(self, value: Tensor | None) -> None:
-        """Keep the sum so far."""
-        self._value, self._pass = value, torch._C._current_graph_task_id()
-
-    def take(self) -> Tensor | None:
-        """What was kept in this pass; what another one left, as it ended before, is forgotten."""
-        known = self._value if self._pass == torch._C._current_graph_task_id() else None
-        self._value = None
-        return known
-
-
-class Fork(torch.autograd.Function):
-    """A tensor as it is; its gradient is the `Sum` of the nodes and what all others give."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, total: Sum) -> Tensor:
-        ctx.total = total
-        ctx.set_materialize_grads(False)
-        return x.view_as(x)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, g: Tensor | None) -> tuple[Tensor | None, None]:
-        known = ctx.total.take()
-        if known is None or g is None:
-            return (g if known is None else known), None
-        return known.add_(g), None
 
 
 class Source:
@@ -129,10 +73,13 @@ class Source:
     def halves(self) -> "tuple[Source, Source]":
         """Even rows and columns of x; odd ones, with zeros past its end: ceil(H / 2)."""
         evens, odds = [], []
-        for part in self.parts:
+        for part, total in zip(self.parts, self.sums, strict=True):
             height, width = part.shape[-2:]
             uneven = (0, width % 2, 0, height % 2)
-            even, odd = halves(functional.pad(part, uneven) if any(uneven) else part)
+            if any(uneven):
+                even, odd = halves(functional.pad(part, uneven), None)
+            else:
+                even, odd = halves(part, total)
             evens.append(even)
             odds.append(odd)
         return Source.shared(*evens), Source.shared(*odds)
@@ -221,10 +168,11 @@ class Norm(NamedTuple):
             counter = norm.num_batches_tracked
             assert counter is not None
             counter.add_(1)
-            share = 1 / float(counter) if norm.momentum is None else norm.momentum
+            share = np.float32(1 / float(counter) if norm.momentum is None else norm.momentum)
             unbiased = var * np.float32(count / (count - 1))
-            norm.running_mean.lerp_(torch.from_numpy(mean), share)
-            norm.running_var.lerp_(torch.from_numpy(unbiased), share)
+            for running, now in ((norm.running_mean, mean), (norm.running_var, unbiased)):
+                kept = running.numpy()
+                kept += share * (now - kept)
         s = 1 / np.sqrt(var + np.float32(norm.eps))
         gain = np.ones_like(mean) if norm.weight is None else norm.weight.detach().numpy()
         bias = np.zeros_like(mean) if norm.bias is None else norm.bias.detach().numpy()
@@ -429,9 +377,8 @@ def term_backward(
     if first is None:
         found.add(place, slope.h.permute(0, 3, 1, 2), float(slope.p[0]), fresh=False)
     else:
-        gradient = torch.empty_like(x)
-        load_loops().norm_gradient(flat(slope.h), flat(x), *slope[1:], flat(gradient))
-        found.add(place, gradient.permute(0, 3, 1, 2))
+        room, fresh = found.room(place, x.shape)
+        load_loops().norm_gradient(flat(slope.h), flat(x), *slope[1:], flat(room), fresh)
 
 
 def stage_backward(
@@ -527,7 +474,8 @@ def kernels(stage: Stage) -> tuple[Floats, Floats]:
 
     Of a shifted stage, C counts the even pixels' channels and then the odd ones'.
     """
-    narrow = stage.pointwise.detach()[:, :, 0, 0].contiguous().numpy()
+    narrow = stage.pointwise.detach().numpy()
+    narrow = np.ascontiguousarray(narrow.reshape(narrow.shape[:2]))
     if stage.shifted is not None:
         odd = stage.shifted.detach()[:, :, 0, 0].numpy()
         (rows, columns), more = narrow.shape, len(odd)
@@ -536,7 +484,7 @@ def kernels(stage: Stage) -> tuple[Floats, Floats]:
         narrow = both
     if stage.depthwise is None:
         return np.ones((narrow.shape[1], 1, 1), np.float32), narrow
-    return stage.depthwise.detach()[:, 0].contiguous().numpy(), narrow
+    return np.ascontiguousarray(stage.depthwise.detach().numpy()[:, 0]), narrow
 
 
 def split(stage: Stage, wide: Tensor, narrow: Tensor) -> list[Tensor]:
