@@ -42,7 +42,7 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
     if _warm:
         return
     _warm.append(True)
-    loops.moments(*(np.ones(size, np.float32) for size in (2, 1, 1)))
+    loops.moments(np.ones(2, np.float32), np.ones((2, 1), np.float32))
     if say is not None and loops.moments.stats.cache_hits == {}:
         say("compiling the fast loops for this machine, once: some seconds")
     with torch.enable_grad():

@@ -377,21 +377,56 @@ def _sides(height, width, k, s, d):
     )
 
 
+# -- batch norm -----------------------------------------------------------------------------------
+
+
+@numba.njit(cache=True)
+def norm(moments, rows, eps, share, running_mean, running_var, gain, bias, out):
+    """out (4, C): mean, s = 1 / standard deviation, scale and shift of the norm of `rows` rows.
+
+    It computes scale * y + shift. `moments` (2, C): mean and biased variance, towards which the
+    running ones move by `share`; they, `gain` and `bias` are empty where there are none.
+    """
+    for c in range(out.shape[1]):
+        mean, var = moments[0, c], moments[1, c]
+        if len(running_mean) > 0:
+            running_mean[c] += share * (mean - running_mean[c])
+            running_var[c] += share * (var * rows / (rows - 1) - running_var[c])
+        s = np.float32(1 / np.sqrt(var + eps))
+        scale = s * gain[c] if len(gain) > 0 else s
+        out[0, c], out[1, c], out[2, c] = mean, s, scale
+        out[3, c] = (bias[c] if len(bias) > 0 else np.float32(0)) - scale * mean
+
+
+@numba.njit(cache=True)
+def norm_slope(norm, zero, one, rows, factor, pqr):
+    """pqr (3, C): the gradient of y is p * h + q * y + r, if that of factor * norm is h.
+
+    `zero` (C,): sum of h; `one` (C,): that of h * (y - mean), which becomes that of h * n.
+    """
+    for c in range(len(zero)):
+        mean, s, scale = norm[0, c], norm[1, c], norm[2, c]
+        one[c] *= s
+        q = -factor * scale * s * one[c] / rows
+        pqr[0, c], pqr[1, c] = factor * scale, q
+        pqr[2, c] = -factor * scale * zero[c] / rows - q * mean
+
+
 # -- a separable stage ----------------------------------------------------------------------------
 
 
 @numba.njit(parallel=True, cache=True)
-def separable(x, shape, scale, shift, depthwise, pointwise, s, d, y, mean, var):
+def separable(x, shape, before, depthwise, pointwise, s, d, y, moments):
     """y (N, H', W', D) = depthwise (C, k, k), then 1 x 1 convolution (D, C) of rectified x.
 
-    That is max(scale * x + shift, 0); x (N, H, W, C), scale and shift (C,). x comes in P parts side
-    by side: their addresses (P,) and the `shape` (N, H, W, C / P) of each. `mean`, `var` (D,):
-    moments of y, biased; merged from those of each image (Chan et al. 1979), so that nothing is
-    lost where the mean is far from zero.
+    That is max(scale * x + shift, 0) with scale and shift of the norm `before`, see `norm`. x
+    (N, H, W, C) comes in P parts side by side: their addresses (P,) and the `shape` (N, H, W,
+    C / P) of each. `moments` (2, D): mean and biased variance of y; merged from those of each image
+    (Chan et al. 1979), so that nothing is lost where the mean is far from zero.
     """
     count, outer = shape[0], y.shape[3]
     taps, matrix = _taps(depthwise, False), _matrix(pointwise, False)
-    a, b = _widened(scale), _widened(shift)
+    a, b = _widened(before[2]), _widened(before[3])
     means, squares = np.empty((count, outer), np.float32), np.empty((count, outer), np.float32)
     for chunk in numba.prange(CHUNKS):
         first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
@@ -400,7 +435,7 @@ def separable(x, shape, scale, shift, depthwise, pointwise, s, d, y, mean, var):
                 x, shape, first, last, a, b, taps, matrix, depthwise.shape[1], s, d, y, means,
                 squares,
             )  # fmt: skip
-    _merge(means, squares, y.shape[1] * y.shape[2], mean, var)
+    _merge(means, squares, y.shape[1] * y.shape[2], moments[0], moments[1])
 
 
 @numba.njit(cache=True)
@@ -467,22 +502,21 @@ def _add_moments(v, place, columns, width, moments, begin):
 
 @numba.njit(parallel=True, cache=True)
 def separable_gradient(
-    x, shape, scale, shift, mean, depthwise, pointwise, s, d, y, g, p, q, r, dx, fresh, dd, dp,
-    zero, one,
-):  # fmt: skip
-    """The gradients of `separable`, where that of y is p * g + q * y + r, each (D,).
+    x, shape, before, depthwise, pointwise, s, d, y, g, pqr, dx, fresh, dd, dp, products
+):
+    """The gradients of `separable`, where that of y is p * g + q * y + r; `pqr` (3, D).
 
     `dx`: that of scale * x + shift, in parts as x is; added to what is there, unless `fresh` (P,).
-    `zero` (C,) = its sum and `one` (C,) = that of it times (x - mean). `dd` (C, k, k) and `dp`
-    (D, C): of the weights. Empty `dx` or `dd`: not wanted (nor is `dp`, then).
+    `products` (2, C): its sum, and that of it times (x - mean). `dd` (C, k, k) and `dp` (D, C): of
+    the weights. Empty `dx` or `dd`: not wanted (nor is `dp`, then).
     """
-    count, channels, outer = shape[0], len(scale), y.shape[3]
+    count, channels, outer = shape[0], before.shape[1], y.shape[3]
     k = depthwise.shape[1]
     inside, outside = _wide(channels), _wide(outer)
     taps, mirrored = _taps(depthwise, False), _taps(depthwise, True)
     matrix = _matrix(pointwise, True)
-    a, b, m = _widened(scale), _widened(shift), _widened(mean)
-    pw, qw, rw = _widened(p), _widened(q), _widened(r)
+    a, b, m = _widened(before[2]), _widened(before[3]), _widened(before[0])
+    pw, qw, rw = _widened(pqr[0]), _widened(pqr[1]), _widened(pqr[2])
     sized = dd.size > 0
     tap_sums = _parts(k * k * inside if sized else 1)
     matrix_sums, sums = _parts(inside * outside if sized else 1), _parts(2 * inside)
@@ -497,7 +531,7 @@ def separable_gradient(
         _unpack(_fold(tap_sums), _fold(matrix_sums), dd, dp)
     total = _fold(sums)
     for c in range(channels):
-        zero[c], one[c] = total[c], total[inside + c]
+        products[0, c], products[1, c] = total[c], total[inside + c]
 
 
 @numba.njit(cache=True)
@@ -751,11 +785,12 @@ def _fold_rows(parts, out):
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def moments(y, mean, var):
-    """y (R * C,) -> its mean and biased variance (C,).
+def moments(y, out):
+    """y (R * C,) -> out (2, C): its mean and biased variance.
 
     Sums are of differences to the first row: no cancellation where the mean is far from zero.
     """
+    mean, var = out[0], out[1]
     channels, total = len(mean), len(y)
     shift = _tiled(y[:channels])
     tile = len(shift)
@@ -779,16 +814,19 @@ def moments(y, mean, var):
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def weighted_sum(addresses, scales, shift, out):
-    """out (R * C,) = shift (C,) + the sum over T arrays of scales (T, C) times array.
+def weighted_sum(addresses, norms, out):
+    """out (R * C,) = sum over T arrays of scale * array + shift; `norms` (T, 4, C): see `norm`.
 
     `addresses` (T,): of arrays of out's size; all are read in one pass.
     """
     total, count = len(out), len(addresses)
-    bias = _tiled(shift)
+    shift = norms[0, 3].copy()
+    for i in range(1, count):
+        for c in range(len(shift)):
+            shift[c] += norms[i, 3, c]
+    bias, factors = _tiled(shift), _tiled_rows(norms[:, 2].copy())
     tile = len(bias)
     tiles = (total + tile - 1) // tile
-    factors = _tiled_rows(scales)
     for chunk in numba.prange(CHUNKS):
         for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
             o = out[t * tile : min((t + 1) * tile, total)]
@@ -827,10 +865,10 @@ def product_sums(g, addresses, means, zero, one):
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def norm_gradient(g, y, p, q, r, out, fresh):
-    """out = p * g + q * y + r, added to what is there unless `fresh`; (R * C,) and (C,)."""
+def norm_gradient(g, y, pqr, out, fresh):
+    """out = p * g + q * y + r, added to what is there unless `fresh`; (R * C,), pqr (3, C)."""
     total = len(g)
-    ps, qs, rs = _tiled(p), _tiled(q), _tiled(r)
+    ps, qs, rs = _tiled(pqr[0]), _tiled(pqr[1]), _tiled(pqr[2])
     tile = len(ps)
     tiles = (total + tile - 1) // tile
     for chunk in numba.prange(CHUNKS):

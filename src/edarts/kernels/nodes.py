@@ -12,7 +12,7 @@ each channel that is p h + q y + r, which the stage before applies as it reads h
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -148,51 +148,57 @@ class Term(NamedTuple):
 
 
 class Norm(NamedTuple):
-    """A batch norm at work: mean, s = 1 / standard deviation, gain, bias, (C,) each.
+    """A batch norm at work, scale * y + shift.
 
-    It computes scale * y + shift.
+    `at` (4, C): mean, s = 1 / standard deviation, scale, shift. `gain`, `bias` (C,), empty if it
+    has none.
     """
 
-    mean: Floats
-    s: Floats
+    at: Floats
     gain: Floats
     bias: Floats
-    scale: Floats
-    shift: Floats
 
     @classmethod
-    def of(cls, moments: tuple[Floats, Floats], count: int, norm: nn.BatchNorm2d) -> "Norm":
-        """With the mean and biased variance of `count` rows; moves the running ones to them."""
-        mean, var = moments
+    def of(cls, moments: Floats, rows: int, norm: nn.BatchNorm2d) -> "Norm":
+        """With `moments` (2, C), mean and biased variance; moves the running ones to them."""
+        running_mean = running_var = gain = bias = NOTHING
+        share = 0.0
         if norm.running_mean is not None and norm.running_var is not None:
             counter = norm.num_batches_tracked
             assert counter is not None
             counter.add_(1)
-            share = np.float32(1 / float(counter) if norm.momentum is None else norm.momentum)
-            unbiased = var * np.float32(count / (count - 1))
-            for running, now in ((norm.running_mean, mean), (norm.running_var, unbiased)):
-                kept = running.numpy()
-                kept += share * (now - kept)
-        s = 1 / np.sqrt(var + np.float32(norm.eps))
-        gain = np.ones_like(mean) if norm.weight is None else norm.weight.detach().numpy()
-        bias = np.zeros_like(mean) if norm.bias is None else norm.bias.detach().numpy()
-        scale = gain * s
-        return cls(mean, s, gain, bias, scale, bias - scale * mean)
+            share = 1 / float(counter) if norm.momentum is None else norm.momentum
+            running_mean, running_var = norm.running_mean.numpy(), norm.running_var.numpy()
+        if norm.weight is not None:
+            gain, bias = norm.weight.detach().numpy(), norm.bias.detach().numpy()
+        at = np.empty((4, moments.shape[1]), np.float32)
+        load_loops().norm(moments, rows, norm.eps, share, running_mean, running_var, gain, bias, at)
+        return cls(at, gain, bias)
 
-    def coefficients(self, zero: Floats, one: Floats, rows: int) -> tuple[Floats, Floats, Floats]:
-        """p, q, r of the gradient of y; `zero`: sum of h, `one`: sum of h * n."""
-        count = np.float32(rows)
-        q = -self.scale * self.s * one / count
-        return self.scale, q, -self.scale * zero / count - q * self.mean
+    def slope(self, h: Tensor, zero: Floats, one: Floats, rows: int, factor: float = 1) -> "Slope":
+        """Of y, if that of factor * norm is h; `zero`, `one`: see `loops.norm_slope`."""
+        pqr = np.empty((3, len(zero)), np.float32)
+        load_loops().norm_slope(self.at, zero, one, rows, float(factor), pqr)
+        return Slope(h, pqr)
+
+
+NOTHING = np.empty(0, np.float32)
+
+
+@cache
+def no_norm(channels: int) -> Floats:
+    """`Norm.at` of what changes nothing; not to be written to."""
+    return np.repeat(np.array([[0], [1], [1], [0]], np.float32), channels, axis=1)
 
 
 class Slope(NamedTuple):
-    """The gradient of a tensor y (N, H, W, C), p * h + q * y + r, before it is added up."""
+    """The gradient of a tensor y (N, H, W, C), p * h + q * y + r, before it is added up.
+
+    `pqr` (3, C).
+    """
 
     h: Tensor
-    p: Floats
-    q: Floats
-    r: Floats
+    pqr: Floats
 
 
 class Node(torch.autograd.Function):
@@ -218,8 +224,7 @@ class Node(torch.autograd.Function):
         kept: list[Tensor] = []  # results of the stages, term by term, channels last
         norms: list[list[Norm | None]] = []  # those before each stage, then the last one
         ends: list[Tensor] = []  # what the terms hand to the sum
-        scales, shifts = [], []
-        for term, mine, first, factor in zip(terms, places, firsts, factors, strict=True):
+        for term, mine, first in zip(terms, places, firsts, strict=True):
             met = [first]
             parts = [dense(tensors[place]) for place in mine]
             for number, stage in enumerate(term.stages, 1):
@@ -230,11 +235,10 @@ class Node(torch.autograd.Function):
                 parts = [y]
             norms.append(met)
             ends.append(parts[0])
-            last, width = met[-1], parts[0].shape[-1]
-            scales.append(np.full(width, factor) if last is None else factor * last.scale)
-            shifts.append(np.zeros(width, np.float32) if last is None else factor * last.shift)
         out = torch.empty_like(ends[0])
-        loops.weighted_sum(addresses(ends), np.stack(scales), sum(shifts), flat(out))
+        lasts = np.stack([at(met[-1], out.shape[-1]) for met in norms])
+        lasts[:, 2:] *= factors[:, None, None]
+        loops.weighted_sum(addresses(ends), lasts, flat(out))
         ctx.save_for_backward(*tensors, *kept)
         ctx.terms, ctx.places, ctx.factors, ctx.norms = terms, places, factors, norms
         ctx.sums = sums
@@ -258,18 +262,15 @@ class Node(torch.autograd.Function):
         grad_weights = torch.empty(len(ctx.terms)) if need_weights else None
         for position, (term, norms) in enumerate(zip(ctx.terms, ctx.norms, strict=True)):
             factor, last, one = ctx.factors[position], norms[-1], ones[position]
-            if last is not None:
-                one *= last.s
+            if last is None:
+                slope = Slope(h, factor * no_norm(len(zero))[1:])
+            else:
+                slope = last.slope(h, zero, one, pixels(h), factor)
                 parameters(term.norm, factor * zero, factor * one, found)
             if grad_weights is not None:
-                total = one.sum() if last is None else last.gain @ one + last.bias @ zero
+                plain = last is None or last.gain is NOTHING
+                total = one.sum() if plain else last.gain @ one + last.bias @ zero
                 grad_weights[position] = float(total)
-            if last is not None:
-                p, q, r = last.coefficients(zero, one, pixels(h))
-                slope = Slope(h, factor * p, factor * q, factor * r)
-            else:
-                nothing = np.zeros_like(zero)
-                slope = Slope(h, np.full_like(zero, factor), nothing, nothing)
             term_backward(term, inputs[position], norms, slope, ctx.places[position], found)
         for place, total in ctx.sums.items():
             total.put(found.end(place))
@@ -330,18 +331,16 @@ class Gradients:
 
 def stage_forward(
     stage: Stage, parts: Sequence[Tensor], norm: Norm | None
-) -> tuple[Tensor, tuple[Floats, Floats]]:
-    """Parts (N, H, W, C_i) -> the stage's result (N, H', W', D), its mean, biased variance (D,)."""
+) -> tuple[Tensor, Floats]:
+    """Parts (N, H, W, C_i) -> the stage's result (N, H', W', D), mean and variance of it (2, D)."""
     count, height, width, share = shape = tuple(parts[0].shape)
     s, d = stage.stride, stage.dilation
     wide, narrow = kernels(stage)
     y = torch.empty(count, -(-height // s), -(-width // s), len(narrow))
-    mean, var = np.empty((2, y.shape[-1]), np.float32)
-    scale, shift, _ = scaling(norm, share * len(parts))
-    load_loops().separable(
-        addresses(parts), shape, scale, shift, wide, narrow, s, d, y.numpy(), mean, var
-    )
-    return y, (mean, var)
+    moments = np.empty((2, len(narrow)), np.float32)
+    before = at(norm, share * len(parts))
+    load_loops().separable(addresses(parts), shape, before, wide, narrow, s, d, y.numpy(), moments)
+    return y, moments
 
 
 def term_backward(
@@ -375,10 +374,10 @@ def term_backward(
         return  # not wanted, or added by the first stage
     (place,), (x,) = places, inputs[0]
     if first is None:
-        found.add(place, slope.h.permute(0, 3, 1, 2), float(slope.p[0]), fresh=False)
+        found.add(place, slope.h.permute(0, 3, 1, 2), float(slope.pqr[0, 0]), fresh=False)
     else:
         room, fresh = found.room(place, x.shape)
-        load_loops().norm_gradient(flat(slope.h), flat(x), *slope[1:], flat(room), fresh)
+        load_loops().norm_gradient(flat(slope.h), flat(x), slope.pqr, flat(room), fresh)
 
 
 def stage_backward(
@@ -397,40 +396,37 @@ def stage_backward(
     """
     wide, narrow = kernels(stage)
     sized = any(found.wanted(weight) is not None for weight in stage.weights)
-    dd, dp = (torch.empty(w.shape if sized else (0,) * w.ndim) for w in (wide, narrow))
-    shape, channels = parts[0].shape, parts[0].shape[-1] * len(parts)
+    dd, dp = (np.empty(w.shape if sized else (0,) * w.ndim, np.float32) for w in (wide, narrow))
+    shape, channels = parts[0].shape, wide.shape[0]
     if places is None:
         rooms = [(torch.empty(shape), True)]
     elif any(found.needs[place] for place in places):
         rooms = [found.room(place, shape) for place in places]
     else:
         rooms = []
-    scale, shift, mean = scaling(norm, channels)
-    zero, one = np.empty((2, channels), np.float32)
+    products = np.empty((2, channels), np.float32)
     load_loops().separable_gradient(
-        addresses(parts), tuple(shape), scale, shift, mean, wide, narrow,
-        *(stage.stride, stage.dilation, y.numpy(), slope.h.numpy(), *slope[1:]),
+        addresses(parts), tuple(shape), at(norm, channels), wide, narrow,
+        *(stage.stride, stage.dilation, y.numpy(), slope.h.numpy(), slope.pqr),
         *(addresses([dx for dx, _ in rooms]), np.array([fresh for _, fresh in rooms], bool)),
-        *(dd.numpy(), dp.numpy(), zero, one),
+        *(dd, dp, products),
     )  # fmt: skip
     if sized:
         for weight, gradient in zip(stage.weights, split(stage, dd, dp), strict=True):
             where = found.wanted(weight)
             if where is not None:
-                found.add(where, gradient.view_as(weight))
+                found.add(where, torch.from_numpy(gradient).view_as(weight))
     if norm is None:
         return slope  # the end: nothing reads it
-    one *= norm.s
+    zero, one = products
+    before = norm.slope(rooms[0][0], zero, one, pixels(parts[0]))
     parameters(stage.norm, zero, one, found)
-    return Slope(rooms[0][0], *norm.coefficients(zero, one, pixels(parts[0])))
+    return before
 
 
-def scaling(norm: Norm | None, channels: int) -> tuple[Floats, Floats, Floats]:
-    """Scale, shift and mean (C,) of a norm, or of none."""
-    if norm is not None:
-        return norm.scale, norm.shift, norm.mean
-    nothing = np.zeros(channels, np.float32)
-    return np.ones(channels, np.float32), nothing, nothing
+def at(norm: Norm | None, channels: int) -> Floats:
+    """`Norm.at`, of none too."""
+    return no_norm(channels) if norm is None else norm.at
 
 
 def sums_of_products(
@@ -444,11 +440,11 @@ def sums_of_products(
     Zeros if nothing reads them: no term ends with a norm, nor are gradients of weights wanted.
     """
     width = g.shape[-1]
-    means = [np.zeros(width, np.float32) if met[-1] is None else met[-1].mean for met in norms]
+    means = np.stack([at(met[-1], width)[0] for met in norms])
     zero, ones = np.zeros(width, np.float32), np.zeros((len(norms), width), np.float32)
     if weighed or any(met[-1] is not None for met in norms):
         ends = [mine[-1][0] for mine in inputs]
-        load_loops().product_sums(flat(g), addresses(ends), np.stack(means), zero, ones)
+        load_loops().product_sums(flat(g), addresses(ends), means, zero, ones)
     return zero, ones
 
 
@@ -462,11 +458,11 @@ def parameters(norm: nn.BatchNorm2d | None, zero: Floats, one: Floats, found: Gr
             found.add(place, torch.from_numpy(gradient))
 
 
-def moments_of(x: Tensor) -> tuple[Floats, Floats]:
-    """(N, H, W, C) -> mean and biased variance (C,)."""
-    mean, var = np.empty((2, x.shape[-1]), np.float32)
-    load_loops().moments(flat(x), mean, var)
-    return mean, var
+def moments_of(x: Tensor) -> Floats:
+    """(N, H, W, C) -> mean and biased variance (2, C)."""
+    moments = np.empty((2, x.shape[-1]), np.float32)
+    load_loops().moments(flat(x), moments)
+    return moments
 
 
 def kernels(stage: Stage) -> tuple[Floats, Floats]:
@@ -487,11 +483,11 @@ def kernels(stage: Stage) -> tuple[Floats, Floats]:
     return np.ascontiguousarray(stage.depthwise.detach().numpy()[:, 0]), narrow
 
 
-def split(stage: Stage, wide: Tensor, narrow: Tensor) -> list[Tensor]:
+def split(stage: Stage, wide: Floats, narrow: Floats) -> list[Floats]:
     """The gradients of `kernels`, (C, k, k) and (D, C) -> those of `stage.weights`."""
     if stage.shifted is not None:
         rows, columns = stage.pointwise.shape[:2]
-        return [narrow[:rows, :columns].contiguous(), narrow[rows:, columns:].contiguous()]
+        return [narrow[:rows, :columns].copy(), narrow[rows:, columns:].copy()]
     return [narrow] if stage.depthwise is None else [wide, narrow]
 
 
