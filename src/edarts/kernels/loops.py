@@ -37,6 +37,8 @@ MOST_THREADS = numba.get_num_threads()
 TILE = 256  # numbers: a pass over many arrays works on whole rows of about so many at once
 BLOCK = 4  # columns; of two rows, they are the eight sums that a loop keeps in registers
 FAST = {"contract", "nsz", "arcp"}
+# Arguments that are no literals: for each literal numba compiles a function once more.
+ZERO, ONE, YES, NO = np.int64(0), np.int64(1), np.bool_(True), np.bool_(False)
 
 
 def use_threads(count: int) -> None:
@@ -425,7 +427,7 @@ def separable(x, shape, before, depthwise, pointwise, s, d, y, moments):
     (Chan et al. 1979), so that nothing is lost where the mean is far from zero.
     """
     count, outer = shape[0], y.shape[3]
-    taps, matrix = _taps(depthwise, False), _matrix(pointwise, False)
+    taps, matrix = _taps(depthwise, NO), _matrix(pointwise, NO)
     a, b = _widened(before[2]), _widened(before[3])
     means, squares = np.empty((count, outer), np.float32), np.empty((count, outer), np.float32)
     for chunk in numba.prange(CHUNKS):
@@ -468,14 +470,14 @@ def _separable(x, shape, first, last, scale, shift, taps, matrix, k, s, d, y, me
     for n in range(first, last):
         inner, pixel = pad * pitch + pad * inside, n * height * width
         _fill(x, size, share, pixel, height, width, scale, shift, padded, inner, pitch)
-        _set(moments, 0)
+        _set(moments, np.float32(0))
         for h in range(0, even, 2):
             _convolve_rows(padded, h * s * pitch, pitch, s, taps, offsets, inside, blocks, u)
-            _multiply(u, matrix, 2 * blocks, inside, outside, v, 0)
+            _multiply(u, matrix, 2 * blocks, inside, outside, v, ZERO)
             for r in range(min(2, rows - h)):
                 _add_moments(v, r * blocks * outside, columns, outside, moments, h + r == 0)
                 place = ((n * rows + h + r) * columns) * outer
-                _narrow(v, r * blocks * outside, columns, outer, result, place, True, outside)
+                _narrow(v, r * blocks * outside, columns, outer, result, place, YES, outside)
         total = np.float32(rows * columns)
         for c in range(outer):
             one = moments[outside + c] / total
@@ -513,8 +515,8 @@ def separable_gradient(
     count, channels, outer = shape[0], before.shape[1], y.shape[3]
     k = depthwise.shape[1]
     inside, outside = _wide(channels), _wide(outer)
-    taps, mirrored = _taps(depthwise, False), _taps(depthwise, True)
-    matrix = _matrix(pointwise, True)
+    taps, mirrored = _taps(depthwise, NO), _taps(depthwise, YES)
+    matrix = _matrix(pointwise, YES)
     a, b, m = _widened(before[2]), _widened(before[3]), _widened(before[0])
     pw, qw, rw = _widened(pqr[0]), _widened(pqr[1]), _widened(pqr[2])
     sized = dd.size > 0
@@ -573,7 +575,7 @@ def _separable_gradient(
         _fill(x, size, share, start, height, width, scale, shift, padded, inner, pitch)
         for h in range(0, even, 2):
             if h + 1 >= rows:
-                _set(both[blocks * outside :], 0)
+                _set(both[blocks * outside :], np.float32(0))
             for i in range(min(2, rows - h)):
                 place = ((n * rows + h + i) * columns) * outer
                 _add_norm(
@@ -583,7 +585,7 @@ def _separable_gradient(
                 _convolve_rows(padded, h * s * pitch, pitch, s, taps, offsets, inside, blocks, u)
                 _add_products(u, both, 2 * blocks, inside, outside, matrix_sums)
             at = du_inner + h * du_pitch
-            _multiply(both, matrix, 2 * blocks, outside, inside, mixed, 0)
+            _multiply(both, matrix, 2 * blocks, outside, inside, mixed, ZERO)
             for i in range(2):
                 for m in range(0, blocks * inside, WIDTH):
                     store(du, at + i * du_pitch + m, load(mixed, i * blocks * inside + m))
@@ -595,7 +597,7 @@ def _separable_gradient(
         if dx.size == 0:
             continue
         if s > 1:
-            _set(spread, 0)
+            _set(spread, np.float32(0))
             for h in range(0, even, 2):
                 _spread(
                     du, h * du_pitch, du_pitch, taps, offsets, inside, blocks, s, spread,
@@ -604,13 +606,13 @@ def _separable_gradient(
         for h in range(0, height, 2):
             if s == 1:
                 _convolve_rows(
-                    du, h * du_pitch, du_pitch, 1, mirrored, du_offsets, inside, blocks, u
+                    du, h * du_pitch, du_pitch, ONE, mirrored, du_offsets, inside, blocks, u
                 )
             for i in range(min(2, height - h)):
                 row = inner + (h + i) * pitch
                 out, at = (u, i * blocks * inside) if s == 1 else (spread, row)
                 pixel = start + (h + i) * width
-                _gather(x, size, share, pixel, width, mixed, 0, inside)
+                _gather(x, size, share, pixel, width, mixed, ZERO, inside)
                 _mask(out, at, padded, row, mixed, width, inside, mean, sums)
                 _scatter(out, at, width, inside, dx, size, share, pixel, fresh)
     fence()
@@ -621,7 +623,7 @@ def _add_norm(g, y, start, columns, channels, p, q, r, out, place, held):
     """A row of p * g + q * y + r, widened; `held`: room for a widened row."""
     width = _wide(channels)
     _widen(g, start, columns, channels, out, place, width)
-    _widen(y, start, columns, channels, held, 0, width)
+    _widen(y, start, columns, channels, held, ZERO, width)
     for c in range(0, width, WIDTH):
         pc, qc, rc = load(p, c), load(q, c), load(r, c)
         for w in range(columns):
@@ -671,20 +673,20 @@ def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
     pitch = max((columns - 1) * s + k, width + pad) * wide
     tall = max((rows - 1) * s + k, height + pad)
     padded = _scratch(tall * pitch)
-    _set(padded, -np.inf)
+    _set(padded, np.float32(-np.inf))
     spread = _scratch(0 if forward else tall * pitch)
     row, most = _scratch(columns * wide), _scratch(columns * wide)
-    inner, offsets = pad * pitch + pad * wide, _offsets(k, 1, pitch, wide)
+    inner, offsets = pad * pitch + pad * wide, _offsets(k, ONE, pitch, wide)
     source, result, slope = x.reshape(x.size), out.reshape(out.size), outer.reshape(outer.size)
     for n in range(first, last):
-        _set(spread, 0)
+        _set(spread, np.float32(0))
         for h in range(height):
             start = (n * height + h) * width * channels
             _widen(source, start, width, channels, padded, inner + h * pitch, wide)
         for h in range(rows):
             place = (n * rows + h) * columns * channels
             if not forward:
-                _widen(slope, place, columns, channels, row, 0, wide)
+                _widen(slope, place, columns, channels, row, ZERO, wide)
             for c in range(0, wide, WIDTH):
                 start = h * s * pitch + c
                 for w in range(columns):
@@ -696,7 +698,7 @@ def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
                 if not forward:
                     _share(padded, start, most, row, c, s, wide, columns, offsets, spread)
             if forward:
-                _narrow(most, 0, columns, channels, result, place, True, wide)
+                _narrow(most, ZERO, columns, channels, result, place, YES, wide)
         if not forward:
             for h in range(height):
                 start = (n * height + h) * width * channels
@@ -723,29 +725,24 @@ def _share(padded, start, most, row, c, s, width, columns, offsets, spread):
 
 
 @numba.njit(parallel=True, cache=True)
-def halves(x, even, odd):
-    """x (N, H, W, C) -> its even rows and columns and its odd ones, (N, H / 2, W / 2, C)."""
+def halves(x, even, odd, forward, fresh):
+    """x (N, H, W, C) -> its even rows and columns and its odd ones, (N, H / 2, W / 2, C).
+
+    Or, if not `forward`, the gradient of x from those of its halves; added, unless `fresh`.
+    """
     count, height, width, channels = even.shape
     for n in numba.prange(count):
+        if not forward and fresh:
+            _set(x[n].reshape(x[n].size), np.float32(0))
         for h in range(height):
             for w in range(width):
                 for c in range(channels):
-                    even[n, h, w, c] = x[n, 2 * h, 2 * w, c]
-                    odd[n, h, w, c] = x[n, 2 * h + 1, 2 * w + 1, c]
-
-
-@numba.njit(parallel=True, cache=True)
-def halves_gradient(even, odd, out, fresh):
-    """The gradient of x (N, H, W, C) from those of its halves; added, unless `fresh`."""
-    count, height, width, channels = even.shape
-    for n in numba.prange(count):
-        if fresh:
-            out[n] = 0
-        for h in range(height):
-            for w in range(width):
-                for c in range(channels):
-                    out[n, 2 * h, 2 * w, c] += even[n, h, w, c]
-                    out[n, 2 * h + 1, 2 * w + 1, c] += odd[n, h, w, c]
+                    if forward:
+                        even[n, h, w, c] = x[n, 2 * h, 2 * w, c]
+                        odd[n, h, w, c] = x[n, 2 * h + 1, 2 * w + 1, c]
+                    else:
+                        x[n, 2 * h, 2 * w, c] += even[n, h, w, c]
+                        x[n, 2 * h + 1, 2 * w + 1, c] += odd[n, h, w, c]
 
 
 # -- passes over whole tensors --------------------------------------------------------------------
@@ -777,7 +774,7 @@ def _fold_rows(parts, out):
     """(CHUNKS, copies * C) partial sums -> out (C,); `parts` is used up."""
     channels = len(out)
     total = _fold(parts)
-    _set(out, 0)
+    _set(out, np.float32(0))
     for q in range(len(total) // channels):
         part = total[q * channels : (q + 1) * channels]
         for c in range(channels):
@@ -861,7 +858,7 @@ def product_sums(g, addresses, means, zero, one):
                     second[m] += slope[m] * (part[m] - centre[m])
     _fold_rows(zeros, zero)
     for i in range(count):
-        _fold_rows(ones[:, i * tile : (i + 1) * tile], one[i])
+        _fold_rows(ones[:, i * tile : (i + 1) * tile].copy(), one[i])
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)

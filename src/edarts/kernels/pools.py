@@ -48,14 +48,15 @@ class Halves(torch.autograd.Function):
         rows = dense(x)
         batch, height, width, channels = ctx.shape = rows.shape
         even, odd = (torch.empty(batch, height // 2, width // 2, channels) for _ in range(2))
-        load_loops().halves(rows.numpy(), even.numpy(), odd.numpy())
+        load_loops().halves(rows.numpy(), even.numpy(), odd.numpy(), True, True)
         return even.permute(0, 3, 1, 2), odd.permute(0, 3, 1, 2)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, even: Tensor, odd: Tensor) -> tuple[Tensor | None, None]:
         out, fresh = (ctx.total or Sum()).room(ctx.shape)
-        load_loops().halves_gradient(dense(even).numpy(), dense(odd).numpy(), out.numpy(), fresh)
+        even, odd = dense(even), dense(odd)
+        load_loops().halves(out.numpy(), even.numpy(), odd.numpy(), False, fresh)
         return given_to(ctx.total, out), None
 
 
