@@ -11,11 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import optuna
+import torch
 from optuna.storages._rdb import models
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import insert
 
+from edarts.bench import machine
 from edarts.blackbox import DIGEST, GENOTYPE, SCORED, black_box
 from edarts.config import SearchConfig, given
 from edarts.encoding import CellEncoding, Choices, Encoding, distributions
@@ -36,7 +38,9 @@ TRIALS = 20_000  # AmoebaNet's and NASNet's
 
 
 def bench_ledger(rounds: int, progress: Progress) -> dict[str, Any]:
-    """{`rows`: [{`what`, `seconds`}]}: of all `GENOTYPES`; asks of each sampler; a driver's trials.
+    """{`machine`, `rows`: [{`what`, `seconds`}]}.
+
+    Rows are of all `GENOTYPES`; asks of each sampler; a driver's trials.
 
     An ask is the proposal of all decisions of a new trial, `rounds` of them after the first, which
     reads the ledger. Ledgers hold random genotypes with random scores, in memory and in SQLite. A
@@ -84,7 +88,7 @@ def bench_ledger(rounds: int, progress: Progress) -> dict[str, Any]:
                 rows += _asks(study, kind, rounds, f"{name}, SQLite")
                 if sampler is regularized_evolution.Sampler:
                     rows.append(_driver(study, kind, rounds))
-    return {"rows": rows}
+    return {"machine": machine(torch.device("cpu")), "rows": rows}
 
 
 def _trials(encoding: Encoding, draw: random.Random) -> list[FrozenTrial]:
