@@ -5,7 +5,8 @@ weights and the same batch; logits and gradients must agree before anything is t
 float32 allows it. In deep networks it does not: ReLUs and max pools that rounding decides part the
 textbook from its own float64 by more. There ours must be no farther from that float64 than ten
 times. A mistake shows on any images, a rounding that decides only on some: one of a few draws has
-to agree. Memory is measured in processes of its own, one for each side.
+to agree. Memory is measured in processes of its own, one for each side, and so is each epoch of a
+search.
 """
 
 import copy
@@ -333,8 +334,14 @@ def noise(images: int) -> Dataset:
     return Dataset(pixels, torch.arange(images) % CLASSES, tuple(map(str, range(CLASSES))), "noise")
 
 
-def epoch_seconds(data: Dataset, where: torch.device, **changes: Any) -> float:
+def epoch_seconds(images: int, where: torch.device, **changes: Any) -> float:
+    """`measure_epoch` in a process of its own, as a search has one: without the textbook's heap."""
+    return alone(f"measure_epoch({images}, {str(where)!r}, **{changes!r})")
+
+
+def measure_epoch(images: int, device: str, **changes: Any) -> float:
     """Wall time of one epoch of the default eDARTS search with `changes`, everything included."""
+    where, data = device_of(device), noise(images)
     config = SearchConfig(epochs=1, **changes)
     config, space, _ = oneshot.resolve_config(config, len(data), CLASSES)
     start = time.perf_counter()
@@ -345,15 +352,16 @@ def epoch_seconds(data: Dataset, where: torch.device, **changes: Any) -> float:
 def search_row(rounds: int, where: torch.device) -> Row:
     """A default eDARTS search of CIFAR-10 beside DARTS' first-order search in textbook form.
 
-    Ours: seconds of one epoch times its 50 epochs. The textbook's: medians of its steps times the
-    50 epochs of 390 steps of both kinds that DARTS takes.
+    Ours: seconds of one epoch, the median of `rounds`, times its 50 epochs. The textbook's: medians
+    of its steps times the 50 epochs of 390 steps of both kinds that DARTS takes.
     """
     weight, arch = (compare(f"darts_{kind}_step", rounds, where) for kind in ("weight", "arch"))
     ours = compare("edarts_weight_step", rounds, where)
     steps = 50 * (CIFAR // 2 // 64)
     theirs = steps * (weight.textbook_s + arch.textbook_s)
     _, default = _edarts_space()
-    mine = given(default.epochs) * epoch_seconds(noise(CIFAR), where)
+    epochs = [epoch_seconds(CIFAR, where) for _ in range(rounds)]
+    mine = given(default.epochs) * statistics.median(epochs)
     peak_theirs = max(weight.textbook_mib, arch.textbook_mib)
     return Row(
         "edarts_search",
@@ -385,9 +393,9 @@ def scale(where: torch.device, progress: Progress) -> Iterator[dict[str, Any]]:
     ]
     for name, value, changes in plans:
         progress.say(f"bench: {name} {value}")
+        images = value if name == "images" else base
         torch.set_num_threads(value if name == "threads" else threads)
-        data = noise(value if name == "images" else base)
-        taken = epoch_seconds(data, where, data_fraction=1.0, **changes)
+        taken = epoch_seconds(images, where, data_fraction=1.0, **changes)
         torch.set_num_threads(threads)
         yield {"what": name, "value": value, "epoch_s": round(taken, 2)}
 
@@ -461,12 +469,21 @@ def seconds(step: Step, where: torch.device) -> float:
 
 def peak(what: str, side: str, where: torch.device) -> float:
     """MiB that two steps of one side take at their peak, above what the idle process holds."""
+    return alone(f"measure_peak({what!r}, {side!r}, {str(where)!r})")
+
+
+def alone(call: str) -> float:
+    """What a function of this module returns in a process of its own, on as many threads.
+
+    Raises EdartsError.
+    """
     code = (
-        f"from edarts.bench import measure_peak as m; print(m({what!r}, {side!r}, {str(where)!r}))"
+        f"import torch; torch.set_num_threads({torch.get_num_threads()});"
+        f" from edarts import bench; print(bench.{call})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise EdartsError(f"{what}: measuring memory failed: {done.stderr.strip()[-200:]}")
+        raise EdartsError(f"{call}: measuring failed: {done.stderr.strip()[-200:]}")
     return float(done.stdout.split()[-1])
 
 

@@ -156,11 +156,14 @@ def _narrow(source, start, pixels, channels, out, place, fresh, width):
         _copy(source, start, pixels * channels, out, place)
         return
     if channels % WIDTH == 0:
+        if fresh:
+            for p in range(pixels):
+                _copy(source, start + p * width, channels, out, place + p * channels)
+            return
         for p in range(pixels):
             for c in range(0, channels, WIDTH):
                 m = place + p * channels + c
-                v = load(source, start + p * width + c)
-                store(out, m, v if fresh else add(load(out, m), v))
+                store(out, m, add(load(out, m), load(source, start + p * width + c)))
         return
     for p in range(pixels):
         to = out[place + p * channels : place + (p + 1) * channels]
