@@ -47,7 +47,8 @@ def terms_of(
 ) -> list[Term]:
     """One node with every sort of term.
 
-    The source, a norm alone, one stage, two, two sources, a source in parts, at stride 2 halves.
+    The source, a norm alone, one stage, two, two sources, a source in parts, at stride 2 halves; a
+    norm first and none at the end.
     """
     channels = x.shape[1]
     sides = Source(x, x.sin(), x)  # the same part twice, too
@@ -60,6 +61,7 @@ def terms_of(
     first = stage(generator, channels, kernel, stride, dilation)
     second = stage(generator, channels, kernel, 1, 1, norm(generator, channels, affine))
     alone = stage(generator, channels, 3, stride, 1)
+    outset = norm(generator, channels, affine)
     small = functional.max_pool2d(x, 1, stride)
     return [
         Term(Source(x), (first, second), norm(generator, channels, affine)),
@@ -68,6 +70,7 @@ def terms_of(
         Term(Source(x), (alone,), norm(generator, channels, affine)),
         Term(Source(small)),
         Term(sides, (joined,), norm(generator, channels, affine)),
+        Term(Source(x), (stage(generator, channels, 3, stride, 1, outset),)),
     ]
 
 

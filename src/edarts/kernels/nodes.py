@@ -263,7 +263,8 @@ class Node(torch.autograd.Function):
         for position, (term, norms) in enumerate(zip(ctx.terms, ctx.norms, strict=True)):
             factor, last, one = ctx.factors[position], norms[-1], ones[position]
             if last is None:
-                slope = Slope(h, factor * no_norm(len(zero))[1:])
+                alone = np.array([[factor], [0], [0]], np.float32)
+                slope = Slope(h, np.repeat(alone, len(zero), axis=1))
             else:
                 slope = last.slope(h, zero, one, pixels(h), factor)
                 parameters(term.norm, factor * zero, factor * one, found)
