@@ -159,7 +159,7 @@ def _with_skips(by_row: dict[str, list[Row]]) -> dict[str, list[Row]]:
 
 def _fewer(name: str, d: stats.Estimate) -> str:
     interval = "" if d.low is None else f" ({d.low:+.1f} to {d.high:+.1f})"
-    size = f"{name}: {d.value:+.1f} skip connections a run than DARTS{interval}"
+    size = f"{name} minus DARTS: {d.value:+.1f} skip connections a run{interval}"
     if d.p is None:
         return f"{size}; nothing can be concluded from {d.n} seed(s), or from equal differences."
     change = "more" if d.value > 0 else "fewer"
