@@ -56,11 +56,9 @@ class MaxPool(nn.Module):
         super().__init__()
         self.kernel, self.stride = kernel, stride
 
-    def forward(self, x: Tensor | Source) -> Tensor:
-        if isinstance(x, Tensor):
-            return max_pool2d(x, self.kernel, self.stride)
-        total = x.sums[0] if len(x.parts) == 1 else None
-        return max_pool2d(x.x, self.kernel, self.stride, total)
+    def forward(self, source: Source) -> Tensor:
+        total = source.sums[0] if len(source.parts) == 1 else None
+        return max_pool2d(source.x, self.kernel, self.stride, total)
 
 
 class Normed(nn.Module, ABC):

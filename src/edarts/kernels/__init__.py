@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edarts.kernels.compiled import load_loops
+from edarts.kernels.compiled import enabled, fast, load_loops
 from edarts.kernels.layout import concat
 from edarts.kernels.nodes import Node, Source, Stage, Term
 from edarts.kernels.pools import max_pool2d
-from edarts.kernels.sums import enabled, fast
 
 __all__ = [
     "Source",

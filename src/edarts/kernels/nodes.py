@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edarts.kernels.compiled import load_loops
+from edarts.kernels.compiled import fast, load_loops
 from edarts.kernels.layout import concat, dense
 from edarts.kernels.pools import halves
-from edarts.kernels.sums import Fork, Sum, fast
+from edarts.kernels.sums import Fork, Sum
 
 Floats = NDArray[np.float32]
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edarts.kernels.compiled import load_loops
+from edarts.kernels.compiled import fast, load_loops
 from edarts.kernels.layout import dense
-from edarts.kernels.sums import Sum, fast
+from edarts.kernels.sums import Sum
 
 
 class MaxPool(torch.autograd.Function):
@@ -31,8 +31,8 @@ class MaxPool(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, None, None]:
-        rows, total = dense(*ctx.saved_tensors), ctx.total or Sum()
-        out, fresh = total.room(rows.shape)
+        rows = dense(*ctx.saved_tensors)
+        out, fresh = (ctx.total or Sum()).room(rows.shape)
         load_loops().max_pool(
             rows.numpy(), ctx.kernel, ctx.stride, dense(g).numpy(), out.numpy(), False, fresh
         )

@@ -1,28 +1,9 @@
-"""When compiled loops run, and gradients that they add up in place."""
+"""Gradients that compiled loops add up in place."""
 
-import os
 from typing import Any
 
 import torch
 from torch import Tensor
-
-
-def enabled() -> bool:
-    """Whether fast paths may be taken; EDARTS_KERNELS=off takes none."""
-    return os.environ.get("EDARTS_KERNELS", "on") != "off"
-
-
-def fast(x: Tensor) -> bool:
-    """The rule for every compiled loop: float32 on the CPU, with gradients."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and x.numel() > 0
-        and torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and enabled()
-    )
 
 
 class Sum:
