@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 from scipy.stats import t
 
-from edarts import stats
+from edarts.reporting import stats
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

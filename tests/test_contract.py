@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from edarts import methods, samplers, testing
+from edarts.methods.blackbox import registry_ as samplers
+from edarts.methods.oneshot import registry_ as methods
+from edarts.testing import contract as testing
 
 # What methods need to solve the image problem in seconds; their papers search for days.
 IMAGES: dict[str, dict[str, object]] = {
@@ -60,7 +62,7 @@ def test_second_order_darts_passes_too() -> None:
 
 def test_a_fresh_process_finds_the_same() -> None:
     code = (
-        "from edarts import methods, testing as t\n"
+        "from edarts.methods.oneshot import registry_ as methods\nfrom edarts.testing import contract as t\n"
         "for name in methods.names():\n"
         "    r = t.run_search(t.tiny_config(name), t.tiny_data())\n"
         "    print(name, r.genotype, [w.double().sum().item().hex() for w in r.weights.values()])"

@@ -6,10 +6,15 @@ import math
 import pytest
 import torch
 
-from edarts import Space, Supernet, TrainConfig, bench, oneshot, testing, train, zoo
-from edarts.alphas import gradients
-from edarts.genotype import KINDS
-from edarts.loop import cross_entropy, device_of, place
+from edarts import Space, Supernet, TrainConfig
+from edarts.bench import steps as bench
+from edarts.methods.oneshot import driver as oneshot
+from edarts.methods.oneshot.base import gradients
+from edarts.space import zoo
+from edarts.space.genotype import KINDS
+from edarts.testing import contract as testing
+from edarts.training import fit as train
+from edarts.training.loop import cross_entropy, device_of, place
 
 DEVICE = "cuda"
 

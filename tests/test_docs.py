@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edarts.cli import main
+from edarts.cli.main import main
 
 DOCS = Path(__file__).parents[1] / "docs"
 

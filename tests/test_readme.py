@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import write_images
-from edarts.cli import main
+from edarts.cli.main import main
+from support import write_images
 
 README = Path(__file__).parents[1] / "README.md"
 

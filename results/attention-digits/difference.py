@@ -4,7 +4,7 @@ import csv
 import json
 from pathlib import Path
 
-from edarts import stats
+from edarts.reporting import stats
 
 out = Path(__file__).parent
 runs = {}

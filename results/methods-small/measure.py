@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from edarts import methods
+from edarts.methods.oneshot import registry_ as methods
 
 here = Path(__file__).parent
 BUDGET = "--limit 500 --epochs 5 --batch-size 50 --cells 5 --channels 8 --seed 0"

@@ -4,36 +4,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edarts.api import Session, evaluate_run, find, load_model, predict, search, train_genotype
     from edarts.config import DataConfig, SearchConfig, TrainConfig
-    from edarts.data import Dataset, load
+    from edarts.data.data import Dataset, load
     from edarts.errors import EdartsError, UsageError
-    from edarts.genotype import Edge, Genotype
-    from edarts.network import Network
-    from edarts.space import Space
-    from edarts.supernet import Supernet
-    from edarts.train import evaluate, fit
-    from edarts.verbs import (
-        Session,
-        evaluate_run,
-        find,
-        load_model,
-        predict,
-        search,
-        train_genotype,
-    )
+    from edarts.nn.network import Network
+    from edarts.nn.supernet import Supernet
+    from edarts.space.darts import Space
+    from edarts.space.genotype import Edge, Genotype
+    from edarts.training.fit import evaluate, fit
 
 __version__ = "0.1.0"
 
 _HOME = {
     "config": ("DataConfig", "SearchConfig", "TrainConfig"),
-    "data": ("Dataset", "load"),
+    "data.data": ("Dataset", "load"),
     "errors": ("EdartsError", "UsageError"),
-    "genotype": ("Edge", "Genotype"),
-    "network": ("Network",),
-    "space": ("Space",),
-    "supernet": ("Supernet",),
-    "train": ("evaluate", "fit"),
-    "verbs": (
+    "space.genotype": ("Edge", "Genotype"),
+    "nn.network": ("Network",),
+    "space.darts": ("Space",),
+    "nn.supernet": ("Supernet",),
+    "training.fit": ("evaluate", "fit"),
+    "api": (
         "Session",
         "evaluate_run",
         "find",

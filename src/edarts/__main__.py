@@ -2,6 +2,6 @@
 
 import sys
 
-from edarts.cli import main
+from edarts.cli.main import main
 
 sys.exit(main())

@@ -6,11 +6,16 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar
 
-from edarts import methods, oneshot, stats, zoo
 from edarts.config import SearchConfig, TrainConfig
 from edarts.errors import UsageError
-from edarts.space import Space
-from edarts.studies import (
+from edarts.methods.oneshot import driver as oneshot
+from edarts.methods.oneshot import registry_ as methods
+from edarts.nn.whole import Whole
+from edarts.reporting import stats
+from edarts.space import zoo
+from edarts.space.darts import Space
+from edarts.space.zoo import Published
+from edarts.studies.base import (
     MEASURED,
     Job,
     Plot,
@@ -30,8 +35,6 @@ from edarts.studies import (
     seeds,
     verdict,
 )
-from edarts.whole import Whole
-from edarts.zoo import Published
 
 # The published row that a method's measured one stands beside.
 PUBLISHED = {
@@ -289,3 +292,6 @@ def _published(name: str) -> Published | None:
     if entry in zoo.names():
         return zoo.get(entry).published
     return zoo.absent(entry)
+
+
+PLUGIN = Compare

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from edarts import stats
 from edarts.errors import UsageError
-from edarts.studies import (
+from edarts.reporting import stats
+from edarts.studies.base import (
     MEASURED,
     Job,
     Plot,
@@ -133,3 +133,6 @@ class Depth:
             ),
         ]
         return Summary(title, sentences, [table], plots, cells_of(by_depth, "{} cells"))
+
+
+PLUGIN = Depth

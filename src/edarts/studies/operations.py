@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from edarts import stats
 from edarts.errors import UsageError, unknown
-from edarts.genotype import Genotype
-from edarts.space import SUBSETS, Space
-from edarts.stats import Estimate
-from edarts.studies import (
+from edarts.reporting import stats
+from edarts.reporting.stats import Estimate
+from edarts.space.darts import SUBSETS, Space
+from edarts.space.genotype import Genotype
+from edarts.studies.base import (
     MEASURED,
     Job,
     Plot,
@@ -232,3 +232,6 @@ def _effects(rows: list[Row]) -> tuple[dict[str, Estimate], str]:
         f"least squares over {len(rows)} found cells; the search chose the operations, so this is"
         " an association, not proof of a cause"
     )
+
+
+PLUGIN = Operations

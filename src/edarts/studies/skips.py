@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from edarts import stats
 from edarts.config import SearchConfig
 from edarts.errors import UsageError
-from edarts.studies import (
+from edarts.reporting import stats
+from edarts.studies.base import (
     MEASURED,
     Job,
     Plot,
@@ -171,3 +171,6 @@ def _ratio(base: list[Row], group: list[Row], key: str) -> float | None:
     seeds_of = {row["seed"] for row in group} & {row["seed"] for row in base}
     mine, first = (sum(r[key] for r in rows if r["seed"] in seeds_of) for rows in (group, base))
     return first / mine if mine else None
+
+
+PLUGIN = Skips

@@ -7,15 +7,15 @@ from itertools import combinations
 from pathlib import Path
 from typing import ClassVar
 
-from edarts import stats
 from edarts.config import given
 from edarts.errors import EdartsError, UsageError
-from edarts.genotype import INPUTS, Edge, Genotype
-from edarts.ops import OPERATIONS
-from edarts.space import Space, format_topology
-from edarts.space import Topology as Edges
-from edarts.stats import Estimate
-from edarts.studies import (
+from edarts.nn.operations import OPERATIONS
+from edarts.reporting import stats
+from edarts.reporting.stats import Estimate
+from edarts.space.darts import Space, format_topology
+from edarts.space.darts import Topology as Edges
+from edarts.space.genotype import INPUTS, Edge, Genotype
+from edarts.studies.base import (
     MEASURED,
     Job,
     Plot,
@@ -274,7 +274,7 @@ class Topology:
         ]
 
     def _other(self) -> dict[int, float]:
-        from edarts.study import read_ledger
+        from edarts.studies.driver import read_ledger
 
         rows = [r for r in done(read_ledger(Path(str(self.beside)))) if "topology" in r]
         if not rows:
@@ -384,3 +384,6 @@ def _rho(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.2f}"
     return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+
+
+PLUGIN = Topology

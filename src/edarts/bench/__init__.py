@@ -1,0 +1,1 @@
+"""Steps timed against the textbook formulation of the papers' code."""

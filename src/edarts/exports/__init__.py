@@ -1,0 +1,1 @@
+"""Formats that a trained run can be written in, one file each."""

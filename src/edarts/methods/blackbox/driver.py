@@ -1,0 +1,319 @@
+"""The driver of the black-box methods: asks a sampler, scores its genotype, tells the ledger.
+
+The ledger is an Optuna study and all there is of a search: the same command on it goes on, exactly.
+A trial that a killed driver left running is taken up again by the driver of the same run folder. A
+trial that fails is recorded with its reason and proposed once more, with another seed.
+"""
+
+import hashlib
+import json
+import math
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from edarts.config import SearchConfig, given, resolve
+from edarts.errors import EdartsError, Interrupted, UsageError
+from edarts.methods.blackbox import registry_ as samplers
+from edarts.methods.blackbox.ledger import Reseeded, by_end, history
+from edarts.methods.blackbox.objective import Objective, parse_score
+from edarts.runs.folder import Run, Stop
+from edarts.runs.pool import Inline, Outcome, Pool
+from edarts.runs.progress import Progress, clock
+from edarts.seeds import derive
+from edarts.space.encoding import CellEncoding, Encoding, suggest
+from edarts.space.genotype import Genotype
+
+# What a trial's user attributes say beside its choices.
+DIGEST, GENOTYPE, OWNER, REASON = "digest", "genotype", "owner", "reason"
+RETRY_OF, SECONDS = "retry_of", "seconds"
+SCORED = "scored"  # whether the score was computed for this trial, rather than known already
+
+
+@dataclass(frozen=True)
+class BlackBoxResult:
+    """What a search found, and what it cost.
+
+    `score`: the mean score of the genotype. `trials`: how many have a score, were `scored` (the
+    others were known already) and `failed` in the ledger. `seconds`: of scoring, all trials
+    together.
+    """
+
+    genotype: Genotype
+    score: float
+    trials: dict[str, int]
+    seconds: float
+
+
+def resolve_config(config: SearchConfig) -> tuple[SearchConfig, Encoding]:
+    """Fill in what `config` leaves open; the encoding is what the sampler decides on.
+
+    Raises UsageError if the method or the score does not take an option.
+    """
+    kind, _ = parse_score(config.score or "train")
+    defaults = samplers.options(config.method, kind)
+    samplers.check_options(config)
+    config = resolve(config, defaults)
+    if config.method.startswith(samplers.OPTUNA):
+        return config, CellEncoding.of(config)
+    return config, samplers.load(config.method).encoding(config)
+
+
+def make_sampler(encoding: Encoding, config: SearchConfig, seed: int) -> BaseSampler:
+    """The sampler of a resolved config. Raises UsageError."""
+    if config.method.startswith(samplers.OPTUNA):
+        return Reseeded(config.method, seed)
+    module = samplers.load(config.method)
+    own = {n: getattr(config, n) for n in module.DEFAULTS if n not in ("operations", "topology")}
+    sampler: BaseSampler = module.PLUGIN(encoding, seed, **own)
+    return sampler
+
+
+def study_name(settings: Mapping[str, Any]) -> str:
+    """Searches with the same settings, but for seed and number of trials, share a study."""
+    shared = {k: v for k, v in settings.items() if k not in ("trials", "seed", "device")}
+    text = json.dumps(shared, sort_keys=True, default=str)
+    return f"{settings['method']}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+@dataclass
+class _Search:
+    """One driver's view of the ledger."""
+
+    study: Study
+    encoding: Encoding
+    config: SearchConfig
+    seed: int
+    owner: str
+    run: Run | None
+    progress: Progress
+    shared: bool
+
+    def __post_init__(self) -> None:
+        self.scores: dict[str, list[float]] = {}  # digest -> what was computed for it
+        self.counted: set[int] = set()
+        self.retried: set[int] = set()  # numbers of failed trials that are tried again
+        self.spent = 0  # trials begun by any driver; failed ones that are tried again do not count
+        self.queued = False  # whether a failed trial waits to be tried again
+        self.running: dict[int, tuple[str, Trial]] = {}  # ticket of the pool -> digest and trial
+        self.waiting: list[tuple[str, Trial]] = []  # for what another trial is finding out
+        trials = self.look()
+        self.abandoned = [
+            trial
+            for trial in trials
+            if trial.state == TrialState.RUNNING
+            and trial.user_attrs.get(OWNER, None if self.shared else self.owner) == self.owner
+        ]
+
+    def look(self) -> list[FrozenTrial]:
+        """Read the ledger, once for each turn: what any driver has begun and found."""
+        trials = self.study.get_trials(deepcopy=False)
+        self.retried |= {t.user_attrs[RETRY_OF] for t in trials if RETRY_OF in t.user_attrs}
+        self.spent = sum(
+            trial.number not in self.retried
+            and (trial.state != TrialState.RUNNING or OWNER in trial.user_attrs)
+            for trial in trials
+        )
+        self.queued = any(trial.state == TrialState.WAITING for trial in trials)
+        new = [
+            trial
+            for trial in trials
+            if trial.state == TrialState.COMPLETE and trial.number not in self.counted
+        ]
+        for trial in by_end(new):
+            self.count(trial)
+        return trials
+
+    def count(self, trial: FrozenTrial) -> None:
+        """Take in a score, once."""
+        if trial.number not in self.counted:
+            self.counted.add(trial.number)
+            if trial.user_attrs.get(SCORED):
+                assert trial.value is not None
+                self.scores.setdefault(trial.user_attrs[DIGEST], []).append(trial.value)
+
+    def ask(self) -> tuple[Trial, Genotype | None]:
+        """The next trial, this driver's from now on; None in place of choices that stand for none.
+
+        One that was left running first, then one that failed, then a new one.
+        """
+        if self.abandoned:
+            trial = Trial(self.study, self.abandoned.pop(0)._trial_id)
+        else:
+            trial = self.study.ask()
+        trial.set_user_attr(OWNER, self.owner)
+        try:
+            genotype = suggest(self.encoding, trial)
+        except UsageError as error:
+            self.fail(trial, str(error), again=False)
+            return trial, None
+        trial.set_user_attr(DIGEST, genotype.digest())
+        trial.set_user_attr(GENOTYPE, genotype.to_json())
+        return trial, genotype
+
+    def begin(self, pool: Pool) -> None:
+        """Ask, and score what is not known yet."""
+        trial, genotype = self.ask()
+        if genotype is None:
+            return
+        digest = genotype.digest()
+        scores = self.scores.get(digest, [])
+        alike = sum(digest == other for other, _ in self.running.values())
+        if len(scores) + alike < given(self.config.repeats):
+            again = RETRY_OF in trial.user_attrs
+            seed = derive(self.seed, "score", digest, len(scores) + alike, again)
+            self.running[pool.submit(genotype, seed)] = digest, trial
+        elif alike:
+            self.waiting.append((digest, trial))
+        else:
+            self.known(trial, sum(scores) / len(scores))
+
+    def end(self, ticket: int, outcome: Outcome) -> None:
+        """Tell the ledger of a trial, and of those that waited for its score."""
+        digest, trial = self.running.pop(ticket)
+        self.finish(trial, outcome)
+        scores = self.scores.get(digest, [])
+        for _, other in [w for w in self.waiting if w[0] == digest]:
+            if scores:
+                self.known(other, sum(scores) / len(scores))
+            else:
+                self.fail(other, "the same genotype failed", again=RETRY_OF not in other.user_attrs)
+        self.waiting = [w for w in self.waiting if w[0] != digest]
+
+    def describe(self) -> str:
+        """For the line of progress."""
+        best = max((sum(s) / len(s) for s in self.scores.values()), default=math.nan)
+        return f"best {best:.4f}  architectures {len(self.scores)}"
+
+    def finish(self, trial: Trial, outcome: Outcome) -> None:
+        """Tell the ledger what came out."""
+        if outcome.reason is not None:
+            self.fail(trial, outcome.reason, again=RETRY_OF not in trial.user_attrs)
+        elif not math.isfinite(outcome.score):
+            reason = f"the score is {outcome.score}, not a finite number"
+            self.fail(trial, reason, again=RETRY_OF not in trial.user_attrs)
+        else:
+            trial.set_user_attr(SECONDS, round(outcome.seconds, 3))
+            trial.set_user_attr(SCORED, True)
+            self.record(self.study.tell(trial, outcome.score))
+
+    def known(self, trial: Trial, score: float) -> None:
+        """A score that was computed before: nothing is done again."""
+        trial.set_user_attr(SCORED, False)
+        self.record(self.study.tell(trial, score))
+
+    def fail(self, trial: Trial, reason: str, *, again: bool) -> None:
+        """Record the reason; `again`: propose the same choices once more."""
+        trial.set_user_attr(REASON, reason)
+        if again and trial.number not in self.retried:
+            self.retried.add(trial.number)
+            self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+        ended = self.study.tell(trial, state=TrialState.FAIL)
+        self.progress.warn(f"trial {trial.number} failed: {reason}")
+        self.record(ended)
+
+    def record(self, trial: FrozenTrial) -> None:
+        """Count a trial that has ended; a line of metrics.jsonl, the ledger has more."""
+        if trial.state == TrialState.COMPLETE:
+            self.count(trial)
+        if self.run is not None:
+            self.run.record(**line(trial))
+
+
+def line(trial: FrozenTrial) -> dict[str, Any]:
+    """A finished trial as a line of metrics.jsonl; `epoch` is its number."""
+    attributes = trial.user_attrs
+    return {
+        "phase": "search",
+        "epoch": trial.number,
+        "state": trial.state.name.lower(),
+        "score": trial.value,
+        **{k: attributes[k] for k in (SCORED, SECONDS, REASON, RETRY_OF) if k in attributes},
+        "genotype": json.loads(attributes[GENOTYPE]) if GENOTYPE in attributes else None,
+    }
+
+
+def black_box(
+    study: Study,
+    encoding: Encoding,
+    objective: Objective,
+    config: SearchConfig,
+    *,
+    seed: int = 0,
+    run: Run | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    pool: Pool | None = None,
+    shared: bool = False,
+) -> BlackBoxResult:
+    """Search until the ledger has `trials` trials, or continue it to there.
+
+    `config`: resolved. `study`: its sampler proposes. `pool`: where trials are scored; here,
+    one after the other, if not given. `shared`: other drivers may be using the ledger now. Raises
+    Interrupted when a stop was asked for, after the trials that are running here, and EdartsError
+    if no trial has a score.
+    """
+    progress, stop = progress or Progress(), stop or Stop()
+    pool = pool or Inline(objective)
+    owner = f"{socket.gethostname()}:{run.path.resolve()}" if run is not None else "here"
+    search = _Search(study, encoding, config, seed, owner, run, progress, shared)
+    if run is not None:
+        finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+        run.write_text("metrics.jsonl", "".join(json.dumps(line(t)) + "\n" for t in finished))
+        if finished:
+            progress.say(f"search: continues a ledger of {len(finished)} trials")
+    total, begun, start = given(config.trials), search.spent, time.monotonic()
+    with progress.phase():
+        while True:
+            search.look()
+            more = bool(search.abandoned) or search.queued or search.spent < total
+            if len(search.running) < pool.workers and more and not stop.requested:
+                search.begin(pool)
+            elif search.running:
+                search.end(*pool.wait())
+            else:
+                break
+            if not progress.quiet:
+                done = search.spent - len(search.running)
+                each = (time.monotonic() - start) / max(1, done - begun)
+                eta = clock(each * (total - done))
+                progress.update(f"search {done}/{total}  eta {eta}  {search.describe()}")
+    if stop.requested and search.spent < total:
+        raise Interrupted(f"search: stopped after {search.spent} of {total} trials")
+    return result(study)
+
+
+def result(study: Study) -> BlackBoxResult:
+    """The genotype of the highest mean score; of equal ones that which was found first."""
+    trials = study.get_trials(deepcopy=False)
+    scores: dict[str, list[float]] = {}
+    found: dict[str, FrozenTrial] = {}
+    for trial in history(study):
+        digest = trial.user_attrs[DIGEST]
+        found.setdefault(digest, trial)
+        if trial.user_attrs[SCORED]:
+            assert trial.value is not None
+            scores.setdefault(digest, []).append(trial.value)
+    if not scores:
+        reasons = [t.user_attrs[REASON] for t in trials if REASON in t.user_attrs]
+        raise EdartsError(f"no trial has a score; the last reason: {[*reasons[-1:], 'none'][0]}")
+    means = {digest: sum(s) / len(s) for digest, s in scores.items()}
+    best = max(means, key=lambda digest: means[digest])
+    states = Counter(trial.state for trial in trials)
+    return BlackBoxResult(
+        Genotype.parse(found[best].user_attrs[GENOTYPE]),
+        means[best],
+        {
+            "scored": sum(map(len, scores.values())),
+            "known": states[TrialState.COMPLETE] - sum(map(len, scores.values())),
+            "failed": states[TrialState.FAIL],
+        },
+        sum(trial.user_attrs.get(SECONDS, 0.0) for trial in trials),
+    )

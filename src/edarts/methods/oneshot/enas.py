@@ -1,0 +1,258 @@
+"""ENAS: an LSTM draws cells with shared weights and learns by REINFORCE (Pham et al., ICML 2018).
+
+The micro search space and the controller of the authors' code (methods.md section 9): each of five
+nodes takes two (source, operation) pairs and the cell gives out what no node reads. Every batch
+trains the weights of one drawn cell; then `arch_steps` updates of the controller follow, each on
+`samples` drawn cells and one validation batch. The cell returned is the best of the last update's.
+Differences, most of them because weights are trained as for all methods here:
+- one cosine in place of restarts, plain momentum, no auxiliary head, dropout or drop path in the
+  search; half of the images judge cells, in place of 5,000;
+- reduction cells have edges of stride 2, as in DARTS, and an input that no node reads is left out
+  of the output; the authors' search halves the maps before the cell;
+- the norm of the weights' gradient is clipped to 5, which the authors' code means to do but does
+  not; the reward's entropy is the decisions' own, not that of the options drawn.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edarts.config import SearchConfig, given
+from edarts.errors import UsageError
+from edarts.methods.oneshot.base import valid_loss, weights_of
+from edarts.methods.oneshot.registry_ import Batch, OneStage
+from edarts.nn.operations import PARAMETER_FREE
+from edarts.nn.supernet import Supernet
+from edarts.space.darts import Space
+from edarts.space.genotype import INPUTS, KINDS, Edge, Genotype
+
+DEFAULTS: dict[str, Any] = {
+    "epochs": 150,
+    "batch_size": 160,
+    "cells": 8,
+    "channels": 20,
+    "operations": "sep_conv_3x3,sep_conv_5x5,avg_pool_3x3,max_pool_3x3,skip_connect",
+    "topology": "enas",
+    "data_fraction": 1.0,
+    "arch_update": "epoch",
+    "arch_steps": 30,
+    "samples": 10,
+    "arch_lr": 0.0035,
+    "arch_weight_decay": 0.0,
+    "lr": 0.05,
+    "lr_min": 0.0005,
+    "momentum": 0.9,
+    "weight_decay": 2e-4,
+    "clip": 5.0,
+}
+
+REASONS = {"attention": "its controller begins with biases of its own towards convolutions"}
+
+HIDDEN = 64
+INITIAL = 0.1  # all weights begin in +- this
+TANH = 1.10  # largest logit of a source
+TANH_OPERATION = 1.10 / 2.5  # and of an operation
+BIAS, FIXED_BIAS = 10.0, 0.25  # towards convolutions: learned; kept, in the normal cell only
+ENTROPY = 1e-4  # weight of the entropy in the reward
+BASELINE = 0.99  # its share that stays at every draw
+
+
+class Controller(nn.Module):
+    """Draws the two cells, decision by decision: two sources and two operations for each node."""
+
+    def __init__(self, nodes: int, operations: Sequence[str]) -> None:
+        super().__init__()
+        self.nodes = nodes
+        self.lstm = nn.LSTMCell(HIDDEN, HIDDEN, bias=False)
+        self.start = nn.Parameter(torch.empty(1, HIDDEN))
+        self.embedding = nn.Parameter(torch.empty(len(operations), HIDDEN))
+        self.operation = nn.Parameter(torch.empty(HIDDEN, len(operations)))
+        self.key, self.query = (nn.Parameter(torch.empty(HIDDEN, HIDDEN)) for _ in range(2))
+        self.score = nn.Parameter(torch.empty(HIDDEN))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -INITIAL, INITIAL)
+        convolves = torch.tensor([name not in PARAMETER_FREE for name in operations])
+        self.bias = nn.Parameter(BIAS * convolves.float())
+        self.fixed_bias = FIXED_BIAS * (2 * convolves.float() - 1)
+
+    def forward(
+        self, count: int = 1, forced: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw `count` times: decisions (B, D), log of their probability (B,), entropy (B,).
+
+        The D decisions are those of the normal cell, then of the reduction cell; for each node
+        source, source, operation, operation. The entropy is the sum over decisions. Drawn from
+        torch's generator, or `forced`, (B, D).
+        """
+        batch = count if forced is None else len(forced)
+        decisions = _Decisions(forced)
+        state = None
+        for kind in KINDS:
+            bias = self.fixed_bias if kind == KINDS[0] else torch.zeros_like(self.fixed_bias)
+            state = self._cell(batch, state, bias, decisions)
+        taken, log, spread = (
+            torch.stack(part, dim=1) for part in (decisions.taken, decisions.log, decisions.spread)
+        )
+        return taken, log.sum(dim=1), spread.sum(dim=1)
+
+    def _cell(
+        self,
+        batch: int,
+        state: tuple[Tensor, Tensor] | None,
+        bias: Tensor,
+        decisions: "_Decisions",
+    ) -> tuple[Tensor, Tensor]:
+        start = self.start.expand(batch, -1)
+        every = torch.arange(batch)
+        anchors, keys = [], []  # of each node: what the next step reads; what a query looks for
+        for _ in range(INPUTS):
+            state = self.lstm(start, state)
+            anchors.append(torch.zeros_like(start))
+            keys.append(state[0] @ self.key)
+        for _ in range(self.nodes):
+            x = start
+            for _ in range(2):
+                state = self.lstm(x, state)
+                query = (state[0] @ self.query)[:, None]
+                look = torch.tanh(torch.stack(keys, dim=1) + query)  # (B, sources, HIDDEN)
+                place = decisions.take(TANH * torch.tanh(look @ self.score))
+                x = torch.stack(anchors, dim=1)[every, place]
+            for _ in range(2):
+                state = self.lstm(x, state)
+                logits = state[0] @ self.operation + self.bias
+                x = self.embedding[decisions.take(TANH_OPERATION * torch.tanh(logits) + bias)]
+            state = self.lstm(x, state)
+            anchors.append(state[0])
+            keys.append(state[0] @ self.key)
+        assert state is not None
+        return state
+
+
+class _Decisions:
+    """What was taken, with the logarithm of its probability and the entropy of each choice."""
+
+    def __init__(self, forced: Tensor | None) -> None:
+        self.forced = forced
+        self.taken: list[Tensor] = []
+        self.log: list[Tensor] = []
+        self.spread: list[Tensor] = []
+
+    def take(self, logits: Tensor) -> Tensor:
+        """(B, n) logits -> one option (B,) of each row."""
+        log = logits.log_softmax(dim=-1)
+        p = log.detach().exp()
+        if self.forced is None:
+            place = torch.multinomial(p, 1)[:, 0]
+        else:
+            place = self.forced[:, len(self.taken)]
+        self.taken.append(place)
+        self.log.append(log.gather(1, place[:, None])[:, 0])
+        self.spread.append(-(p * log.detach()).sum(dim=-1))
+        return place
+
+
+class ENAS(OneStage):
+    """Weights are the counts of a drawn genotype: a pair drawn twice counts two.
+
+    The controller lives on the CPU, so that it draws alike for every device.
+    """
+
+    def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
+        super().__init__(config)
+        if not space.pairs:
+            raise UsageError("enas chooses every source itself: it needs topology 'enas'")
+        if "none" in space.operations:
+            raise UsageError("enas builds whole cells: leave out operation 'none'")
+        self.space, self.device = space, device
+        self.samples = given(config.samples)
+        self.controller = Controller(len(space.incoming(KINDS[0])), space.operations)
+        self.optimizer = torch.optim.Adam(
+            self.controller.parameters(),
+            lr=given(config.arch_lr),
+            betas=(0.0, 0.999),
+            eps=1e-3,
+            weight_decay=given(config.arch_weight_decay),
+        )
+        self.baseline = 0.0
+        self.best = self.draw()
+
+    def draw(self) -> Genotype:
+        """A cell of the controller's."""
+        with torch.no_grad():
+            return cells(self.space, self.controller()[0][0].tolist())
+
+    def weights(self, training: bool) -> dict[str, Tensor]:
+        """(E, K): in training a newly drawn cell's, else the best one's."""
+        return weights_of(self.space, self.draw() if training else self.best, self.device)
+
+    def arch_step(
+        self,
+        net: Supernet,
+        train_batch: Batch,
+        valid_batch: Batch,
+        weight_optimizer: torch.optim.Optimizer,
+    ) -> dict[str, float]:
+        """One update of the controller; returns the averages over the drawn cells."""
+        decisions, log_probability, entropy = self.controller(self.samples)
+        results, advantages = [], []
+        for row, spread in zip(decisions.tolist(), entropy.tolist(), strict=True):
+            genotype = cells(self.space, row)
+            weights = weights_of(self.space, genotype, self.device)
+            with torch.no_grad():
+                _, metrics = valid_loss(net, weights, valid_batch)
+            reward = metrics["valid_accuracy"] + ENTROPY * spread
+            self.baseline += (1 - BASELINE) * (reward - self.baseline)
+            advantages.append(reward - self.baseline)
+            results.append((metrics["valid_accuracy"], genotype, metrics))
+        self.best = max(results, key=lambda result: result[0])[1]
+        self.optimizer.zero_grad()
+        reinforce(log_probability, torch.tensor(advantages)).backward()
+        self.optimizer.step()
+        return {
+            name: sum(metrics[name] for *_, metrics in results) / len(results)
+            for name in results[0][2]
+        }
+
+    def genotype(self) -> Genotype:
+        """The best on its validation batch among the cells of the last update."""
+        return self.best
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "controller": self.controller.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "baseline": self.baseline,
+            "best": self.best.to_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.controller.load_state_dict(state["controller"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.baseline = state["baseline"]
+        self.best = Genotype.from_dict(state["best"])
+
+
+def reinforce(log_probability: Tensor, advantage: Tensor) -> Tensor:
+    """The loss (B,), (B,) -> () whose gradient estimates that of -E[reward] (Williams 1992).
+
+    `advantage`: each draw's reward less the baseline.
+    """
+    return -(log_probability * advantage).mean()
+
+
+def cells(space: Space, decisions: Sequence[int]) -> Genotype:
+    """The genotype of the controller's decisions."""
+    rest = iter(decisions)
+    edges: dict[str, list[Edge]] = {}
+    for kind in KINDS:
+        edges[kind] = []
+        for node in space.incoming(kind):
+            first, second, *operations = (next(rest) for _ in range(4))
+            for source, operation in zip((first, second), operations, strict=True):
+                edges[kind].append(Edge(space.operations[operation], source, node))
+    return space.genotype(edges)
+
+
+PLUGIN = ENAS

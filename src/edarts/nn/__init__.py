@@ -1,0 +1,1 @@
+"""Modules: operations, cells, supernets, networks, and whole networks; kernels/ makes them fast."""

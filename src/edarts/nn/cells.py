@@ -1,0 +1,360 @@
+"""The macro skeleton that supernets and networks share: stem, stacked cells, classifier.
+
+A supernet's cell and a network's cell are the same module: a list of edges, each with one
+operation, summed at their nodes. A supernet lists every candidate and weighs it; a network lists
+those of its genotype, each with weight one. Shapes: B images, C channels, H x W pixels.
+Source: DARTS (Liu et al. 2019), code as described in methods.md section 0.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from edarts.errors import UsageError
+from edarts.nn import operations as ops
+from edarts.nn.kernels import Source, Stage, Term
+from edarts.nn.kernels import concat as join
+from edarts.nn.kernels import node as add_up
+from edarts.space.genotype import INPUTS, Edge
+
+STEM_MULTIPLIER = 3
+LARGEST_CELL_INPUT = 48  # pixels; larger images are halved in the stem until they fit
+AUXILIARY_MAP = 8  # pixels; the side of the map that the published auxiliary head was made for
+
+Weights = Sequence[Tensor | None]
+"""One scalar per edge of a cell; None: the operation is skipped."""
+
+
+class ReLUConvBN(ops.Normed):
+    """ReLU, 1 x 1 convolution, norm: (B, a, H, W) -> (B, b, H, W)."""
+
+    def __init__(self, channels_in: int, channels_out: int, affine: bool) -> None:
+        super().__init__()
+        self.pointwise = ops.Pointwise(channels_in, channels_out)
+        self.norm = nn.BatchNorm2d(channels_out, affine=affine)
+
+    def term(self, source: Source) -> Term:
+        return Term(source, (Stage(None, self.pointwise.weight),), self.norm)
+
+
+class Cell(nn.Module):
+    """One cell: two inputs -> concatenation of its nodes.
+
+    `edges`: its edges in the order of the weights; edges that carry `none` are never computed.
+    `sources`: channels of the two inputs; `channels`: channels C of each node.
+    `halved`: whether the first input is twice as large as the second (it comes from before a
+    reduction cell). `reduces`: edges from the two inputs have stride 2.
+    `plumbing`: how the inputs come to C channels. `darts`: each by a ReLUConvBN, or the first by a
+    FactorizedReduce if halved. `nasnet`: the same, but the `first` cell takes its first input as
+    it is, and the operations that read it bring it to C (NASNet's TensorFlow code; the same for
+    AmoebaNet and PNASNet). `enas`: the second input passes through two ReLUConvBN (ENAS' code).
+    `partial`: operations see C / partial channels of their source; the others pass by, weighed with
+    the sum of the edge's weights, and a channel shuffle mixes both (PC-DARTS, Xu et al. 2020).
+    Raises UsageError if `partial` does not divide C.
+    """
+
+    def __init__(
+        self,
+        edges: Sequence[Edge],
+        concat: Sequence[int],
+        sources: tuple[int, int],
+        channels: int,
+        *,
+        halved: bool,
+        reduces: bool,
+        affine: bool,
+        plumbing: str = "darts",
+        first: bool = False,
+        partial: int = 1,
+    ) -> None:
+        super().__init__()
+        if channels % partial:
+            raise UsageError(f"partial {partial} does not divide the {channels} channels of a cell")
+        self.edges = tuple(edges)
+        self.concat = tuple(concat)
+        self.channels = channels
+        self.reduces = reduces
+        self.partial = partial
+        self.drop_path = 0.0
+        self.skip_dropout = 0.0  # of single values behind an identity (P-DARTS)
+        self.loose_ends = False  # of the concatenation, keep the nodes that feed no edge (ENAS)
+        raw = plumbing == "nasnet" and first
+        widths = {0: sources[0]} if raw else {}  # of sources that have not C channels
+        before_last: nn.Module
+        if raw:
+            before_last = nn.Identity()
+        elif halved:
+            before_last = ops.FactorizedReduce(sources[0], channels, affine)
+        else:
+            before_last = ReLUConvBN(sources[0], channels, affine)
+        last: nn.Module = ReLUConvBN(sources[1], channels, affine)
+        if plumbing == "enas":
+            last = nn.Sequential(last, ReLUConvBN(channels, channels, affine))
+        self.preprocess = nn.ModuleList([before_last, last])
+        self.operations = nn.ModuleList()
+        self.slots: list[int | None] = []  # edge -> its module in operations
+        self.incoming: dict[int, list[int]] = {}  # node -> its edges
+        # An operation without parameters gives every edge that leaves a source the same result, so
+        # those edges share one module, computed once.
+        shared: dict[tuple[int, str], int] = {}
+        for index, edge in enumerate(self.edges):
+            self.incoming.setdefault(edge.node, []).append(index)
+            if edge.operation == "none":
+                self.slots.append(None)
+                continue
+            key = (edge.source, edge.operation)
+            if key not in shared:
+                stride = 2 if reduces and edge.source < INPUTS else 1
+                module = ops.build(
+                    edge.operation, channels // partial, stride, affine, widths.get(edge.source)
+                )
+                self.operations.append(module)
+                self.slots.append(len(self.operations) - 1)
+                if not any(True for _ in module.parameters()):
+                    shared[key] = len(self.operations) - 1
+            else:
+                self.slots.append(shared[key])
+        self.reused = {slot for slot, n in Counter(self.slots).items() if n > 1}
+        # A concatenated input must have the shape of the nodes (NASNet's code does it so).
+        self.fit = nn.ModuleDict()
+        for node in [n for n in self.concat if n < INPUTS]:
+            width = widths.get(node, channels)
+            if reduces:
+                self.fit[str(node)] = ops.FactorizedReduce(width, channels, affine)
+            elif width != channels:
+                self.fit[str(node)] = ops.build("conv_1x1", channels, 1, affine, width)
+
+    @property
+    def channels_out(self) -> int:
+        """Channels of the output: C times the number of concatenated nodes."""
+        return self.channels * len(self.concat)
+
+    def forward(self, s0: Source, s1: Source, weights: Weights | None = None) -> Source:
+        """(B, C0, H0, W0), (B, C1, H, W) -> (B, channels_out, H', W'), H' = H / 2 if it reduces.
+
+        `weights`: one scalar tensor or None (skip) per edge; None for all: every edge counts once.
+        The nodes are the parts of the result: they are never copied side by side.
+        """
+        first, second = self.preprocess
+        states = {
+            0: Source.shared(s0.x if isinstance(first, nn.Identity) else first(s0)),
+            1: Source.shared(second(s1)),
+        }
+        sources = states if self.partial == 1 else {n: self._part(s) for n, s in states.items()}
+        shared: dict[int, Term] = {}
+        for node, incoming in self.incoming.items():
+            terms: list[Term] = []
+            factors: list[Tensor] = []
+            for index in incoming:
+                slot = self.slots[index]
+                weight = None if weights is None else weights[index]
+                if slot is None or (weights is not None and weight is None):
+                    continue
+                operation, source = self.operations[slot], sources[self.edges[index].source]
+                if slot in shared:
+                    term = shared[slot]
+                elif isinstance(operation, ops.Normed):
+                    term = operation.term(source)
+                else:
+                    value = operation(source.relu if operation.reads_relu else source.x)
+                    term = Term(Source(value))
+                if slot in self.reused:
+                    shared[slot] = term
+                if self.training and max(self.drop_path, self.skip_dropout) > 0:
+                    term = Term(Source(self._drop(add_up([term]), operation)))
+                terms.append(term)
+                if weight is not None:
+                    factors.append(weight)
+            if terms:
+                total = add_up(terms, factors if weights is not None else None)
+            else:
+                total = self._zeros(sources[1].x)
+            if self.partial > 1 and weights is not None:
+                total = self._with_bypass(total, incoming, states, weights)
+            states[node] = Source.shared(total)
+            if self.partial > 1:
+                sources[node] = self._part(states[node])
+        for name, module in self.fit.items():
+            states[int(name)] = Source(module(states[int(name)].x))
+        if self.loose_ends and weights is not None:
+            # As zeros they add nothing to the 1 x 1 convolution that reads them.
+            read = {e.source for e, w in zip(self.edges, weights, strict=True) if w is not None}
+            states |= {node: Source(torch.zeros_like(states[node].x)) for node in read}
+        return Source.beside([states[node] for node in self.concat])
+
+    def _part(self, source: Source) -> Source:
+        """(B, C, H, W) -> (B, C / partial, H, W): what the operations see."""
+        return Source.shared(source.x[:, : self.channels // self.partial])
+
+    def _with_bypass(
+        self, mixed: Tensor, incoming: Sequence[int], states: dict[int, Source], weights: Weights
+    ) -> Tensor:
+        """The node whose operations sum to `mixed` (B, C / partial, H, W): (B, C, H, W)."""
+        rows: dict[int, list[Tensor]] = {}
+        for index in incoming:
+            weight = weights[index]
+            if weight is not None:
+                rows.setdefault(self.edges[index].source, []).append(weight)
+        batch, part, height, width = mixed.shape
+        rest = mixed.new_zeros(batch, self.channels - part, height, width)
+        for source, row in rows.items():
+            around = states[source].x[:, part:]
+            if self.reduces and source < INPUTS:
+                around = nn.functional.max_pool2d(around, 2, ceil_mode=True)
+            rest = torch.addcmul(rest, torch.stack(row).sum(), around)
+        return nn.functional.channel_shuffle(join([mixed, rest]), self.partial)
+
+    def _drop(self, y: Tensor, operation: nn.Module) -> Tensor:
+        """Drop path: per image, zero the edge with probability p, else divide by 1 - p.
+
+        An identity is left alone, but for `skip_dropout`.
+        """
+        if isinstance(operation, ops.Identity):
+            return nn.functional.dropout(y, self.skip_dropout) if self.skip_dropout > 0 else y
+        if self.drop_path == 0:
+            return y
+        keep = 1.0 - self.drop_path
+        mask = torch.empty(y.shape[0], 1, 1, 1, dtype=y.dtype, device=y.device)
+        return y * mask.bernoulli_(keep).div_(keep)
+
+    def _zeros(self, like: Tensor) -> Tensor:
+        """The value of a node all of whose operations are skipped."""
+        if not self.reduces:
+            return torch.zeros_like(like)
+        batch, channels, height, width = like.shape
+        return like.new_zeros(batch, channels, (height + 1) // 2, (width + 1) // 2)
+
+
+class AuxiliaryHead(nn.Module):
+    """The second classifier of DARTS' retraining: (B, C, 8, 8) -> (B, classes).
+
+    ReLU, 5 x 5 average pool of stride 3 to 2 x 2, 1 x 1 convolution to 128, norm, ReLU, 2 x 2
+    convolution to 768, norm, ReLU, linear. Maps that are not 8 x 8 are averaged to 2 x 2 directly.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.published_pool = nn.AvgPool2d(5, stride=3, count_include_pad=False)
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            nn.BatchNorm2d(768),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(768, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(x)
+        if x.shape[-2:] == (AUXILIARY_MAP, AUXILIARY_MAP):
+            x = self.published_pool(x)
+        else:
+            x = nn.functional.adaptive_avg_pool2d(x, 2)
+        return cast(Tensor, self.classifier(self.features(x).flatten(1)))
+
+
+def stem(image: tuple[int, int, int], channels: int) -> nn.Sequential:
+    """(B, C, H, W) -> (B, channels, h, w): 3 x 3 convolution and norm, no ReLU.
+
+    h = H up to 48 pixels (CIFAR: exactly DARTS' stem). A larger image is first halved by 3 x 3
+    convolutions of stride 2, each with norm and ReLU, until both sides fit.
+    """
+    layers: list[nn.Module] = []
+    channels_in, side = image[0], max(image[1:])
+    while side > LARGEST_CELL_INPUT:
+        layers += [
+            nn.Conv2d(channels_in, channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        ]
+        channels_in, side = channels, (side + 1) // 2
+    layers += [
+        nn.Conv2d(channels_in, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+    ]
+    return nn.Sequential(*layers)
+
+
+class Skeleton(nn.Module):
+    """Stem, `cells` cells with reductions after one and two thirds, global pool, classifier.
+
+    `edges(kind)`, `concat(kind)`: what the "normal" and "reduce" cells hold.
+    `channels`: C of the first cell; each reduction cell doubles it.
+    `image`: (C, H, W) of the input. `affine`: see `ops.build`; the stem's norm is always affine.
+    `plumbing`: see `Cell`; all but `darts` also have a ReLU before the global pool.
+    `partial`: see `Cell`.
+    Raises UsageError if there are no cells, channels or classes.
+    """
+
+    def __init__(
+        self,
+        edges: Callable[[str], Sequence[Edge]],
+        concat: Callable[[str], Sequence[int]],
+        *,
+        cells: int,
+        channels: int,
+        classes: int,
+        image: tuple[int, int, int],
+        affine: bool,
+        auxiliary: bool = False,
+        plumbing: str = "darts",
+        partial: int = 1,
+    ) -> None:
+        super().__init__()
+        for name, value in (("cells", cells), ("channels", channels), ("classes", classes)):
+            if value < 1:
+                raise UsageError(f"{name} must be at least 1, got {value}")
+        self.image = image
+        self.plumbing = plumbing
+        self.reductions = {cells // 3, 2 * cells // 3}
+        # The cell that the auxiliary head reads; ENAS' code takes the one after DARTS'.
+        self.auxiliary_cell = min(2 * cells // 3 + (plumbing == "enas"), cells - 1)
+        width = STEM_MULTIPLIER * channels
+        self.stem = stem(image, width)
+        self.cells = nn.ModuleList()
+        self.kinds: list[str] = []
+        sources, halved = (width, width), False
+        for index in range(cells):
+            reduces = index in self.reductions
+            if reduces:
+                channels *= 2
+            kind = "reduce" if reduces else "normal"
+            cell = Cell(
+                edges(kind),
+                concat(kind),
+                sources,
+                channels,
+                halved=halved,
+                reduces=reduces,
+                affine=affine,
+                plumbing=plumbing,
+                first=index == 0,
+                partial=partial,
+            )
+            self.cells.append(cell)
+            self.kinds.append(kind)
+            sources, halved = (sources[1], cell.channels_out), reduces
+            if index == self.auxiliary_cell and auxiliary:
+                self.auxiliary = AuxiliaryHead(cell.channels_out, classes)
+        self.classifier = nn.Linear(sources[1], classes)
+
+    def features(self, x: Tensor, weights: dict[str, Weights] | None = None) -> list[Source]:
+        """(B, C, H, W) -> the output of every cell, in order."""
+        s0 = s1 = Source.shared(self.stem(x))
+        outputs = []
+        for kind, cell in zip(self.kinds, self.cells, strict=True):
+            mine = None if weights is None else weights[kind]
+            s0, s1 = s1, cell(s0, s1, mine)
+            outputs.append(s1)
+        return outputs
+
+    def classify(self, x: Tensor) -> Tensor:
+        """The last cell's output (B, C, H, W) -> logits (B, classes)."""
+        if self.plumbing != "darts":
+            x = torch.relu(x)
+        pooled = nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
+        return cast(Tensor, self.classifier(pooled))

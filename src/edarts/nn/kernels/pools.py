@@ -1,0 +1,86 @@
+"""Max pooling, and the even and odd pixels of a map, as autograd functions of compiled loops.
+
+Pooling keeps nothing: backward looks for the maximum again. Where the source was forked, backward
+adds to its `Sum`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from edarts.nn.kernels.compiled import fast, load_loops
+from edarts.nn.kernels.layout import dense
+from edarts.nn.kernels.sums import Sum
+
+
+class MaxPool(torch.autograd.Function):
+    """k x k windows, k odd, stride s, padded by k // 2: (N, C, H, W) -> (N, C, H', W')."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: int, stride: int, total: Sum | None) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.kernel, ctx.stride, ctx.total = kernel, stride, total
+        rows = dense(x)
+        batch, height, width, channels = rows.shape
+        y = torch.empty(batch, -(-height // stride), -(-width // stride), channels)
+        load_loops().max_pool(rows.numpy(), kernel, stride, y.numpy(), y.numpy(), True, True)
+        return y.permute(0, 3, 1, 2)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, None, None]:
+        rows = dense(*ctx.saved_tensors)
+        out, fresh = (ctx.total or Sum()).room(rows.shape)
+        load_loops().max_pool(
+            rows.numpy(), ctx.kernel, ctx.stride, dense(g).numpy(), out.numpy(), False, fresh
+        )
+        return given_to(ctx.total, out), None, None, None
+
+
+class Halves(torch.autograd.Function):
+    """Even rows and columns, odd rows and columns; H and W even."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, total: Sum | None) -> tuple[Tensor, Tensor]:
+        ctx.total = total
+        rows = dense(x)
+        batch, height, width, channels = ctx.shape = rows.shape
+        even, odd = (torch.empty(batch, height // 2, width // 2, channels) for _ in range(2))
+        load_loops().halves(rows.numpy(), even.numpy(), odd.numpy(), True, True)
+        return even.permute(0, 3, 1, 2), odd.permute(0, 3, 1, 2)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, even: Tensor, odd: Tensor) -> tuple[Tensor | None, None]:
+        out, fresh = (ctx.total or Sum()).room(ctx.shape)
+        even, odd = dense(even), dense(odd)
+        load_loops().halves(out.numpy(), even.numpy(), odd.numpy(), False, fresh)
+        return given_to(ctx.total, out), None
+
+
+def given_to(total: Sum | None, rows: Tensor) -> Tensor | None:
+    """Put a gradient (N, H, W, C) into the sum; without one it is autograd's."""
+    gradient = rows.permute(0, 3, 1, 2)
+    if total is None:
+        return gradient
+    total.put(gradient)
+    return None
+
+
+def max_pool2d(x: Tensor, kernel: int, stride: int, total: Sum | None = None) -> Tensor:
+    """(B, C, H, W) -> (B, C, ceil(H / s), ceil(W / s)): the largest of each window, k odd.
+
+    `total`: where the gradient of x goes, if it was forked.
+    """
+    if fast(x):
+        return MaxPool.apply(x, kernel, stride, total)  # type: ignore[no-any-return, no-untyped-call]
+    return functional.max_pool2d(x, kernel, stride, kernel // 2)
+
+
+def halves(x: Tensor, total: Sum | None = None) -> tuple[Tensor, Tensor]:
+    """(B, C, H, W), H and W even -> its even rows and columns, and its odd ones."""
+    if fast(x):
+        return Halves.apply(x, total)  # type: ignore[no-any-return, no-untyped-call]
+    return x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]

@@ -1,0 +1,60 @@
+"""Network: the model that a genotype describes."""
+
+import torch
+from torch import Tensor
+
+from edarts.errors import UsageError
+from edarts.nn.cells import Cell, Skeleton
+from edarts.space.genotype import Genotype
+
+
+class Network(Skeleton):
+    """`cells` cells of `genotype`, the first with `channels` channels.
+
+    The published size for CIFAR is 20 cells, 36 channels, auxiliary head (DARTS, Liu et al. 2019).
+    `image`: (C, H, W) of the input. `affine=False` gives the supernet's form: norms without scale
+    and shift, pools normed.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        *,
+        cells: int,
+        channels: int,
+        classes: int,
+        image: tuple[int, int, int] = (3, 32, 32),
+        auxiliary: bool = False,
+        affine: bool = True,
+    ) -> None:
+        super().__init__(
+            genotype.edges,
+            genotype.concat,
+            cells=cells,
+            channels=channels,
+            classes=classes,
+            image=image,
+            affine=affine,
+            auxiliary=auxiliary,
+            plumbing=genotype.plumbing,
+        )
+        self.genotype = genotype
+
+    def set_drop_path(self, probability: float) -> None:
+        """Drop each edge of an image with `probability` (0 <= p < 1) in training mode."""
+        if not 0 <= probability < 1:
+            raise UsageError(f"drop path must lie in [0, 1), got {probability}")
+        for cell in self.cells:
+            if isinstance(cell, Cell):
+                cell.drop_path = probability
+
+    def forward(self, x: Tensor, auxiliary: bool = False) -> Tensor:
+        """Images (B, C, H, W) -> logits (B, classes).
+
+        With `auxiliary`: (2, B, classes), the logits and those of the auxiliary head.
+        """
+        outputs = self.features(x)
+        logits = self.classify(outputs[-1].x)
+        if not auxiliary:
+            return logits
+        return torch.stack([logits, self.auxiliary(outputs[self.auxiliary_cell].x)])

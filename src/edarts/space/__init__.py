@@ -1,0 +1,1 @@
+"""What a search may return: operations, cells and spaces of them, and the zoo. No torch here."""

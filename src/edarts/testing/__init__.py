@@ -1,0 +1,1 @@
+"""The contract tests that every plug-in must pass, and small problems to run them on."""

@@ -1,0 +1,1 @@
+"""Training a network or supernet: the resumable loop, optimizers, devices, recipes."""

@@ -1,0 +1,72 @@
+"""Motifs become the edge list that their drawing shows."""
+
+import random
+
+from edarts.methods.blackbox import hierarchical_evolution as he
+from edarts.space.genotype import Edge
+
+
+def test_flattening_by_hand() -> None:
+    """Two motifs in a row, the second a diamond: nodes 1 -> 2 -> {3, 4} -> 5."""
+    line = [(0, 3, "conv_1x1")]
+    diamond = [
+        (0, 1, "max_pool_3x3"),
+        (0, 2, "avg_pool_3x3"),
+        (1, 3, "skip_connect"),
+        (2, 3, "sep_conv_3x3"),
+    ]
+    edges = he.flatten([(0, 1, "a"), (1, 2, "b")], 3, {"a": line, "b": diamond}, 4)
+    assert set(edges) == {
+        Edge("conv_1x1", 1, 2),
+        Edge("max_pool_3x3", 2, 3),
+        Edge("avg_pool_3x3", 2, 4),
+        Edge("skip_connect", 3, 5),
+        Edge("sep_conv_3x3", 4, 5),
+    }
+
+
+def test_what_is_on_no_way_is_left_out() -> None:
+    dead = [(0, 3, "conv_1x1"), (0, 1, "skip_connect"), (2, 3, "skip_connect")]
+    assert he.flatten([(0, 2, "a"), (0, 1, "a")], 3, {"a": dead}, 4) == [Edge("conv_1x1", 1, 2)]
+    assert he.flatten([(0, 1, "a")], 3, {"a": dead}, 4) == []
+
+
+def ways(graph: he.Graph, sink: int, label: dict[str, int]) -> int:
+    """Paths from node 0 to `sink`, those of a labelled edge counted by `label`."""
+    counts = {0: 1}
+    for node in range(1, sink + 1):
+        counts[node] = sum(counts[j] * label[name] for j, i, name in graph if i == node)
+    return counts[sink]
+
+
+def test_flattening_keeps_the_number_of_paths() -> None:
+    """Independently: paths of the flat cell are the cell's, times those of its motifs."""
+    motifs = he.Motifs(("conv_1x1", "sep_conv_3x3", "skip_connect"))
+    draw = random.Random(0)
+    for _ in range(20):
+        choices = motifs.sample(draw)
+        genotype = motifs.decode(choices)
+        each = {
+            str(m): ways(
+                motifs.graph(choices, 2, m), 3, dict.fromkeys(motifs.decisions["2.0.1.0"], 1)
+            )  # type: ignore[arg-type]
+            for m in range(6)
+        }
+        counts = {1: 1}
+        for edge in sorted(genotype.normal, key=lambda e: e.node):
+            counts[edge.node] = counts.get(edge.node, 0) + counts[edge.source]
+        (sink,) = genotype.normal_concat
+        assert counts[sink] == ways(motifs.graph(choices, 3, 0), 4, each)
+
+
+def test_a_mutation_changes_one_label_at_most() -> None:
+    motifs = he.Motifs(("conv_1x1", "skip_connect"))
+    draw = random.Random(0)
+    before = motifs.sample(draw)
+    changed = set()
+    for _ in range(300):
+        after = motifs.mutate(before, draw)
+        differing = [n for n in motifs.decisions if before[n] != after[n]]
+        assert len(differing) <= 1
+        changed |= {n[0] for n in differing}
+    assert changed == {"2", "3"}

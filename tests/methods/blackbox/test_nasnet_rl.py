@@ -1,0 +1,56 @@
+"""PPO's objective, and a controller that the ledger alone describes."""
+
+import optuna
+import pytest
+import torch
+
+from edarts import Space
+from edarts.methods.blackbox import nasnet_rl
+from edarts.space.encoding import CellEncoding, suggest
+from edarts.testing.contract import PlantedScore
+
+
+def test_ppo_is_the_clipped_objective() -> None:
+    """Against Schulman et al.'s figure 1, case by case: ratio, advantage -> objective."""
+    cases = [
+        (1.5, 2.0, 2.4),
+        (0.5, 2.0, 1.0),
+        (1.5, -2.0, -3.0),
+        (0.5, -2.0, -1.6),
+        (1.1, 1.0, 1.1),
+    ]
+    for ratio, advantage, objective in cases:
+        old = torch.tensor([-3.0])
+        loss = nasnet_rl.ppo(old + torch.tensor(ratio).log(), old, torch.tensor([advantage]))
+        assert float(loss) == pytest.approx(-objective, rel=1e-5)
+
+
+def test_its_gradient_vanishes_where_it_is_clipped() -> None:
+    for ratio, advantage, flat in ((1.5, 1.0, True), (1.5, -1.0, False), (0.5, -1.0, True)):
+        log = torch.tensor([ratio]).log().requires_grad_()
+        nasnet_rl.ppo(log, torch.zeros(1), torch.tensor([advantage])).backward()
+        assert log.grad is not None
+        assert (float(log.grad) == 0) == flat
+
+
+def test_drawn_and_forced_probabilities_agree() -> None:
+    """The softmaxes' product, option by option; closed options take no probability."""
+    torch.manual_seed(0)
+    controller = nasnet_rl.Controller([2, 3])
+    every = torch.tensor([[a, b] for a in range(2) for b in range(3)])
+    log, entropy = controller(every)
+    assert log.exp().sum().item() == pytest.approx(1, abs=1e-6)
+    assert bool((entropy > 0).all())
+    taken, total = controller.draw(torch.Generator().manual_seed(0))
+    assert total == pytest.approx(controller(torch.tensor([taken]))[0].item(), abs=1e-6)
+
+
+def test_the_ledger_alone_gives_the_controller() -> None:
+    encoding = CellEncoding(Space.parse("skip_connect,sep_conv_3x3", "7"))
+    sampler = nasnet_rl.PLUGIN(encoding)
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    study.optimize(lambda trial: PlantedScore()(suggest(encoding, trial), 0), n_trials=45)
+    warm, cold = sampler.learner(study), nasnet_rl.PLUGIN(encoding).learner(study)
+    assert len(cold.seen) == 40 and warm.seen == cold.seen
+    for a, b in zip(warm.controller.parameters(), cold.controller.parameters(), strict=True):
+        assert torch.equal(a, b)

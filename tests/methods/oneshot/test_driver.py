@@ -1,0 +1,134 @@
+"""The driver's options: every method takes each of eDARTS' or says why not; what steps cost."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from edarts import Network, SearchConfig, Supernet, UsageError
+from edarts.cli.main import main
+from edarts.methods.oneshot import base as alphas
+from edarts.methods.oneshot import driver as oneshot
+from edarts.methods.oneshot import registry_ as methods
+from edarts.nn.cells import Cell
+from edarts.testing import contract as testing
+
+IDEAS: dict[str, object] = {
+    "topology": "7",
+    "operations": "skip_connect,sep_conv_3x3",
+    "attention": "skip_connect=1,sep_conv_3x3=2",
+    "data_fraction": 0.5,
+    "arch_update": "epoch",
+    "arch_steps": 1,
+    "cells": 2,
+    "partial": 2,
+    "warm_up": 0.2,
+    "drop_path": 0.1,
+}
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_the_ideas_of_edarts_work_with_every_method_or_are_refused(method: str) -> None:
+    taken, refused = {}, {}
+    for name, value in IDEAS.items():
+        config = testing.tiny_config(method, **{"arch_update": "epoch", name: value})
+        try:
+            config, space, _ = oneshot.resolve_config(config, 48, 3)
+            methods.load(method).PLUGIN(space, config, torch.device("cpu"))
+            taken[name] = value
+        except UsageError as error:
+            refused[name] = str(error)
+    known = {"enas": {"topology", "attention"}, "random_ws": {"attention"}}
+    assert set(refused) == known.get(method, set())
+    assert all(method in text and "\n" not in text for text in refused.values())
+    found = testing.run_search(testing.tiny_config(method, **taken), testing.tiny_data())
+    assert found.steps == {"weight": 6, "architecture": 3}  # 24 images, half of them, batches of 8
+    network = Network(found.genotype, cells=2, channels=4, classes=3, image=(1, 8, 8))
+    assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
+    if "topology" in taken:
+        assert len(found.space.normal) == 8
+    if "attention" in taken:
+        assert str(found.config.attention) == "skip_connect=1,sep_conv_3x3=2"
+
+
+def test_an_option_of_another_method_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "--method", "darts", "--constraint", "mild"]) == 2
+    error = capsys.readouterr().err
+    assert "method darts takes no --constraint (methods that do: snas)" in error
+    assert main(["search", "--method", "enas", "--attention", "skip_connect=1"]) == 2
+    error = capsys.readouterr().err
+    assert "takes no --attention: its controller begins with biases of its own" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_what_a_method_refuses_leaves_no_run_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for options in (["enas", "--topology", "7"], ["p_darts", "--epochs", "2"]):
+        out = tmp_path / options[0]
+        assert main(["search", "--method", *options, "--out", str(out)]) == 2
+        assert options[0] in capsys.readouterr().err
+        assert not out.exists()
+
+
+def test_methods_declare_known_options() -> None:
+    for name in methods.names():
+        assert set(methods.options(name)) <= set(SearchConfig.__dataclass_fields__)
+        assert methods.load(name).__doc__
+
+
+def test_joint_updates_use_all_images_and_one_pass() -> None:
+    config = testing.tiny_config("darts", arch_update="joint")
+    found = testing.run_search(config, testing.tiny_data(48))
+    assert found.steps == {"weight": 18, "architecture": 18}
+    assert found.passes == {"forward": 18, "backward": 18}
+    config = testing.tiny_config("darts", arch_update="step")
+    found = testing.run_search(config, testing.tiny_data(48))
+    assert found.steps == {"weight": 9, "architecture": 9}
+    assert found.passes == {"forward": 18, "backward": 18}
+    with pytest.raises(UsageError, match="order 2"):
+        testing.run_search(
+            testing.tiny_config("darts", arch_update="joint", order=2), testing.tiny_data()
+        )
+
+
+def test_second_order_passes_are_counted() -> None:
+    found = testing.run_search(testing.tiny_config("darts", order=2), testing.tiny_data())
+    assert found.passes == {"forward": 9 * 5, "backward": 9 * 5}  # methods.md section 1
+
+
+def test_sparse_rate_counts_the_epochs_that_learn() -> None:
+    for warm_up, epochs in ((0.0, 50), (0.3, 35)):
+        config, _, _ = oneshot.resolve_config(
+            SearchConfig("edarts", warm_up=warm_up, arch_steps=40), 50_000, 10
+        )
+        assert config.arch_lr == pytest.approx(oneshot.TRAVEL / (epochs * 40), rel=1e-6)
+    config, _, _ = oneshot.resolve_config(SearchConfig("enas"), 50_000, 10)
+    assert (config.arch_steps, config.arch_lr) == (30, 0.0035)  # its own, made for sparse updates
+
+
+def test_weight_step_asks_no_gradient_of_the_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bilevel search the weights come detached, so only an architecture step sees alpha."""
+    seen: list[bool] = []
+    forward = Supernet.forward
+
+    def watch(self: Supernet, x: object, weights: dict, *rest: object) -> object:  # type: ignore[type-arg]
+        seen.append(weights["normal"].requires_grad)
+        return forward(self, x, weights, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Supernet, "forward", watch)
+    testing.run_search(testing.tiny_config("pc_darts", warm_up=0.5), testing.tiny_data())
+    assert seen == [False] * 3 + [True, False] * 6
+
+
+def test_drop_path_reaches_the_supernets_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    original = alphas.valid_loss
+
+    def watch(net: Supernet, *rest: object) -> object:
+        rates.extend(cell.drop_path for cell in net.cells if isinstance(cell, Cell))
+        return original(net, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(alphas, "valid_loss", watch)
+    testing.run_search(testing.tiny_config("darts", drop_path=0.25), testing.tiny_data())
+    assert set(rates) == {0.25}

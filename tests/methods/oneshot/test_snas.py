@@ -1,0 +1,172 @@
+"""SNAS' samples, temperature, cost and discretisation against independent computations."""
+
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from edarts import SearchConfig, Space, Supernet
+from edarts.methods.oneshot import driver as oneshot
+from edarts.methods.oneshot import snas
+from edarts.nn.operations import build, count_flops, count_parameters
+from edarts.space.genotype import KINDS, Edge
+from edarts.testing import contract as testing
+
+
+def learner(**changes: object) -> snas.SNAS:
+    config = SearchConfig("snas", **changes)  # type: ignore[arg-type]
+    config, space, _ = oneshot.resolve_config(config, 50_000, 10)
+    torch.manual_seed(0)
+    return snas.PLUGIN(space, config, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.3, 0.03])
+def test_the_strongest_is_drawn_by_softmax(temperature: float) -> None:
+    """P(argmax Z = k) = softmax(log alpha)_k at any temperature: chi-square over 20,000 draws."""
+    torch.manual_seed(1)
+    log_alpha = torch.tensor([1.0, 0.2, -0.5, 2.0])
+    z = snas.sample(log_alpha.expand(20_000, 4), temperature)
+    torch.testing.assert_close(z.sum(-1), torch.ones(20_000))
+    counts = z.argmax(-1).bincount(minlength=4).numpy()
+    expected = log_alpha.softmax(-1).double().numpy()
+    assert stats.chisquare(counts, 20_000 * expected / expected.sum()).pvalue > 1e-3
+
+
+def test_a_sample_has_the_concrete_distribution() -> None:
+    """Two options: logit Z_1 is logistic, location a_1 - a_2 over the temperature, scale 1 / it."""
+    torch.manual_seed(2)
+    temperature = 0.7
+    log_alpha = torch.tensor([0.8, 0.1], dtype=torch.float64)
+    z = snas.sample(log_alpha.expand(5000, 2), temperature)
+    logit = (z[:, 0] / z[:, 1]).log().numpy()
+    loc, scale = (0.8 - 0.1) / temperature, 1 / temperature
+    assert stats.kstest(logit, stats.logistic(loc, scale).cdf).pvalue > 1e-3
+
+
+def test_cooling_sharpens_and_is_the_published_schedule() -> None:
+    method = learner()
+    entropies = []
+    for epoch in (0, 75, 149):
+        method.begin_epoch(None, epoch)  # type: ignore[arg-type]
+        assert method.temperature == pytest.approx((1 - epoch / 150) * (1 - 0.03) + 0.03)
+        z = method.weights(training=True)["normal"].detach()
+        entropies.append(float(-(z * z.clamp_min(1e-30).log()).sum(-1).mean()))
+    assert entropies[0] > entropies[1] > entropies[2]
+    assert entropies[2] < 0.1
+    assert (method.alphas.values["normal"].mean() - 1).abs() < 0.01  # N(1, 0.01)
+
+
+def test_single_level_one_pass_on_all_images() -> None:
+    found = testing.run_search(testing.tiny_config("snas"), testing.tiny_data(48))
+    assert found.steps == {"weight": 18, "architecture": 18}  # 48 / 8 steps, three epochs
+    assert found.passes == {"forward": 18, "backward": 18}
+    assert found.images_seen == 3 * 48
+
+
+def test_joint_gradient_is_that_of_loss_and_cost() -> None:
+    """The step of the driver against autograd on the same draw."""
+    method = learner(operations="skip_connect,sep_conv_3x3", constraint="aggressive")
+    net = Supernet(method.space, cells=3, channels=4, classes=3)
+    x, labels = torch.randn(6, 3, 8, 8), torch.arange(6) % 3
+    values = list(method.alphas.values.values())
+
+    def loss() -> torch.Tensor:
+        torch.manual_seed(5)
+        z = method.weights(training=True)
+        entropy = torch.nn.functional.cross_entropy(net(x, z), labels)
+        total = torch.zeros(())
+        for kind, name in zip(net.kinds, range(3), strict=True):
+            del name
+            table = snas.costs(net, method.space, kind)
+            total = total + snas.cost(z[kind], table) / net.kinds.count(kind)
+        return entropy + snas.FACTORS["aggressive"] * total
+
+    expected = torch.autograd.grad(loss(), values)
+    torch.manual_seed(5)
+    z = method.weights(training=True)
+    (torch.nn.functional.cross_entropy(net(x, z), labels) + method.penalty(net, z)).backward()
+    for value, gradient in zip(values, expected, strict=True):
+        torch.testing.assert_close(value.grad, gradient)
+    method.joint_step()
+    assert all(value.grad is None for value in values)  # nothing is left for the next step
+
+
+@pytest.mark.parametrize("name", Space().operations)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_size_and_flops_are_the_modules(name: str, stride: int) -> None:
+    size, flops, accesses = snas.resources(name, 8, 4, stride)
+    if name == "none":
+        assert (size, flops, accesses) == (0, 0, 0)
+        return
+    module = build(name, 8, stride, affine=False)
+    assert size == count_parameters(module)
+    if "pool" in name:
+        assert flops == 9 * 16 * 8
+    elif not ("sep" in name and stride == 2):  # its second half is counted at stride 1 anyway
+        assert flops == count_flops(module, (8, 4 * stride, 4 * stride))
+    volume = 16 * 8
+    extra = {"sep": {1: 8, 2: 11}, "dil": {1: 4, 2: 7}, "ski": {1: 2, 2: 9}}
+    factor = extra.get(name[:3], {1: 2, 2: 5})[stride]
+    assert accesses == factor * volume + size
+
+
+def test_cost_by_hand() -> None:
+    """One edge, skip and 3 x 3 separable, two cells of 4 and 8 channels; the log form."""
+    space = Space(("skip_connect", "sep_conv_3x3"), ((0, 2),), ((0, 2),))
+    net = Supernet(space, cells=3, channels=4, classes=2, image=(3, 8, 8))
+    z = torch.tensor([[0.25, 0.75]])
+    expected = []
+    for channels, side in ((8, 4), (16, 2)):  # both reduction cells
+        sep, skip = (
+            snas.resources("sep_conv_3x3", channels, side, 2),
+            snas.resources("skip_connect", channels, side, 2),
+        )
+        sums = [0.25 * a + 0.75 * b for a, b in zip(skip, sep, strict=True)]
+        expected.append(sum(math.log(max(1, s)) for s in sums) / 3)
+    table = snas.costs(net, space, "reduce")
+    assert table.shape == (2, 3, 1, 2)
+    assert float(snas.cost(z, table)) == pytest.approx(sum(expected) / 2, rel=1e-6)
+    nothing = snas.cost(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 3, 1, 2))
+    assert float(nothing) == 0
+
+
+def test_a_stronger_constraint_finds_a_cheaper_cell() -> None:
+    sizes = []
+    for constraint in ("none", "aggressive"):
+        config = testing.tiny_config(
+            "snas", constraint=constraint, operations="none,sep_conv_3x3", arch_lr=0.1, epochs=8
+        )
+        found = testing.run_search(config, testing.tiny_data())
+        sizes.append(sum(w[:, 1].mean() for w in found.weights.values()))
+    assert sizes[1] < sizes[0]
+
+
+def test_discretisation_is_the_argmax_of_every_edge() -> None:
+    space = Space()
+    dropped = 0
+    for seed in range(60):
+        generator = torch.Generator().manual_seed(seed)
+        weights = {k: torch.randn(14, 8, generator=generator).softmax(-1) for k in KINDS}
+        for w in weights.values():
+            w[:, 0] += 0.2
+        genotype = snas.derive(space, weights)
+        assert space.holds(genotype)
+        for kind in KINDS:
+            edges = set()
+            for pair, row in zip(space.topology(kind), weights[kind].tolist(), strict=True):
+                name = space.operations[row.index(max(row))]
+                if name != "none":
+                    edges.add(Edge(name, *pair))
+            alive = {0, 1}
+            for edge in sorted(edges, key=lambda e: e.node):
+                alive |= {edge.node} if edge.source in alive else set()
+            dropped += len(alive) < 6
+            assert set(genotype.edges(kind)) == {e for e in edges if e.source in alive}
+            assert set(genotype.concat(kind)) == alive - {0, 1}
+    assert dropped > 0
+
+
+def test_cells_of_none_alone_are_derived_as_by_darts() -> None:
+    weights = {k: torch.tensor([[0.9] + [0.1 / 7] * 7]).repeat(14, 1) for k in KINDS}
+    assert snas.derive(Space(), weights) in Space()

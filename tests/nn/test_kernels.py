@@ -1,0 +1,371 @@
+"""The fast paths against their plain PyTorch twins, and the rule that picks them."""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edarts.nn import kernels
+from edarts.nn.kernels import Source, Stage, Term, concat, pointwise_conv2d
+from edarts.nn.kernels.compiled import load_loops
+from edarts.nn.kernels.pools import halves
+
+Draw = torch.Generator
+
+
+def normal(generator: Draw, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(*shape, generator=generator, dtype=dtype)
+
+
+def norm(generator: Draw, channels: int, affine: bool) -> nn.BatchNorm2d:
+    made = nn.BatchNorm2d(channels, affine=affine)
+    if affine:
+        made.weight.data = 1 + 0.5 * normal(generator, channels)
+        made.bias.data = normal(generator, channels)
+    return made
+
+
+def stage(
+    generator: Draw, channels: int, kernel: int, stride: int, dilation: int, before: Any = None
+) -> Stage:
+    wide = (normal(generator, channels, 1, kernel, kernel) / kernel).requires_grad_()
+    narrow = (normal(generator, channels, channels, 1, 1) / channels**0.5).requires_grad_()
+    return Stage(wide, narrow, stride, dilation, before)
+
+
+def terms_of(
+    generator: Draw, x: Tensor, kernel: int, stride: int, dilation: int, affine: bool
+) -> list[Term]:
+    """One node with every sort of term.
+
+    The source, a norm alone, one stage, two, two sources, a source in parts, at stride 2 halves; a
+    norm first and none at the end.
+    """
+    channels = x.shape[1]
+    sides = Source(x, x.sin(), x)  # the same part twice, too
+    mixed = normal(generator, channels, 3 * channels, 1, 1).div(channels**0.5).requires_grad_()
+    here, shifted = mixed.detach()[: channels // 2], mixed.detach()[channels // 2 :]
+    joined = Stage(None, mixed)
+    if stride == 2:
+        halves = (here.clone().requires_grad_(), shifted.clone().requires_grad_())
+        joined = Stage(None, halves[0], shifted=halves[1])
+    first = stage(generator, channels, kernel, stride, dilation)
+    second = stage(generator, channels, kernel, 1, 1, norm(generator, channels, affine))
+    alone = stage(generator, channels, 3, stride, 1)
+    outset = norm(generator, channels, affine)
+    small = functional.max_pool2d(x, 1, stride)
+    return [
+        Term(Source(x), (first, second), norm(generator, channels, affine)),
+        Term(Source(small)),
+        Term(Source(small * 2), norm=norm(generator, channels, affine)),
+        Term(Source(x), (alone,), norm(generator, channels, affine)),
+        Term(Source(small)),
+        Term(sides, (joined,), norm(generator, channels, affine)),
+        Term(Source(x), (stage(generator, channels, 3, stride, 1, outset),)),
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    batch=st.integers(2, 5),
+    channels=st.integers(2, 20),
+    height=st.integers(2, 13),
+    width=st.integers(2, 13),
+    kernel=st.sampled_from([3, 5, 7]),
+    stride=st.integers(1, 2),
+    dilation=st.integers(1, 2),
+    affine=st.booleans(),
+    weighted=st.booleans(),
+    layout=st.sampled_from(["contiguous", "channels last", "strided"]),
+)
+def test_node_equals_its_plain_twin(
+    batch: int,
+    channels: int,
+    height: int,
+    width: int,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    affine: bool,
+    weighted: bool,
+    layout: str,
+) -> None:
+    """Value, all gradients, running statistics.
+
+    Compared with float64: where a ReLU's input is nearly zero, two float32 sums may disagree on its
+    sign, so the inputs are drawn again then.
+    """
+
+    def made(seed: int) -> tuple[list[Term], Tensor | None]:
+        generator = torch.Generator().manual_seed(seed)
+        x = normal(generator, batch, channels, height, width)
+        if layout == "channels last":
+            x = x.contiguous(memory_format=torch.channels_last)
+        elif layout == "strided":
+            x = normal(generator, batch, channels, 2 * height, width)[:, :, ::2]
+        terms = terms_of(generator, x.requires_grad_(), kernel, stride, dilation, affine)
+        return terms, normal(generator, len(terms)).requires_grad_() if weighted else None
+
+    for attempt in range(20):
+        seed = 1000 * attempt + 20 * batch + channels
+        if _safe(_double(made(seed)[0][0])):
+            break
+    else:
+        return
+    results = []
+    for function in (kernels.node, kernels.plain_node):
+        these, factors = made(seed)
+        y = function(these, None if factors is None else list(factors.unbind()))
+        g = normal(torch.Generator().manual_seed(7), *y.shape)
+        leaves = [t for term in these for t in term.parameters()]
+        leaves += [these[0].source.x] + ([] if factors is None else [factors])
+        states = [b for term in these for n in term.norms() for b in n.buffers()]
+        results.append([y, *torch.autograd.grad(y, leaves, g), *states])
+    for mine, its in zip(*results, strict=True):
+        torch.testing.assert_close(mine.float(), its.float(), rtol=2e-4, atol=2e-4 * batch * width)
+
+
+def _double(term: Term) -> Term:
+    stages = tuple(
+        s._replace(
+            depthwise=s.depthwise.double(),
+            pointwise=s.pointwise.double(),
+            norm=None if s.norm is None else copy.deepcopy(s.norm).double(),
+        )
+        for s in term.stages
+    )
+    return Term(Source(term.source.x.detach().double()), stages, None)
+
+
+def _safe(term: Term) -> bool:
+    """Whether no ReLU inside has an input that float32 might see on the other side of zero."""
+    first, second = term.stages
+    inner = kernels.plain_term(Term(term.source, (first,), second.norm))
+    return bool((inner.abs() > 1e-4).all())
+
+
+def test_plain_formula() -> None:
+    generator = torch.Generator().manual_seed(3)
+    x = normal(generator, 2, 3, 5, 4, dtype=torch.float64).requires_grad_()
+    made = stage(generator, 3, 3, 2, 1)
+    wide = made.depthwise.detach().double().requires_grad_()
+    narrow = made.pointwise.detach().double().requires_grad_()
+    last = norm(generator, 3, affine=True).double()
+
+    def run(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        return kernels.plain_node(
+            [Term(Source(a), (made._replace(depthwise=b, pointwise=c),), last)]
+        )
+
+    assert torch.autograd.gradcheck(run, (x, wide, narrow))
+
+
+def taken(terms: list[Term]) -> bool:
+    """Whether the fast path was taken."""
+    return "Node" in str(kernels.node(terms).grad_fn)
+
+
+def test_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = normal(generator, 2, 4, 6, 6).requires_grad_()
+    term = Term(Source(x), (stage(generator, 4, 5, 1, 2),), norm(generator, 4, affine=False))
+    assert taken([term])
+    with torch.no_grad():
+        kernels.node([term])
+    assert term.norm is not None
+    term.norm.eval()
+    assert not taken([term])
+    term.norm.train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not taken([term])
+    assert not taken([_double(term)._replace(source=Source(x.detach().double().requires_grad_()))])
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        kernels.node([Term(Source(x[:1, :, :1, :1]), norm=norm(generator, 4, affine=False))])
+    empty = kernels.node([Term(Source(x[:0]), (stage(generator, 4, 3, 2, 1),))])
+    assert empty.shape == (0, 4, 3, 3)
+    monkeypatch.setenv("EDARTS_KERNELS", "off")
+    assert not taken([term])
+
+
+def test_frozen_parameters_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No gradient of a weight is computed where none is wanted."""
+    generator = torch.Generator().manual_seed(0)
+    x = normal(generator, 2, 4, 6, 6).requires_grad_()
+    made = stage(generator, 4, 5, 1, 1)
+    frozen = made._replace(depthwise=made.depthwise.detach(), pointwise=made.pointwise.detach())
+    sizes: list[int] = []
+    real = load_loops().separable_gradient
+
+    def counted(*arguments: Any) -> None:
+        sizes.append(arguments[12].size)  # dd: empty where no gradient of the weights is wanted
+        real(*arguments)
+
+    monkeypatch.setattr(load_loops(), "separable_gradient", counted)
+    kernels.node([Term(Source(x), (frozen,))]).sum().backward()
+    assert sizes == [0]
+    kernels.node([Term(Source(x), (made,))]).sum().backward()
+    assert sizes == [0, made.depthwise.numel()]
+
+
+def test_nodes_add_up_the_gradient_of_a_shared_source() -> None:
+    """Two nodes and a plain operation read it; a pass that ends before it leaves nothing behind."""
+    generator = torch.Generator().manual_seed(5)
+    x = normal(generator, 3, 4, 6, 6).requires_grad_()
+    stages = [stage(generator, 4, 3, 1, 1) for _ in range(3)]
+    last = norm(generator, 4, affine=False)
+    factors = normal(generator, 4).requires_grad_()
+
+    def loss(source: Source) -> Tensor:
+        weights = factors.unbind()
+        first = Source.shared(kernels.node([Term(source, (stages[0],), last), Term(source)]))
+        second = kernels.node([Term(source, (stages[1],)), Term(first)], weights[:2])
+        third = kernels.node([Term(first, (stages[2],), last), Term(source)], weights[2:])
+        even, odd = source.halves
+        pooled = kernels.max_pool2d(source.x, 3, 1, source.sums[0])
+        others = source.x.exp().sum() + pooled.square().sum() + (even.x * odd.x).sum()
+        return (second * third.sin()).sum() + others
+
+    expected = torch.autograd.grad(loss(Source(x)), [x, factors])
+    made = loss(Source.shared(x))
+    for _ in range(2):
+        torch.autograd.grad(made, stages[0].pointwise, retain_graph=True)  # needs no sum over x
+        torch.autograd.grad(made, factors, retain_graph=True)
+        found = torch.autograd.grad(made, [x, factors], retain_graph=True)
+        for mine, its in zip(found, expected, strict=True):
+            torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-5)
+
+
+def test_a_shared_norm_moves_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edges that share a pool share its norm: the running moments move once in a step."""
+    moved = {}
+    for switch in ("on", "off"):
+        monkeypatch.setenv("EDARTS_KERNELS", switch)
+        generator = torch.Generator().manual_seed(6)
+        x = normal(generator, 3, 4, 6, 6).requires_grad_()
+        bn, source = nn.BatchNorm2d(4, affine=False), Source.shared(x)
+        y = kernels.node([Term(source, norm=bn), Term(source)])
+        z = kernels.node([Term(source, norm=bn), Term(Source(y))])
+        assert int(bn.num_batches_tracked or 0) == 1
+        moved[switch] = (z.detach(), bn.running_var, *torch.autograd.grad(z.square().sum(), x))
+    for mine, its in zip(*moved.values(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-5)
+
+
+def test_results_do_not_depend_on_threads() -> None:
+    threads, results = torch.get_num_threads(), []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        generator = torch.Generator().manual_seed(0)
+        x = normal(generator, 33, 8, 9, 9).contiguous(memory_format=torch.channels_last)
+        terms = terms_of(generator, x.requires_grad_(), 5, 1, 2, affine=True)
+        factors = normal(generator, len(terms)).requires_grad_()
+        y = kernels.node(terms, list(factors.unbind()))
+        leaves = [x, factors, *(t for term in terms for t in term.parameters())]
+        results.append([y, *torch.autograd.grad(y, leaves, normal(generator, *y.shape))])
+    torch.set_num_threads(threads)
+    for one, two in zip(*results, strict=True):
+        assert torch.equal(one, two)
+
+
+PRINTS_RESULTS = """
+import hashlib, torch
+from edarts import kernels
+from edarts.nn.kernels import Source, Stage, Term
+kernels.warm_up(print)
+torch.manual_seed(0)
+for channels in (3, 16):
+    x = torch.randn(4, channels, 9, 9, requires_grad=True)
+    stages, norms = [], [torch.nn.BatchNorm2d(channels) for _ in range(2)]
+    for kernel, dilation in ((5, 1), (3, 2)):
+        wide = torch.randn(channels, 1, kernel, kernel, requires_grad=True)
+        narrow = torch.randn(channels, channels, 1, 1, requires_grad=True)
+        stages.append(Stage(wide, narrow, 1, dilation, norms[0] if stages else None))
+    terms = [Term(Source(x)), Term(Source(x), tuple(stages), norms[1])]
+    y = kernels.node(terms, [torch.tensor(0.3)] * 2)
+    (y * y).sum().backward()
+    held = [y, x.grad, *(t.grad for stage in stages for t in stage[:2])]
+    print([hashlib.sha256(t.detach().numpy().tobytes()).hexdigest()[:8] for t in held])
+"""
+
+
+@pytest.mark.timeout(300)
+def test_first_run_equals_those_after_it(tmp_path: Path) -> None:
+    """Freshly compiled loops and those read from the cache give the same bits."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", PRINTS_RESULTS]
+    first, second = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    notice, results = first.split("\n", 1)
+    assert "compiling" in notice
+    assert second == results
+
+
+def test_moments_far_from_zero() -> None:
+    """No cancellation: the variance of numbers around 1000."""
+    x = 1000 + 0.1 * normal(torch.Generator().manual_seed(0), 5000, 3)
+    moments = torch.empty(2, 3)
+    load_loops().moments(x.view(-1).numpy(), moments.numpy())
+    expected = x.double().var(0, unbiased=False).float()
+    torch.testing.assert_close(moments[1], expected, rtol=1e-3, atol=0)
+
+
+def test_layout_twins() -> None:
+    x = torch.randn(3, 4, 7, 6, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(3, 2, 7, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(concat([x, y]), torch.cat([x, y], 1))
+    assert torch.autograd.gradcheck(lambda a, b: concat([a, b]), (x, y))
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+def test_halves_equal_slices(channels: int) -> None:
+    x = torch.randn(3, channels, 8, 6, requires_grad=True)
+    g = torch.randn(2, 3, channels, 4, 3)
+    parts = halves(x)
+    for offset, half in enumerate(parts):
+        assert torch.equal(half, x[:, :, offset::2, offset::2])
+    (mine,) = torch.autograd.grad(parts, x, list(g))
+    slices = [x[:, :, offset::2, offset::2] for offset in (0, 1)]
+    (plain,) = torch.autograd.grad(slices, x, list(g))
+    assert torch.equal(mine, plain)
+    with torch.no_grad():
+        assert torch.equal(halves(x)[1], parts[1])
+
+
+@pytest.mark.parametrize("side", [4, 40])
+def test_pointwise_equals_plain(side: int) -> None:
+    x, w = torch.randn(4, 6, side, side), torch.randn(5, 6, 1, 1)
+    torch.testing.assert_close(
+        pointwise_conv2d(x, w), functional.conv2d(x, w), rtol=1e-4, atol=1e-5
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shape=st.tuples(*(st.integers(1, n) for n in (3, 20, 9, 9))),
+    kernel=st.sampled_from([3, 5]),
+    stride=st.integers(1, 2),
+    ties=st.booleans(),
+)
+def test_max_pool_equals_its_plain_twin(
+    shape: tuple[int, int, int, int], kernel: int, stride: int, ties: bool
+) -> None:
+    x = normal(torch.Generator().manual_seed(sum(shape)), *shape)
+    x = (x.round() if ties else x).requires_grad_()
+    y = kernels.max_pool2d(x, kernel, stride)
+    assert "MaxPoolBackward" in str(y.grad_fn)
+    plain = functional.max_pool2d(x, kernel, stride, kernel // 2)
+    assert torch.equal(y, plain)
+    g = normal(torch.Generator().manual_seed(1), *y.shape)
+    mine, its = (torch.autograd.grad(z, x, g)[0] for z in (y, plain))
+    torch.testing.assert_close(mine, its)

@@ -1,0 +1,129 @@
+"""Published sizes of networks (methods.md section 16), drop path, stem, odd and large images."""
+
+import pytest
+import torch
+
+from edarts import Edge, Genotype, Network, UsageError
+from edarts.nn.cells import Cell
+from edarts.nn.kernels import Source
+from edarts.nn.operations import count_flops, count_parameters
+from edarts.space import zoo
+
+PUBLISHED = {"cells": 20, "channels": 36, "classes": 10}
+POOLS = tuple(Edge("max_pool_3x3", j, n) for n in range(2, 6) for j in (0, 1))
+
+
+def size(normal: tuple[Edge, ...], reduce: tuple[Edge, ...]) -> int:
+    genotype = Genotype(normal, reduce, (2, 3, 4, 5), (2, 3, 4, 5))
+    return count_parameters(Network(genotype, **PUBLISHED))
+
+
+@pytest.mark.parametrize(("name", "count"), [("darts.v1", 3_169_414), ("darts.v2", 3_349_342)])
+def test_published_networks(name: str, count: int) -> None:
+    network = Network(zoo.get(name).genotype, **PUBLISHED, auxiliary=True)
+    assert count_parameters(network) == count
+    assert sum(p.numel() for p in network.auxiliary.parameters()) == 476_426
+    assert sum(p.numel() for p in network.parameters()) == count + 476_426
+
+
+@pytest.mark.parametrize(
+    ("operation", "normal", "reduce"),
+    [
+        ("sep_conv_3x3", 359_856, 56_592),
+        ("sep_conv_5x5", 408_240, 63_504),
+        ("dil_conv_3x3", 179_928, 28_296),
+        ("dil_conv_5x5", 204_120, 31_752),
+        ("skip_connect", 0, 26_352),
+    ],
+)
+def test_unit_constants(operation: str, normal: int, reduce: int) -> None:
+    changed = (Edge(operation, 0, 2), *POOLS[1:])
+    assert size(POOLS, POOLS) == 1_370_134
+    assert size(changed, POOLS) - 1_370_134 == normal
+    assert size(POOLS, changed) - 1_370_134 == reduce
+
+
+def test_a_cell_of_any_edges_equals_its_formula() -> None:
+    """One edge, three edges, the same edge twice, an input in the output, a zero node."""
+    torch.manual_seed(0)
+    edges = [
+        *(Edge("sep_conv_3x3", 0, 2), Edge("sep_conv_3x3", 0, 2), Edge("avg_pool_3x3", 1, 2)),
+        *(Edge("avg_pool_3x3", 1, 3), Edge("avg_pool_3x3", 1, 3)),
+        *(Edge("none", 0, 4), Edge("conv_3x3", 2, 5), Edge("skip_connect", 4, 5)),
+    ]
+    for reduces in (False, True):
+        cell = Cell(
+            edges, (0, 3, 4, 5), (6, 6), 4, halved=False, reduces=reduces, affine=True
+        ).eval()
+        s0, s1 = torch.randn(2, 2, 6, 8, 8).unbind()
+        x0, x1 = cell.preprocess[0](s0), cell.preprocess[1](s1)
+        first, second, pool, conv = (cell.operations[i] for i in (0, 1, 2, 3))
+        node2 = first(x0.relu()) + second(x0.relu()) + pool(x1)
+        assert not torch.equal(first(x0.relu()), second(x0.relu()))
+        node5 = conv(node2.relu())
+        out0 = cell.fit["0"](x0) if reduces else x0
+        expected = torch.cat([out0, 2 * pool(x1), torch.zeros_like(node5), node5], 1)
+        torch.testing.assert_close(cell(Source(s0), Source(s1)).x, expected, rtol=1e-5, atol=1e-6)
+        assert cell.channels_out == expected.shape[1]
+
+
+@pytest.mark.parametrize("cells", [1, 2, 3, 5])
+@pytest.mark.parametrize("plumbing", ["darts", "nasnet", "enas"])
+def test_plumbing(plumbing: str, cells: int) -> None:
+    """Every plumbing at any depth; the first cell's reductions and raw inputs fit too."""
+    cell = "2:sep3(0)+skip(0)+max3(1) 3:conv1(0)"
+    genotype = Genotype.from_dict(
+        {"normal": cell, "reduce": cell, "normal_concat": [0, 2, 3], "reduce_concat": [0, 1, 3]}
+        | {"plumbing": plumbing}
+    )
+    network = Network(genotype, cells=cells, channels=4, classes=3, auxiliary=True)
+    assert network(torch.randn(2, 3, 32, 32), auxiliary=True).shape == (2, 2, 3)
+    raw = plumbing == "nasnet"
+    assert isinstance(network.cells[0].preprocess[0], torch.nn.Identity) == raw
+    # ReLU before the global pool: a map below zero gives the bias alone
+    below = network.classify(-torch.rand(1, network.classifier.in_features, 2, 2))
+    assert torch.equal(below[0], network.classifier.bias) == (plumbing != "darts")
+
+
+def test_auxiliary_logits() -> None:
+    v2 = zoo.get("darts.v2").genotype
+    for side in (32, 8):
+        network = Network(v2, cells=5, channels=4, classes=3, image=(1, side, side), auxiliary=True)
+        out = network(torch.randn(2, 1, side, side), auxiliary=True)
+        assert out.shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize("image", [(1, 8, 8), (2, 9, 13), (3, 33, 32), (4, 64, 40), (3, 256, 256)])
+def test_any_image(image: tuple[int, int, int]) -> None:
+    network = Network(zoo.get("darts.v1").genotype, cells=3, channels=4, classes=2, image=image)
+    assert network(torch.randn(2, *image)).shape == (2, 2)
+    assert max(network.stem(torch.randn(1, *image)).shape[-2:]) <= 48
+    assert count_flops(network, image) > 0
+
+
+def test_drop_path() -> None:
+    torch.manual_seed(0)
+    network = Network(zoo.get("darts.v2").genotype, cells=3, channels=4, classes=2)
+    cell = network.cells[0]
+    assert isinstance(cell, Cell)
+    network.set_drop_path(0.3)
+    skip, conv = (
+        next(i for i, e in enumerate(cell.edges) if e.operation == name)
+        for name in ("skip_connect", "sep_conv_3x3")
+    )
+    x = torch.ones(4000, 1, 1, 1)
+    slots = [cell.slots[i] for i in (skip, conv)]
+    kept, dropped = (cell._drop(x, cell.operations[slot or 0]) for slot in slots)
+    assert torch.equal(kept, x)
+    assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    # 4000 draws with probability 0.3: five standard deviations are 0.036
+    assert abs(float((dropped == 0).float().mean()) - 0.3) < 0.036
+    with pytest.raises(UsageError):
+        network.set_drop_path(1.0)
+
+
+@pytest.mark.parametrize("field", ["cells", "channels", "classes"])
+def test_sizes_are_checked(field: str) -> None:
+    arguments = {"cells": 2, "channels": 2, "classes": 2} | {field: 0}
+    with pytest.raises(UsageError, match=field):
+        Network(zoo.get("darts.v1").genotype, **arguments)

@@ -1,0 +1,59 @@
+"""What several tests build on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch import Tensor
+
+from edarts.cli.main import main
+
+
+def write_images(
+    root: Path, classes: dict[str, int], size: tuple[int, int] = (12, 10), seed: int = 0
+) -> Path:
+    """`classes`: name -> number of PNG files; brightness tells the class."""
+    generator = np.random.default_rng(seed)
+    for index, (name, count) in enumerate(classes.items()):
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            pixels = generator.integers(0, 60, (size[1], size[0], 3)) + 60 * index
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return root
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
+    """The JSON of a command that works."""
+    code = main(list(argv))
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    return json.loads(captured.out.splitlines()[-1])
+
+
+def fails(capsys: pytest.CaptureFixture[str], code: int, *argv: str) -> str:
+    """The one line of a command that does not work."""
+    assert main(list(argv)) == code
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert "Traceback" not in lines[0]
+    return lines[0]
+
+
+def authors_rule(weights: Tensor, names: tuple[str, ...]) -> set[tuple[str, int, int]]:
+    """`genotype()` of the authors' code, from methods.md section 1."""
+    none, edges, start = names.index("none"), set(), 0
+    for n in range(4):
+        rows = weights[start : start + 2 + n].tolist()
+        kept = sorted(
+            range(2 + n),
+            key=lambda j: -max(v for k, v in enumerate(rows[j]) if k != none),
+        )[:2]
+        for j in kept:
+            best = max((k for k in range(len(names)) if k != none), key=lambda k: rows[j][k])
+            edges.add((names[best], j, n + 2))
+        start += 2 + n
+    return edges

@@ -1,0 +1,232 @@
+"""Two processes under torchrun: the same architecture bit for bit, one that writes, clean ends."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from edarts import EdartsError
+from edarts.errors import UsageError
+from edarts.methods.oneshot import registry_ as methods
+from edarts.training import distributed as ranks
+from edarts.training.loop import PRECISIONS, autocast, descend, gradients, loss_scale
+
+# standalone: at a free port, since several tests may run at once
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TINY = ["--limit", "60", "--epochs", "2", "--cells", "3", "--channels", "4", "--batch-size", "8"]
+QUICK = ["edarts", "darts", "snas"]  # updates by epoch, by step, joint
+
+
+def be_rank(monkeypatch: pytest.MonkeyPatch, rank: int, world: int) -> None:
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("WORLD_SIZE", str(world))
+
+
+def test_shares_are_equal_and_disjoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = torch.arange(22).view(11, 2), torch.arange(11)
+    assert ranks.share(images, labels)[0] is images
+    found = []
+    for rank in range(3):
+        be_rank(monkeypatch, rank, 3)
+        part, its = ranks.share(images, labels)
+        assert len(part) == len(its) == 3 and torch.equal(part, images[its])
+        found += its.tolist()
+    assert sorted(found) == list(range(9))
+    with pytest.raises(EdartsError, match=r"2 images for 3 processes.*--batch-size"):
+        ranks.share(labels[:2])
+
+
+def torchrun(*words: str, cwd: Path, **env: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*TORCHRUN, *words],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+WORKER = """
+import sys
+import torch
+from edarts.training import distributed as ranks
+from edarts.testing import contract as testing
+from edarts.loop import device_of
+device_of("cpu")
+mean = ranks.average([torch.full((2,), float(not ranks.first())), torch.ones(())])
+assert mean[0].tolist() == [0.5, 0.5] and mean[1].item() == 1
+assert ranks.average_values({"a": 1.0 - ranks.first()}) == {"a": 0.5}
+assert ranks.agree(ranks.first()) and not ranks.agree(False)
+out, found = sys.argv[1], {}
+for method in sys.argv[2:]:
+    name, _, order = method.partition(":")
+    changes = {"order": 2} if order else {}
+    result = testing.run_search(testing.tiny_config(name, **changes), testing.tiny_data())
+    found[method] = [str(result.genotype), *result.weights.values(), result.images_seen]
+torch.save(found, f"{out}/{'first' if ranks.first() else 'second'}.pt")
+"""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "names",
+    [
+        QUICK,
+        pytest.param([*sorted({*methods.names()} - {*QUICK}), "darts:2"], marks=pytest.mark.slow),
+    ],
+    ids=["quick", "others"],
+)
+def test_ranks_agree_bit_for_bit(names: list[str], tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text(WORKER)
+    done = torchrun("worker.py", str(tmp_path), *names, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = (torch.load(tmp_path / f"{r}.pt") for r in ("first", "second"))
+    assert list(first) == names
+    for name in names:
+        assert first[name][0] == second[name][0], name
+        assert torch.equal(first[name][1], second[name][1]), name
+        assert torch.equal(first[name][2], second[name][2]), name
+        # not merely both alike: the updates have moved both from where they began
+        assert first[name][3] == second[name][3] > 0
+
+
+def finished(folder: Path) -> tuple[bytes, bytes, list[dict[str, object]]]:
+    lines = [json.loads(s) for s in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["seconds"]
+    genotype, model = folder / "genotype.json", folder / "model.safetensors"
+    return genotype.read_bytes(), model.read_bytes(), lines
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_rank_ends_the_run_and_it_resumes(tmp_path: Path) -> None:
+    find = ["-m", "edarts", "find", "digits", *TINY, "--checkpoint-seconds", "0"]
+    done = torchrun(*find, "--out", "whole", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    # One speaks for both.
+    assert done.stdout.count("test accuracy") == 1
+    assert json.loads(done.stdout.splitlines()[-1])["run"] == "whole"
+    environment = json.loads((tmp_path / "whole" / "environment.json").read_text())
+    assert environment["processes"] == 2
+
+    process = subprocess.Popen(
+        [*TORCHRUN, *find, "--out", "killed"],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "killed" / "metrics.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(rank_of(process.pid, 1), signal.SIGKILL)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert not (tmp_path / "killed" / "model.json").exists(), "too late to show anything"
+    assert stderr.count("edarts: error: another process of this run is gone") == 1
+    done = torchrun(*find, "--out", "killed", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "continues at epoch" in done.stderr
+    assert finished(tmp_path / "killed") == finished(tmp_path / "whole")
+
+
+def rank_of(parent: int, rank: int) -> int:
+    """The process that torchrun started as that rank."""
+    for entry in Path("/proc").iterdir():
+        try:
+            status = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            if int(status[1]) == parent and f"RANK={rank}".encode() in (
+                entry / "environ"
+            ).read_bytes().split(b"\0"):
+                return int(entry.name)
+        except (OSError, IndexError, ValueError):
+            continue
+    raise AssertionError("no such process")
+
+
+@pytest.mark.timeout(300)
+def test_errors_are_told_once(tmp_path: Path) -> None:
+    find = ["-m", "edarts", "find", "digits", *TINY, "--out", "run"]
+    done = torchrun(*find, "--lr", "1e30", cwd=tmp_path)
+    assert done.returncode != 0
+    assert done.stderr.count("not a number any more") == 1
+    done = torchrun("-m", "edarts", "zoo", "list", cwd=tmp_path)
+    assert done.returncode != 0
+    assert done.stderr.count("edarts: error: zoo runs in one process; torchrun is for find") == 1
+
+
+def test_precision() -> None:
+    cpu = torch.device("cpu")
+    x = torch.randn(8, 8)
+    with autocast(cpu, "bf16"):
+        assert (x @ x).dtype == torch.bfloat16 and loss_scale(cpu) == 1
+    with autocast(cpu, "fp32"):
+        assert (x @ x).dtype == torch.float32
+    with pytest.raises(UsageError, match="fp16 needs a GPU"), autocast(cpu, "fp16"):
+        pass
+    with pytest.raises(UsageError, match="precision"), autocast(cpu, "bf61"):
+        pass
+    assert list(PRECISIONS) == ["fp32", "bf16", "fp16"]
+
+
+def test_scaled_losses_give_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In half precision a loss is scaled for its gradient; no step may show it."""
+    found = []
+    for scale in (1.0, 1024.0):
+        monkeypatch.setattr("edarts.training.loop.loss_scale", lambda where, scale=scale: scale)
+        w = torch.tensor([1.0, -2.0], requires_grad=True)
+        optimizer = torch.optim.SGD([w], 0.5)
+        descend((w**2).sum(), optimizer, 100.0, "here")
+        found.append((w.tolist(), gradients((w**3).sum(), [w])[0].tolist()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(name, marks=[] if name in ("edarts", "snas") else [pytest.mark.slow])
+        for name in methods.names()
+    ],
+)
+def test_searches_take_bf16(method: str) -> None:
+    from edarts.methods.oneshot import driver as oneshot
+    from edarts.testing import contract as testing
+
+    data = testing.tiny_data()
+    config, space, _ = oneshot.resolve_config(
+        testing.tiny_config(method), len(data), len(data.classes)
+    )
+    found = oneshot.one_shot(data, config, space, device="cpu", precision="bf16")
+    assert found.genotype in space
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_training_ends_where_the_plain_one_does() -> None:
+    from edarts.config import TrainConfig
+    from edarts.space import zoo
+    from edarts.testing import contract as testing
+    from edarts.training import fit as train
+
+    data = testing.tiny_data()
+    config = train.resolve_config(
+        TrainConfig(epochs=1, cells=1, channels=4, batch_size=24, lr=0.01), len(data)
+    )
+    found = []
+    for compiled in (False, True):
+        genotype = zoo.get("darts.v2").architecture
+        network = train.build(genotype, config, data, seed=0)
+        names = list(network.state_dict())
+        fitted = train.fit(network, data, config, device="cpu", compiled=compiled)
+        assert list(fitted.network.state_dict()) == names
+        found.append(fitted.history[-1]["loss"])
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
