@@ -62,7 +62,8 @@ def test_second_order_darts_passes_too() -> None:
 
 def test_a_fresh_process_finds_the_same() -> None:
     code = (
-        "from edarts.methods.oneshot import registry_ as methods\nfrom edarts.testing import contract as t\n"
+        "from edarts.methods.oneshot import registry_ as methods\n"
+        "from edarts.testing import contract as t\n"
         "for name in methods.names():\n"
         "    r = t.run_search(t.tiny_config(name), t.tiny_data())\n"
         "    print(name, r.genotype, [w.double().sum().item().hex() for w in r.weights.values()])"

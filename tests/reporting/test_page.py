@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from edarts.reporting import page
+from edarts.reporting.model import Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
 from edarts.runs.folder import Run
 from edarts.space.genotype import Genotype
-from edarts.studies.base import Plot, Series, Summary, Table
 
 EVIL = '<script>alert("x")</script>&\'"'
 CELL = "2:sep3(0)+skip(1) 3:max3(0)+dil5(2)"

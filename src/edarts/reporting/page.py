@@ -18,12 +18,13 @@ from markupsafe import Markup
 
 from edarts.config import read_yaml
 from edarts.reporting import drawing as report
+from edarts.reporting.model import Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
 from edarts.runs.folder import Run, read_lines
 from edarts.space import architecture
 from edarts.space.darts import Space
 from edarts.space.genotype import KINDS, Edge, Genotype
-from edarts.studies.base import Plot, Rows, Series, Summary, Table
+from edarts.studies.base import Rows
 
 COLOURS = ("#1b6ca8", "#c05621", "#2e8b57", "#7b3fa0", "#b7791f", "#4b5563", "#be185d", "#0e7490")
 # Columns with shares, which are shown in percent.

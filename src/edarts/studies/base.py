@@ -12,6 +12,7 @@ from edarts import registry
 from edarts.config import SearchConfig, TrainConfig
 from edarts.errors import UsageError, unknown
 from edarts.reporting import stats
+from edarts.reporting.model import Plot, Series, Summary
 from edarts.reporting.stats import Estimate
 from edarts.space import architecture
 from edarts.space.genotype import Genotype
@@ -70,62 +71,6 @@ class Recipe:
             usual = vars(SearchConfig(method="darts"))[name]
             if value != usual and name in (names or vars(self.search)):
                 raise UsageError(f"{reason}: leave out --search.{name.replace('_', '-')}")
-
-
-@dataclass(frozen=True)
-class Table:
-    """`rows` of values in the order of `columns`: texts, numbers, estimates, None for none."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    note: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        plain = [[v.to_dict() if isinstance(v, Estimate) else v for v in row] for row in self.rows]
-        return {
-            "title": self.title,
-            "columns": list(self.columns),
-            "rows": plain,
-            "note": self.note,
-        }
-
-
-@dataclass(frozen=True)
-class Series:
-    """Points with a name: `x` numbers or texts, `y` values with or without intervals.
-
-    `texts`: what each point says of itself. `line`: whether they are joined.
-    """
-
-    name: str
-    x: Sequence[float | str]
-    y: Sequence[float | Estimate]
-    texts: Sequence[str] = ()
-    line: bool = False
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A picture of series over one pair of axes; `name` is that of its file."""
-
-    name: str
-    title: str
-    x: str
-    y: str
-    series: Sequence[Series]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a study found: sentences, tables, plots, and cells to draw, by caption."""
-
-    title: str
-    sentences: list[str]
-    tables: list[Table]
-    plots: list[Plot]
-    cells: dict[str, Genotype] = field(default_factory=dict)
 
 
 class Study(Protocol):

@@ -12,19 +12,16 @@ from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import registry_ as methods
 from edarts.nn.whole import Whole
 from edarts.reporting import stats
+from edarts.reporting.model import Plot, Series, Summary, Table
 from edarts.space import zoo
 from edarts.space.darts import Space
 from edarts.space.zoo import Published
 from edarts.studies.base import (
     MEASURED,
     Job,
-    Plot,
     Recipe,
     Row,
     Rows,
-    Series,
-    Summary,
-    Table,
     average,
     cells_of,
     column,

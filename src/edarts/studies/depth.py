@@ -5,15 +5,12 @@ from typing import ClassVar
 
 from edarts.errors import UsageError
 from edarts.reporting import stats
+from edarts.reporting.model import Plot, Series, Summary, Table
 from edarts.studies.base import (
     MEASURED,
     Job,
-    Plot,
     Recipe,
     Rows,
-    Series,
-    Summary,
-    Table,
     accuracies,
     against,
     average,

@@ -31,6 +31,7 @@ from edarts.data.data import open_catalogue
 from edarts.errors import EdartsError, Interrupted, reason_of
 from edarts.methods.oneshot import driver as oneshot
 from edarts.reporting import page
+from edarts.reporting.model import Table
 from edarts.runs import memory
 from edarts.runs import pool as parallel
 from edarts.runs.folder import Run, Stop, open_run, read_lines
@@ -38,7 +39,7 @@ from edarts.runs.progress import Progress, clock
 from edarts.space import architecture
 from edarts.space.genotype import Genotype
 from edarts.studies import base as studies
-from edarts.studies.base import Job, Recipe, Row, Study, Table
+from edarts.studies.base import Job, Recipe, Row, Study
 from edarts.training import fit as train
 from edarts.training.loop import device_of
 

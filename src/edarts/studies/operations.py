@@ -8,19 +8,16 @@ import numpy as np
 
 from edarts.errors import UsageError, unknown
 from edarts.reporting import stats
+from edarts.reporting.model import Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
 from edarts.space.darts import SUBSETS, Space
 from edarts.space.genotype import Genotype
 from edarts.studies.base import (
     MEASURED,
     Job,
-    Plot,
     Recipe,
     Row,
     Rows,
-    Series,
-    Summary,
-    Table,
     accuracies,
     average,
     cells_of,

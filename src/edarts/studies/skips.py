@@ -6,16 +6,13 @@ from typing import Any, ClassVar
 from edarts.config import SearchConfig
 from edarts.errors import UsageError
 from edarts.reporting import stats
+from edarts.reporting.model import Plot, Series, Summary, Table
 from edarts.studies.base import (
     MEASURED,
     Job,
-    Plot,
     Recipe,
     Row,
     Rows,
-    Series,
-    Summary,
-    Table,
     against,
     average,
     cells_of,

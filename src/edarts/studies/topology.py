@@ -11,6 +11,7 @@ from edarts.config import given
 from edarts.errors import EdartsError, UsageError
 from edarts.nn.operations import OPERATIONS
 from edarts.reporting import stats
+from edarts.reporting.model import Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
 from edarts.space.darts import Space, format_topology
 from edarts.space.darts import Topology as Edges
@@ -18,13 +19,9 @@ from edarts.space.genotype import INPUTS, Edge, Genotype
 from edarts.studies.base import (
     MEASURED,
     Job,
-    Plot,
     Recipe,
     Row,
     Rows,
-    Series,
-    Summary,
-    Table,
     average,
     column,
     done,
