@@ -4,17 +4,70 @@ A field left None takes the default of the method (SearchConfig) or of the size 
 run folder's config.yaml holds the resolved values. Nothing here imports torch.
 """
 
+import ast
 import dataclasses
+import inspect
+import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
+from edarts import registry
 from edarts.errors import EdartsError, UsageError, unknown
 
 Value = TypeVar("Value")
+UNSET: Any = None
+"""Not given: the default of the method or recipe is taken when the config is resolved."""
+
+
+@dataclass(frozen=True)
+class Between:
+    """Bounds of a number in an annotation, both included; None: no upper bound."""
+
+    low: float
+    high: float | None = None
+
+
+def check_fields(config: Any) -> None:
+    """Raises UsageError for a field out of its `Between`, or that is none of its `Literal`."""
+    for name, hint in _hints(type(config)).items():
+        value = getattr(config, name, None)
+        for bound in getattr(hint, "__metadata__", ()):
+            if isinstance(bound, Between):
+                _between(name, value, bound.low, bound.high)
+        kind = hint.__origin__ if hasattr(hint, "__metadata__") else hint
+        for part in (kind, *get_args(kind)):
+            if get_origin(part) is Literal and isinstance(value, str):
+                _one_of(name, value, get_args(part))
+
+
+@cache
+def docs(kind: type) -> dict[str, str]:
+    """Name of each field of a dataclass -> the text under it, its bases' fields included."""
+    found: dict[str, str] = {}
+    for owner in reversed(kind.__mro__[:-1]):
+        try:
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        except (OSError, TypeError, SyntaxError):
+            continue  # a class without its source has no texts
+        body = tree.body if isinstance(tree, ast.ClassDef) else []
+        for field, text in zip(body, body[1:], strict=False):
+            named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+            said = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+            if named and said:
+                found[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
+    return found
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
 Config = TypeVar("Config", bound="DataConfig | SearchConfig | TrainConfig")
 
 
@@ -54,110 +107,214 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """How an architecture is searched. What is not given is the method's default."""
+    """How an architecture is searched: what methods share, beside the options of each.
+
+    What is not given is the method's default. `SearchConfig.of` takes the method's and the space's
+    own options by their names too.
+    """
 
     method: str = "edarts"
-    """How the architecture is learned: a file name of methods/ (one-shot) or of samplers/
-    (black-box), or optuna:NAME, a sampler of Optuna's such as optuna:TPESampler."""
-    order: Literal[1, 2] | None = None
-    """DARTS: 1 takes the gradient at the current weights, 2 after a virtual training step."""
-    epochs: int | None = None
-    """Passes over the search images that train the weights, in all stages together."""
-    warm_up: float | None = None
+    """How the architecture is learned: a one-shot method, a black-box method, or optuna:NAME, a
+    sampler of Optuna's such as optuna:TPESampler."""
+    space: str = UNSET
+    """What the search may return: darts, enas, or another space; if not given, the method's."""
+    epochs: Annotated[int, Between(1)] = UNSET
+    """Passes over the search images that train the weights, in all stages together; of a black-box
+    method, of each network's training."""
+    warm_up: Annotated[float, Between(0, 0.99)] = UNSET
     """Share of the epochs, in each stage, that train the weights alone (0..1, 1 excluded)."""
-    batch_size: int | None = None
+    batch_size: Annotated[int, Between(1)] = UNSET
     """Images per step."""
-    cells: int | None = None
-    """Depth of the supernet in cells."""
-    channels: int | None = None
+    cells: Annotated[int, Between(1)] = UNSET
+    """Depth of the supernet or network in cells."""
+    channels: Annotated[int, Between(1)] = UNSET
     """Channels of its first cell."""
-    operations: str | None = None
-    """Candidate operations: SS1..SS8, all, or names with commas."""
-    topology: str | None = None
-    """Edges of a cell: all, an index 0..179, or sources such as "01 01 01 02"; NORMAL/REDUCE; or
-    enas, the space in which a node may take the same source twice."""
-    attention: str | None = None
+    attention: str = UNSET
     """Relative share of each operation at the start, NAME=SHARE with commas, or none; an operation
     without a share is not built."""
-    partial: int | None = None
-    """Pass one of this many parts of the channels through the operations, the rest around them."""
-    data_fraction: float | None = None
+    channel_fraction: Annotated[float, Between(1e-3, 1)] = UNSET
+    """Share of the channels that pass through the operations, one in a whole number (such as 0.25);
+    the rest goes around them."""
+    data_fraction: Annotated[float, Between(1e-6, 1)] = UNSET
     """Share of the training images that the search uses (0..1), stratified by class."""
-    arch_update: Literal["step", "epoch", "joint"] | None = None
+    arch_update: Literal["step", "epoch", "joint"] = UNSET
     """Update the architecture before every weight step, only at the end of each epoch (both on the
     other half of the images), or with the weights, from one loss on all images."""
-    arch_steps: int | None = None
+    arch_steps: Annotated[int, Between(1)] = UNSET
     """Architecture updates at the end of an epoch; needs arch_update=epoch."""
-    arch_lr: float | None = None
+    arch_lr: Annotated[float, Between(1e-12)] = UNSET
     """Learning rate of the architecture (Adam)."""
-    arch_weight_decay: float | None = None
+    arch_weight_decay: Annotated[float, Between(0)] = UNSET
     """L2 decay of the architecture parameters."""
-    lr: float | None = None
+    lr: Annotated[float, Between(1e-12)] = UNSET
     """First learning rate of the weights (SGD, cosine by epoch)."""
-    lr_min: float | None = None
+    lr_min: Annotated[float, Between(0)] = UNSET
     """Learning rate that the cosine ends at."""
-    momentum: float | None = None
+    momentum: Annotated[float, Between(0, 1)] = UNSET
     """Momentum of the weights (0..1)."""
-    weight_decay: float | None = None
+    weight_decay: Annotated[float, Between(0)] = UNSET
     """L2 decay of the weights."""
-    clip: float | None = None
+    clip: Annotated[float, Between(1e-12)] = UNSET
     """Largest norm of the weights' gradient."""
-    drop_path: float | None = None
+    drop_path: Annotated[float, Between(0, 0.99)] = UNSET
     """Probability of dropping an operation's output in the supernet, for each image (0..1)."""
-    constraint: Literal["none", "mild", "moderate", "aggressive"] | None = None
-    """SNAS: how much size, FLOPs and memory accesses of the cells cost."""
-    threshold: float | None = None
-    """Fair DARTS: least weight of an operation that is kept (0..1)."""
-    zero_one: float | None = None
-    """Fair DARTS: factor of the loss that drives weights to zero or one."""
-    skip_cap: int | None = None
-    """P-DARTS: most skip connections in the normal cell."""
-    samples: int | None = None
-    """ENAS, random_ws: cells drawn and scored, of which the best is returned."""
-    trials: int | None = None
-    """Black-box: architectures proposed in all; more than before continue a search."""
-    score: str | None = None
-    """Black-box: what an architecture is judged by. train: accuracy after a training from scratch,
-    on images held out; supernet RUN: with the weights of a one-shot search; table FILE: JSON."""
-    repeats: int | None = None
-    """Black-box: how often an architecture that is proposed again is scored anew; then it gets
-    the mean of its scores."""
-    population: int | None = None
-    """Evolution: architectures that live at once (regularized), or are drawn at first."""
-    tournament: int | None = None
-    """Regularized evolution: how many of them compete to be the parent."""
-    beam: int | None = None
-    """PNAS: cells tried, and widened, at each level."""
-    surrogate: Literal["mlp", "lstm"] | None = None
-    """PNAS: what predicts scores."""
+    own: tuple[tuple[str, Any], ...] = ()
+    """Options of the method or space, by name, that were given: what `of` fills in."""
+    options: Any = None
+    """The method's own `Options`; None: their defaults, changed by what was given."""
+    space_options: Any = None
+    """The space's own `Options`; None: the method's values for them, changed by what was given."""
 
     def __post_init__(self) -> None:
-        _between("order", self.order, 1, 2)
-        _one_of("arch_update", self.arch_update, ("step", "epoch", "joint"))
-        _one_of("constraint", self.constraint, ("none", "mild", "moderate", "aggressive"))
-        for name in ("epochs", "batch_size", "cells", "channels", "partial"):
-            _between(name, getattr(self, name), 1, None)
-        for name in ("arch_steps", "samples", "trials", "repeats", "population", "tournament"):
-            _between(name, getattr(self, name), 1, None)
-        _between("beam", self.beam, 1, None)
-        _one_of("surrogate", self.surrogate, ("mlp", "lstm"))
-        for name in ("zero_one", "skip_cap"):
-            _between(name, getattr(self, name), 0, None)
-        _between("threshold", self.threshold, 0, 1)
-        for name in ("warm_up", "drop_path"):
-            _between(name, getattr(self, name), 0, 0.99)
-        for name in ("lr_min", "arch_weight_decay", "weight_decay"):
-            _between(name, getattr(self, name), 0, None)
-        for name in ("lr", "arch_lr", "clip"):
-            _between(name, getattr(self, name), 1e-12, None)
-        _between("momentum", self.momentum, 0, 1)
-        _between("data_fraction", self.data_fraction, 1e-6, 1)
+        # An object in place of a name: from now on its name stands for it.
+        if not isinstance(self.method, str):
+            group = "samplers" if is_black_box(self.method) else "methods"
+            registry.add(group, self.method)
+            object.__setattr__(self, "method", registry.name_of(group, self.method))
+        if self.space is not None and not isinstance(self.space, str):
+            registry.add("spaces", self.space)
+            object.__setattr__(self, "space", registry.name_of("spaces", self.space))
+        check_fields(self)
+        for own in (self.options, self.space_options):
+            if own is not None:
+                check_fields(own)
         if self.arch_steps is not None and self.arch_update in ("step", "joint"):
             raise UsageError("arch_steps counts updates per epoch: it needs arch_update=epoch")
 
+    @classmethod
+    def of(cls, method: Any = "edarts", **values: Any) -> "SearchConfig":
+        """With options of the method and of its space among the `values`; None: not given.
+
+        Raises UsageError for an option that neither has, naming who does.
+        """
+        given = {name: value for name, value in values.items() if value is not None}
+        config = cls(method, **{name: given.pop(name) for name in SHARED if name in given})
+        known = set().union(*(option_names(plugin) for plugin in config.plugins()))
+        for name in given:
+            if name not in known:
+                raise untaken(config.method, name)
+        config = dataclasses.replace(config, own=tuple(given.items()))
+        config.with_options({})  # checks the values
+        return config
+
+    @classmethod
+    def of_many(cls, **values: Any) -> "SearchConfig":
+        """Of several methods together: options of any are kept, for each method to take its own."""
+        shared = {name: values.pop(name) for name in SHARED if name in values}
+        return cls(**shared, own=tuple(values.items()))
+
+    def for_method(self, method: str) -> "SearchConfig":
+        """With another method, which gets those of the options that it takes."""
+        owner = method_class(method)
+        space = registry.get("spaces", self.space or owner.SPACE)
+        known = {*owner.taken(), "space", *option_names(owner), *option_names(space)}
+        return SearchConfig.of(method, **{k: v for k, v in self.given().items() if k in known})
+
+    def plugins(self) -> tuple[Any, Any]:
+        """The classes of the method and of the space."""
+        owner = method_class(self.method)
+        return owner, registry.get("spaces", self.space or owner.SPACE)
+
+    def given(self) -> dict[str, Any]:
+        """What is set, shared and own options alike, by name."""
+        shared = {name: getattr(self, name) for name in SHARED}
+        return {name: value for name, value in shared.items() if value is not None} | dict(self.own)
+
+    def changed(self, **values: Any) -> "SearchConfig":
+        """With these options in place of what it has of them; None: not given any more."""
+        if self.options is not None or self.space_options is not None:
+            raise TypeError("the config is resolved")
+        return SearchConfig.of(self.method, **(self.given() | values))
+
+    def with_options(self, usual: Mapping[str, Any]) -> "SearchConfig":
+        """With `options` and `space_options` made: what was given, else `usual`, else the
+        defaults.
+        """
+        values = {name: value for name, value in usual.items() if value is not None}
+        values |= dict(self.own)
+        made = [
+            part
+            if part is not None
+            else plugin.Options(**{n: values[n] for n in option_names(plugin) if n in values})
+            for plugin, part in zip(self.plugins(), (self.options, self.space_options), strict=True)
+        ]
+        return dataclasses.replace(self, options=made[0], space_options=made[1])
+
+    def to_settings(self) -> dict[str, Any]:
+        """For config.yaml: a flat dictionary of what is set."""
+        shared = {name: getattr(self, name) for name in SHARED}
+        own = [asdict(part) for part in (self.options, self.space_options) if part is not None]
+        flat = {"method": self.method, **shared, **dict(self.own)}
+        for part in own:
+            flat |= part
+        return {name: value for name, value in flat.items() if value is not None}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "SearchConfig":
+        """The inverse of `to_settings`; what else a run's settings hold is passed over."""
+        method = str(settings["method"])
+        plugins = cls(method, space=settings.get("space")).plugins()
+        names = {*SHARED, "method"}.union(*(option_names(plugin) for plugin in plugins))
+        return cls.of(**{name: value for name, value in settings.items() if name in names})
+
     def warm_up_epochs(self, epochs: int) -> int:
         """How many of a stage's `epochs` train the weights alone: at most all but one."""
-        return int(given(self.warm_up) * epochs + 1e-9)
+        return int(self.warm_up * epochs + 1e-9)
+
+
+SHARED = tuple(
+    f.name
+    for f in fields(SearchConfig)
+    if f.name not in ("method", "own", "options", "space_options")
+)
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a plug-in that has no options of its own."""
+
+
+OPTUNA = "optuna:"
+
+
+def is_black_box(method: Any) -> bool:
+    """Whether a method, by name or itself, scores whole networks instead of training a supernet."""
+    if isinstance(method, str):
+        return method.startswith(OPTUNA) or (
+            method in registry.names("samplers") and method not in registry.names("methods")
+        )
+    return bool(getattr(method, "is_black_box", False))
+
+
+def method_class(name: str) -> Any:
+    """The class of a method of either family. Raises UsageError with the nearest names."""
+    if name.startswith(OPTUNA):
+        return registry.get("samplers", "optuna")
+    if is_black_box(name):
+        return registry.get("samplers", name)
+    if name not in registry.names("methods"):
+        known = [*registry.names("methods"), *registry.names("samplers")]
+        raise registry.UnknownPlugin("methods", name, str(unknown("method", name, known)))
+    return registry.get("methods", name)
+
+
+def untaken(method: str, option: str) -> UsageError:
+    """The error for an option that a method, and the space it searches, do not have."""
+    flag = f"--{option.replace('_', '-')}"
+    owners = [
+        f"{registry.GROUPS[group].what}s that do: {', '.join(found)}"
+        for group in ("methods", "samplers", "spaces")
+        if (found := [n for n, p in registry.members(group) if option in option_names(p)])
+    ]
+    if owners:
+        return UsageError(f"method {method} takes no {flag} ({'; '.join(owners)})")
+    known = {*SHARED, *option_names(method_class(method))}
+    return unknown("option", flag, [f"--{name.replace('_', '-')}" for name in known])
+
+
+def option_names(plugin: Any) -> set[str]:
+    """The names of a plug-in's own options."""
+    return {f.name for f in fields(getattr(plugin, "Options", NoOptions))}
 
 
 @dataclass(frozen=True)
@@ -242,6 +399,18 @@ def parse_attention(text: str | None) -> dict[str, float] | None:
         if not sign or not 0 < shares[name.strip()] < float("inf"):
             raise UsageError(f"attention '{part}': give NAME=SHARE with a share above 0, or none")
     return shares
+
+
+def flat_config(path: str) -> dict[str, Any]:
+    """Option, with dots where it is nested -> value, of a YAML file. Raises EdartsError."""
+    flat: dict[str, Any] = {}
+    for key, value in read_yaml(path).items():
+        flat |= (
+            {f"{key}.{k}": v for k, v in value.items()}
+            if isinstance(value, dict)
+            else {str(key): value}
+        )
+    return flat
 
 
 def write_yaml(path: Path, settings: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from edarts.nn.cells import stem
 from edarts.nn.kernels import Source, Stage, Term, node
 from edarts.nn.operations import Depthwise, Identity, Pointwise, Pool
 from edarts.nn.whole import Whole, WholeNetwork
+from edarts.space.base import Image
 
 STAGES = 3  # each but the first begins with a block of stride 2
 STEM_WIDTH = 16
@@ -93,8 +94,7 @@ class ProxylessTrees(Whole):
         """JSON-ready form: a text for each block."""
         return {"format": self.FORMAT, "blocks": [str(block) for block in self.blocks]}
 
-    def build(self, classes: int, image: tuple[int, int, int]) -> "TreeNetwork":
-        """The network for (C, H, W) images."""
+    def network(self, image: Image, classes: int) -> "TreeNetwork":
         return TreeNetwork(self, classes, image)
 
     def __str__(self) -> str:

@@ -18,10 +18,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
+from edarts import registry
 from edarts.errors import EdartsError, UsageError, unknown
 from edarts.nn.operations import PRIMITIVES, check_operation
+from edarts.space.base import Architecture, Image, Size
+
+if TYPE_CHECKING:
+    from torch import nn
 
 INPUTS = 2
 KINDS = ("normal", "reduce")
@@ -39,7 +44,7 @@ class Edge(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Genotype:
+class Genotype(Architecture):
     """Two cells as edge lists.
 
     `normal`, `reduce`: edges, sorted on construction by node, source and operation.
@@ -49,6 +54,8 @@ class Genotype:
     Raises UsageError for an unknown operation or plumbing, an edge that does not go forward, a
     concatenation of a missing node, or an empty cell.
     """
+
+    FORMAT: ClassVar[str] = "edarts.genotype/1"
 
     normal: tuple[Edge, ...]
     reduce: tuple[Edge, ...]
@@ -79,9 +86,28 @@ class Genotype:
         counts = Counter(edge.operation for edge in self.edges(kind))
         return sum(counts[operation] for operation in operations)
 
-    def skips(self) -> dict[str, int]:
-        """Number of skip connections in each kind of cell."""
-        return {kind: self.count(kind, "skip_connect") for kind in KINDS}
+    def operations(self) -> dict[str, list[str]]:
+        """The operation of every edge, for each kind of cell."""
+        return {kind: [edge.operation for edge in self.edges(kind)] for kind in KINDS}
+
+    def build(self, size: Size, image: Image, classes: int) -> "nn.Module":
+        """A stack of its cells; `size` says how many and how wide. Raises UsageError."""
+        network: nn.Module = registry.locate("edarts.nn.network:Network")(
+            self,
+            cells=size.cells,
+            channels=size.channels,
+            classes=classes,
+            image=image,
+            auxiliary=size.auxiliary,
+        )
+        return network
+
+    def lines(self) -> dict[str, str]:
+        """Both cells in short form."""
+        return {
+            "normal cell": self.describe("normal"),
+            "reduction cell": self.describe("reduce"),
+        }
 
     def __str__(self) -> str:
         """Short form, e.g. `normal 2:sep3(0)+sep3(1) ...`, nodes in order."""
@@ -109,7 +135,7 @@ class Genotype:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form: edges as [operation, source, node], and the concatenated nodes."""
         return {
-            "format": "edarts.genotype/1",
+            "format": self.FORMAT,
             "normal": [list(edge) for edge in self.normal],
             "normal_concat": list(self.normal_concat),
             "reduce": [list(edge) for edge in self.reduce],

@@ -13,6 +13,7 @@ from edarts.errors import UsageError
 from edarts.nn.cells import stem
 from edarts.nn.kernels import concat
 from edarts.nn.whole import Whole, WholeNetwork
+from edarts.space.base import Image
 
 BLOCKS = 3
 
@@ -23,8 +24,8 @@ class DenseNetBC(Whole):
 
     FORMAT: ClassVar[str] = "edarts.densenet_bc/1"
 
-    depth: int
-    growth: int
+    depth: int = 40
+    growth: int = 12
 
     def __post_init__(self) -> None:
         for name in ("depth", "growth"):
@@ -58,8 +59,7 @@ class DenseNetBC(Whole):
         """JSON-ready form."""
         return {"format": self.FORMAT, "depth": self.depth, "growth": self.growth}
 
-    def build(self, classes: int, image: tuple[int, int, int]) -> "DenseNet":
-        """The network for (C, H, W) images."""
+    def network(self, image: Image, classes: int) -> "DenseNet":
         return DenseNet(self, classes, image)
 
     def __str__(self) -> str:
@@ -111,3 +111,6 @@ def transition(channels: int) -> nn.Sequential:
         nn.Conv2d(channels, channels // 2, 1, bias=False),
         nn.AvgPool2d(2),
     )
+
+
+PLUGIN = DenseNetBC
