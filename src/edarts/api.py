@@ -15,7 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from edarts.config import DataConfig, SearchConfig, TrainConfig, from_settings, read_yaml
-from edarts.data.data import Dataset, Transform, load, read_image, to_pixels
+from edarts.data import Dataset, Transform, load, read_image, to_pixels
 from edarts.errors import EdartsError, UsageError, unknown
 from edarts.methods.blackbox import registry_ as samplers
 from edarts.methods.oneshot import driver as oneshot

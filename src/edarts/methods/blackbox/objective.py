@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 
 from edarts.config import DataConfig, SearchConfig, TrainConfig, from_settings, given, read_yaml
-from edarts.data.data import Dataset, Transform, stratified_split
+from edarts.data.batches import Transform
+from edarts.data.dataset import Dataset
+from edarts.data.splits import stratified_split
 from edarts.errors import EdartsError, UsageError, one_line, unknown
 from edarts.methods.blackbox.registry_ import TRAINING
 from edarts.methods.oneshot.base import weights_of

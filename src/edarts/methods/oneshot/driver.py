@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from edarts.config import SearchConfig, given, parse_attention, resolve
-from edarts.data.data import Dataset, Loader, Transform, stratified_split
+from edarts.data.batches import Loader, Transform
+from edarts.data.dataset import Dataset
+from edarts.data.splits import stratified_split
 from edarts.errors import UsageError, unknown
 from edarts.methods.oneshot import registry_ as methods
 from edarts.methods.oneshot.base import entropy
