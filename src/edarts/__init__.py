@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edarts.api import Session, evaluate_run, find, load_model, predict, search, train_genotype
     from edarts.config import DataConfig, SearchConfig, TrainConfig
-    from edarts.data.data import Dataset, load
+    from edarts.data import Dataset, load
     from edarts.errors import EdartsError, UsageError
     from edarts.nn.network import Network
     from edarts.nn.supernet import Supernet
@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "config": ("DataConfig", "SearchConfig", "TrainConfig"),
-    "data.data": ("Dataset", "load"),
+    "data": ("Dataset", "load"),
     "errors": ("EdartsError", "UsageError"),
     "space.genotype": ("Edge", "Genotype"),
     "nn.network": ("Network",),

@@ -7,10 +7,12 @@ run folder's config.yaml holds the resolved values. Nothing here imports torch.
 import ast
 import dataclasses
 import inspect
+import os
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -55,11 +57,11 @@ def docs(kind: type) -> dict[str, str]:
         except (OSError, TypeError, SyntaxError):
             continue  # a class without its source has no texts
         body = tree.body if isinstance(tree, ast.ClassDef) else []
-        for field, text in zip(body, body[1:], strict=False):
-            named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        for item, text in pairwise(body):
+            named = isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
             said = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
             if named and said:
-                found[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
+                found[ast.unparse(item.target)] = " ".join(str(text.value.value).split())
     return found
 
 
@@ -92,10 +94,12 @@ class DataConfig:
     mixed sizes become the median one."""
     flip: bool | None = None
     """Whether a mirrored image keeps its meaning; if not given: yes in colour, no in grey."""
-    label_column: str | None = None
-    """Label column of a parquet or hub data set; if not given: label, labels, fine_label, ..."""
     skip_bad: bool = False
     """Go on without image files that cannot be read."""
+    options: object | None = None
+    """What the source of these data alone takes: its `Options`; None: their defaults."""
+    handed_in: object | None = field(default=None, repr=False, compare=False)
+    """Data from Python, whose name and fingerprint are `data`; set by giving (X, y) as `data`."""
 
     def __post_init__(self) -> None:
         _between("test_fraction", self.test_fraction, 0.01, 0.9)
@@ -103,6 +107,71 @@ class DataConfig:
         _between("limit", self.limit, 2, None)
         _between("test_limit", self.test_limit, 2, None)
         _between("split_seed", self.split_seed, 0, 2**32)
+        self._take_in()
+        if self.options is not None and self.options == type(self.options)():
+            object.__setattr__(self, "options", None)  # configs that mean the same are equal
+
+    def _take_in(self) -> None:
+        """Data from Python are known by a name; they go when other data take their place."""
+        given: object = self.data
+        if isinstance(given, os.PathLike):
+            object.__setattr__(self, "data", os.fspath(given))
+        elif not isinstance(given, str):
+            found = registry.locate("edarts.data.sources.arrays:hand_in")(given)
+            object.__setattr__(self, "data", found.name)
+            object.__setattr__(self, "handed_in", found)
+        elif getattr(self.handed_in, "name", None) != given:
+            object.__setattr__(self, "handed_in", None)
+
+    @classmethod
+    def of(cls, data: object = "digits", **flat: Any) -> "DataConfig":
+        """From the options by name: those of every data set, and those of this data's source.
+
+        `data`: what DATA may be on the command line, or (X, y), or a Dataset. Raises UsageError
+        for an option that is unknown, or that this source does not take; EdartsError for data that
+        are not there, if one of their source's options is given.
+        """
+        own = {name: value for name, value in flat.items() if name in cls.names()}
+        config = cls(data, **own)  # type: ignore[arg-type]
+        known = registry.locate("edarts.data.sources:option_names")() if own != flat else {}
+        for name in flat:
+            if name not in own and name not in known:
+                raise unknown("option of data", name, {*cls.names(), *known})
+        # None is what an option holds that is not given: any source may be told so.
+        rest = {k: v for k, v in flat.items() if k not in own and v is not None}
+        if not rest:
+            return config
+        make = registry.locate("edarts.data.sources:make_options")
+        return dataclasses.replace(config, options=make(config.data, rest))
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "DataConfig":
+        """The part of a run's flat config.yaml that is about the data.
+
+        Options that the source does not take are passed over: old files name `label_column` for
+        all data, and other data may have been put in the place of `data`.
+        """
+        own = {name: settings[name] for name in cls.names() if name in settings}
+        config = cls(settings.get("data", "digits"), **own)
+        kind = registry.locate("edarts.data.sources:options_for")(config.data)
+        if kind is None:
+            return config
+        chosen = {f.name: settings[f.name] for f in fields(kind) if f.name in settings}
+        return dataclasses.replace(config, options=kind(**chosen))
+
+    def to_settings(self) -> dict[str, Any]:
+        """Flat, for config.yaml: with the options of the source, also where they are defaults."""
+        flat = {name: getattr(self, name) for name in ("data", *self.names())}
+        options = self.options
+        if options is None:
+            kind = registry.locate("edarts.data.sources:options_for")(self.data)
+            options = kind() if kind is not None else None
+        return flat | (dataclasses.asdict(options) if options is not None else {})  # type: ignore[call-overload]
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The options that every data set takes."""
+        return tuple(f.name for f in fields(cls) if f.name not in ("data", "options", "handed_in"))
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import torch
 import yaml
 
 from edarts import api as verbs
+from edarts import data
 from edarts.cli.main import main
-from edarts.data import data
 from edarts.runs.progress import Progress
 from edarts.space import zoo
 from support import fails, run, write_images

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edarts import EdartsError, TrainConfig
-from edarts.data.data import Transform
+from edarts.data.batches import Transform
 from edarts.nn.network import Network
 from edarts.space import zoo
 from edarts.testing import contract as testing

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from edarts.bench import textbook
 from edarts.config import SearchConfig, given
-from edarts.data.data import Dataset
+from edarts.data.dataset import Dataset
 from edarts.errors import EdartsError, unknown
 from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot.base import Alphas

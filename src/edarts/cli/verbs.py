@@ -100,14 +100,14 @@ def names_for(argument: str) -> list[str]:
 
 def data_arguments(parser: Parser, words: Sequence[str]) -> None:
     """DATA, how it is split, and the options of the source that reads it."""
-    from edarts.data.sources import help_of_data, source_of
+    from edarts.data.sources import help_of_data, options_for
 
     parser.add_argument("data", nargs="?", default="digits", help=help_of_data())
     parser.sections["data"] = "data"
-    parser.fields_of(DataConfig, "data", skip=("data", "options"))
+    parser.fields_of(DataConfig, "data", skip=("data", "options", "handed_in"))
     for word in dict.fromkeys([*words, peek(words, "data") or "digits"]):
-        if not word.startswith("-") and (found := source_of(word)) is not None:
-            parser.fields_of(found[1].Options, "data")
+        if not word.startswith("-") and (kind := options_for(word)) is not None:
+            parser.fields_of(kind, "data")
 
 
 def search_arguments(

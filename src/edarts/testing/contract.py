@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from edarts.config import SearchConfig
-from edarts.data.data import Dataset
+from edarts.data.dataset import Dataset
 from edarts.errors import EdartsError, Interrupted, UsageError
 from edarts.methods.blackbox import driver as blackbox
 from edarts.methods.blackbox import ledger

@@ -9,7 +9,9 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from edarts.config import TrainConfig, given, resolve
-from edarts.data.data import Dataset, Loader, Transform, stratified_split
+from edarts.data.batches import Loader, Transform
+from edarts.data.dataset import Dataset
+from edarts.data.splits import stratified_split
 from edarts.errors import UsageError
 from edarts.nn.whole import WholeNetwork
 from edarts.runs.folder import Run, Stop
