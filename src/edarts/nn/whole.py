@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edarts.errors import UsageError
+from edarts.space.picture import Picture
 
 
 class Whole(ABC):
@@ -34,6 +35,10 @@ class Whole(ABC):
     @abstractmethod
     def build(self, classes: int, image: tuple[int, int, int]) -> "WholeNetwork":
         """The network for (C, H, W) images, its weights drawn at random."""
+
+    @abstractmethod
+    def draw(self, title: str = "") -> Picture:
+        """The drawing of the network's parts, under `title`."""
 
     def to_json(self) -> str:
         """As `to_dict`, for people and diffs."""

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from edarts.errors import EdartsError, UsageError, unknown
 from edarts.nn.operations import PRIMITIVES, check_operation
+from edarts.space.cell_picture import cells_picture
+from edarts.space.picture import Picture
 
 INPUTS = 2
 KINDS = ("normal", "reduce")
@@ -36,6 +38,13 @@ class Edge(NamedTuple):
     operation: str
     source: int
     node: int
+
+
+class CellDesign(NamedTuple):
+    """One cell: its `edges`, and the nodes whose concatenation is its output."""
+
+    edges: tuple[Edge, ...]
+    concat: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,11 @@ class Genotype:
         if self.plumbing not in PLUMBINGS:
             raise unknown("plumbing", self.plumbing, PLUMBINGS)
 
+    @property
+    def cells(self) -> dict[str, CellDesign]:
+        """The design of each kind of cell, by the kind's name."""
+        return {kind: CellDesign(self.edges(kind), self.concat(kind)) for kind in KINDS}
+
     def edges(self, kind: str) -> tuple[Edge, ...]:
         """The edges of the `kind` ("normal" or "reduce") cell."""
         return self.normal if kind == "normal" else self.reduce
@@ -93,6 +107,10 @@ class Genotype:
         for operation, source, node in self.edges(kind):
             nodes.setdefault(node, []).append(f"{PRIMITIVES[operation].short}({source})")
         return " ".join(f"{node}:{'+'.join(parts)}" for node, parts in nodes.items())
+
+    def draw(self, title: str = "") -> Picture:
+        """The drawing of both cells, the normal one above."""
+        return cells_picture(self.cells, title)
 
     def digest(self) -> str:
         """A hash that is the same for genotypes which differ only in the numbers of their nodes.
