@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from edarts import registry
 from edarts.errors import EdartsError, UsageError, unknown
 from edarts.nn.operations import PRIMITIVES, check_operation
+from edarts.space.cell_picture import cells_picture
+from edarts.space.picture import Picture
 from edarts.space.base import Architecture, Image, Size
 
 if TYPE_CHECKING:
@@ -41,6 +43,13 @@ class Edge(NamedTuple):
     operation: str
     source: int
     node: int
+
+
+class CellDesign(NamedTuple):
+    """One cell: its `edges`, and the nodes whose concatenation is its output."""
+
+    edges: tuple[Edge, ...]
+    concat: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,11 @@ class Genotype(Architecture):
             object.__setattr__(self, f"{kind}_concat", concat)
         if self.plumbing not in PLUMBINGS:
             raise unknown("plumbing", self.plumbing, PLUMBINGS)
+
+    @property
+    def cells(self) -> dict[str, CellDesign]:
+        """The design of each kind of cell, by the kind's name."""
+        return {kind: CellDesign(self.edges(kind), self.concat(kind)) for kind in KINDS}
 
     def edges(self, kind: str) -> tuple[Edge, ...]:
         """The edges of the `kind` ("normal" or "reduce") cell."""
@@ -119,6 +133,10 @@ class Genotype(Architecture):
         for operation, source, node in self.edges(kind):
             nodes.setdefault(node, []).append(f"{PRIMITIVES[operation].short}({source})")
         return " ".join(f"{node}:{'+'.join(parts)}" for node, parts in nodes.items())
+
+    def draw(self, title: str = "") -> Picture:
+        """The drawing of both cells, the normal one above."""
+        return cells_picture(self.cells, title)
 
     def digest(self) -> str:
         """A hash that is the same for genotypes which differ only in the numbers of their nodes.

@@ -3,8 +3,9 @@
 Three dense blocks of (L - 4) / 6 layers; read in liuzhuang13/DenseNet, models/densenet.lua.
 """
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from edarts.nn.cells import stem
 from edarts.nn.kernels import concat
 from edarts.nn.whole import Whole, WholeNetwork
 from edarts.space.base import Image
+from edarts.space.picture import Box, Panel, Picture, connect
 
 BLOCKS = 3
 
@@ -62,8 +64,33 @@ class DenseNetBC(Whole):
     def network(self, image: Image, classes: int) -> "DenseNet":
         return DenseNet(self, classes, image)
 
+    def draw(self, title: str = "") -> Picture:
+        """The dense blocks in a row, and below them the steps of one layer."""
+        k = self.growth
+        blocks = [f"3x3 conv\nto {2 * k}"]
+        for before, after in self.widths:
+            blocks += [f"{self.layers} layers\n{before} to {after}"]
+            blocks += [f"norm, ReLU\n1x1 conv\nto {after // 2}\n2x2 average\npool"]
+        blocks[-1] = "norm, ReLU\nglobal\npool\nlinear"
+        steps = ["norm\nReLU", f"1x1 conv\nto {4 * k}", "norm\nReLU", f"3x3 conv\nto {k}"]
+        steps += ["append to\nthe input"]
+        return Picture(title, (_chain(str(self), blocks), _chain("one layer", steps)))
+
     def __str__(self) -> str:
         return f"DenseNet-BC, {self.depth} layers, growth rate {self.growth}"
+
+
+def _chain(caption: str, labels: list[str]) -> Panel:
+    """Boxes in a row, each with an arrow to the next one; dense blocks are blue."""
+    boxes: list[Box] = []
+    for label in labels:
+        box = Box((0.0, 0.0), label, "#dbeafe" if "layers" in label else "#ffffff")
+        left = boxes[-1].at[0] + boxes[-1].width / 2 + 0.6 if boxes else 0.2
+        boxes.append(replace(box, at=(left + box.width / 2, 0.0)))
+    lines = [connect(one, other) for one, other in itertools.pairwise(boxes)]
+    right = boxes[-1].at[0] + boxes[-1].width / 2 + 0.2
+    height = max(box.height for box in boxes) / 2 + 0.2
+    return Panel(caption, tuple(boxes), tuple(lines), (), (0.0, -height, right, height))
 
 
 class DenseNet(WholeNetwork):
