@@ -15,8 +15,8 @@ class Supernet(Skeleton):
     """All operations of `space` on all its edges; norms without scale and shift, pools normed.
 
     It holds no architecture parameters: a method makes the weights (DARTS, Liu et al. 2019, eq. 2:
-    the mixed operation). `image`: (C, H, W) of the input. `partial`: see `Cell`.
-    `built`: {kind: (E, K) mask}; an operation that is false there counts as `none` (P-DARTS).
+    the mixed operation). `image`: (C, H, W) of the input. `channel_fraction`: see `Cell`.
+    `mask`: {kind: (E, K) mask}; an operation that is false there counts as `none` (P-DARTS).
     """
 
     def __init__(
@@ -27,16 +27,18 @@ class Supernet(Skeleton):
         channels: int,
         classes: int,
         image: tuple[int, int, int] = (3, 32, 32),
-        partial: int = 1,
-        built: Mapping[str, Tensor] | None = None,
+        channel_fraction: float = 1.0,
+        mask: Mapping[str, Tensor] | None = None,
     ) -> None:
         def candidates(kind: str) -> list[Edge]:
             edges = space.candidates(kind)
-            if built is None:
+            if mask is None:
                 return edges
-            mask = built[kind].flatten().tolist()
-            none = [edge._replace(operation="none") for edge in edges]
-            return [(none, edges)[there][row] for row, there in enumerate(mask)]
+            there = mask[kind].flatten().tolist()
+            return [
+                edge if kept else edge._replace(operation="none")
+                for edge, kept in zip(edges, there, strict=True)
+            ]
 
         super().__init__(
             candidates,
@@ -46,32 +48,22 @@ class Supernet(Skeleton):
             classes=classes,
             image=image,
             affine=False,
-            partial=partial,
+            channel_fraction=channel_fraction,
         )
         self.space = space
         for cell in self.cells:
             cast(Cell, cell).loose_ends = space.pairs
 
-    def set_drop_path(self, probability: float) -> None:
-        """In training, zero each operation's output with this probability, per image."""
-        for cell in self.cells:
-            cast(Cell, cell).drop_path = probability
-
-    def set_skip_dropout(self, probability: float) -> None:
-        """In training, zero each value behind an identity with this probability."""
-        for cell in self.cells:
-            cast(Cell, cell).skip_dropout = probability
-
     def forward(
         self,
         x: Tensor,
         weights: Mapping[str, Tensor],
-        wanted: Mapping[str, Tensor] | None = None,
+        needs_grad: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Images (B, C, H, W) and {"normal": (E, K), "reduce": (E, K)} weights -> (B, classes).
 
         An operation whose weight is exactly zero is not computed and gets no gradient, unless
-        `wanted`, a mask of the same shapes, is true there. Raises UsageError for a wrong shape.
+        `needs_grad`, a mask of the same shapes, is true there. Raises UsageError for a wrong shape.
         """
         chosen: dict[str, Weights] = {}
         for kind in KINDS:
@@ -81,13 +73,13 @@ class Supernet(Skeleton):
                 raise UsageError(
                     f"{kind} weights have shape {tuple(matrix.shape)}, the space needs {shape}"
                 )
-            needed = matrix.detach() != 0
-            if wanted is not None:
-                needed = needed | wanted[kind]
+            computed = matrix.detach() != 0
+            if needs_grad is not None:
+                computed = computed | needs_grad[kind]
             chosen[kind] = [
                 weight if keep else None
                 for weight, keep in zip(
-                    matrix.flatten().unbind(), needed.flatten().tolist(), strict=True
+                    matrix.flatten().unbind(), computed.flatten().tolist(), strict=True
                 )
             ]
         return self.classify(self.features(x, chosen)[-1].x)

@@ -7,9 +7,9 @@ from typing import Any
 from edarts.errors import EdartsError
 from edarts.nn import trees
 from edarts.nn.densenet import DenseNetBC
-from edarts.nn.operations import PRIMITIVES
 from edarts.nn.trees import ProxylessTrees
 from edarts.nn.whole import Whole
+from edarts.space import operations
 from edarts.space.genotype import INPUTS, KINDS, Edge, Genotype
 
 COLOURS = {
@@ -99,7 +99,7 @@ def layout(edges: tuple[Edge, ...], concat: tuple[int, ...]) -> Layout:
         x, y = place[node]
         for slot, edge in enumerate(entering):
             at = (x - 1.05, y + 0.75 * ((len(entering) - 1) / 2 - slot))
-            boxes[at] = PRIMITIVES[edge.operation].short
+            boxes[at] = operations.get(edge.operation).short
             lines += [(place[edge.source], at, edge), (at, place[node], edge)]
     lines += [(place[node], out, None) for node in concat]
     return Layout(boxes, place, out, lines)
@@ -234,7 +234,7 @@ def _draw_densenet(figure: Any, network: DenseNetBC, title: str) -> None:
 
 
 def colour_of(operation: str) -> str:
-    short = PRIMITIVES[operation].short
+    short = operations.get(operation).short
     return next((c for prefix, c in COLOURS.items() if short.startswith(prefix)), "#374151")
 
 

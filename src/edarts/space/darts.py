@@ -14,7 +14,7 @@ from itertools import combinations, product
 from math import comb, prod
 
 from edarts.errors import UsageError, unknown
-from edarts.nn.operations import OPERATIONS, PRIMITIVES, check_operation
+from edarts.space import operations as ops
 from edarts.space.genotype import INPUTS, KINDS, Edge, Genotype
 
 NODES = 4
@@ -53,14 +53,14 @@ class Space:
     do not go forward from an existing node.
     """
 
-    operations: tuple[str, ...] = tuple(OPERATIONS)
+    operations: tuple[str, ...] = ops.CANDIDATES
     normal: Topology = ALL_EDGES
     reduce: Topology = ALL_EDGES
     pairs: bool = False
 
     def __post_init__(self) -> None:
         for name in self.operations:
-            check_operation(name)
+            ops.check(name)
         if len(set(self.operations)) < len(self.operations):
             raise UsageError(f"an operation is named twice: {', '.join(self.operations)}")
         if not self.searchable:
@@ -228,12 +228,13 @@ class Space:
         if operations in SUBSETS:
             names = (*_POOLS_AND_SKIP, *SUBSETS[operations])
         elif operations == "all":
-            names = tuple(OPERATIONS)
+            names = ops.CANDIDATES
         else:
             names = tuple(name.strip() for name in operations.split(",") if name.strip())
+        known = ops.names()
         for name in names:
-            if name not in PRIMITIVES:
-                raise unknown("operation", name, [*PRIMITIVES, *SUBSETS, "all"])
+            if name not in known:
+                raise unknown("operation", name, [*known, *SUBSETS, "all"])
         if topology.strip() == "enas":
             return cls(names, ENAS_EDGES, ENAS_EDGES, pairs=True)
         normal, _, reduce = topology.partition("/")

@@ -18,7 +18,6 @@ from edarts.data.data import Dataset, Loader, Transform, stratified_split
 from edarts.errors import UsageError, unknown
 from edarts.methods.oneshot import registry_ as methods
 from edarts.methods.oneshot.base import entropy
-from edarts.nn.operations import PARAMETER_FREE
 from edarts.nn.supernet import Supernet
 from edarts.runs.folder import Run, Stop
 from edarts.runs.progress import Progress
@@ -302,7 +301,7 @@ def one_shot(
     seconds = 0.0
     for index, plan in enumerate(method.stages(given(config.epochs))):
         seed_all(seed, "supernet", index)
-        net = build_supernet(space, config, data, cells=plan.cells, built=plan.built)
+        net = build_supernet(space, config, data, cells=plan.cells, mask=plan.built)
         place(net, where)
         optimizer = sgd(net, given(config.lr), given(config.momentum), given(config.weight_decay))
         stage = _Stage(
@@ -346,17 +345,17 @@ def build_supernet(
     data: Dataset,
     *,
     cells: int,
-    built: Mapping[str, Tensor] | None = None,
+    mask: Mapping[str, Tensor] | None = None,
 ) -> Supernet:
-    """The supernet that a resolved config trains on `data`; `built`: see `Supernet`."""
+    """The supernet that a resolved config trains on `data`; `mask`: see `Supernet`."""
     return Supernet(
         space,
         cells=cells,
         channels=given(config.channels),
         classes=len(data.classes),
         image=data.shape,
-        partial=given(config.partial),
-        built=built,
+        channel_fraction=1 / given(config.partial),
+        mask=mask,
     )
 
 
@@ -395,7 +394,7 @@ def collapse(genotype: Genotype, config: SearchConfig, warned: set[str]) -> list
     messages = []
     for kind in KINDS:
         edges = genotype.edges(kind)
-        free = genotype.count(kind, *PARAMETER_FREE)
+        free = genotype.parameter_free(kind)
         if 2 * free <= len(edges) or kind in warned:
             continue
         warned.add(kind)

@@ -23,10 +23,10 @@ from edarts.config import SearchConfig, given
 from edarts.errors import UsageError
 from edarts.methods.oneshot.base import valid_loss, weights_of
 from edarts.methods.oneshot.registry_ import Batch, OneStage
-from edarts.nn.operations import PARAMETER_FREE
 from edarts.nn.supernet import Supernet
 from edarts.space.darts import Space
 from edarts.space.genotype import INPUTS, KINDS, Edge, Genotype
+from edarts.space.operations import parameter_free
 
 DEFAULTS: dict[str, Any] = {
     "epochs": 150,
@@ -73,7 +73,7 @@ class Controller(nn.Module):
         self.score = nn.Parameter(torch.empty(HIDDEN))
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -INITIAL, INITIAL)
-        convolves = torch.tensor([name not in PARAMETER_FREE for name in operations])
+        convolves = torch.tensor([not parameter_free(name) for name in operations])
         self.bias = nn.Parameter(BIAS * convolves.float())
         self.fixed_bias = FIXED_BIAS * (2 * convolves.float() - 1)
 

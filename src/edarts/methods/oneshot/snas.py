@@ -18,11 +18,13 @@ import torch
 from torch import Tensor
 
 from edarts.config import SearchConfig, given
+from edarts.errors import UsageError
 from edarts.methods.oneshot.base import FirstOrder, connected, gumbel, strongest
 from edarts.nn.cells import LARGEST_CELL_INPUT, Cell
 from edarts.nn.supernet import Supernet
+from edarts.space import operations
 from edarts.space.darts import Space
-from edarts.space.genotype import INPUTS, KINDS, Edge, Genotype
+from edarts.space.genotype import KINDS, Edge, Genotype
 
 DEFAULTS: dict[str, Any] = {
     "epochs": 150,
@@ -116,7 +118,7 @@ def costs(net: Supernet, space: Space, kind: str) -> Tensor:
         if name == kind:
             rows.append(
                 [
-                    resources(e.operation, cell.channels // cell.partial, side, _stride(cell, e))
+                    resources(e.operation, cell.operation_channels, side, _stride(cell, e))
                     for e in space.candidates(kind)
                 ]
             )
@@ -125,29 +127,21 @@ def costs(net: Supernet, space: Space, kind: str) -> Tensor:
 
 
 def _stride(cell: Cell, edge: Edge) -> int:
-    return 2 if cell.reduces and edge.source < INPUTS else 1
+    return 2 if cell.reduces and edge.from_input else 1
 
 
-def resources(operation: str, channels: int, side: int, stride: int) -> tuple[int, int, int]:
-    """(size, FLOPs, memory accesses) of an operation with a `side` x `side` output.
+def resources(operation: str, channels: int, side: int, stride: int) -> operations.Resources:
+    """What an operation with a `side` x `side` output costs; see `operations.Resources`.
 
-    Size: parameters without norms. The authors' formulas, methods.md section 3.
+    Raises UsageError for an operation that does not say what it costs.
     """
-    area, kernel = side * side, int(operation[-1]) if operation[-1].isdigit() else 0
-    volume = area * channels
-    if operation == "none":
-        return 0, 0, 0
-    if "pool" in operation:
-        return 0, 9 * volume, (2 if stride == 1 else 5) * volume
-    if operation == "skip_connect" and stride == 1:
-        return 0, 0, 2 * volume
-    if operation == "skip_connect":
-        size = channels * channels
-        return size, size * area, 9 * volume + size
-    layer = channels * kernel**2 + channels**2
-    if operation.startswith("sep"):
-        return 2 * layer, 2 * layer * area, (8 if stride == 1 else 11) * volume + 2 * layer
-    return layer, layer * area, (4 if stride == 1 else 7) * volume + layer
+    stated = operations.get(operation).resources
+    if stated is None:
+        raise UsageError(
+            f"operation '{operation}' does not say what it costs, so SNAS cannot constrain it: give"
+            " its Operation a function `resources`, or search with --constraint none"
+        )
+    return stated(channels, side, stride)
 
 
 def derive(space: Space, weights: Mapping[str, Tensor]) -> Genotype:
