@@ -8,6 +8,7 @@ from torch import Tensor
 
 from edarts.errors import UsageError
 from edarts.nn.cells import LARGEST_CELL_INPUT, Cell, Skeleton, Weights
+from edarts.space import operations
 from edarts.space.darts import DartsSpace
 from edarts.space.genotype import Edge
 
@@ -36,8 +37,10 @@ class Supernet(Skeleton):
             if mask is None:
                 return edges
             there = mask[kind].flatten().tolist()
-            none = [edge._replace(operation="none") for edge in edges]
-            return [(none, edges)[is_built][row] for row, is_built in enumerate(there)]
+            return [
+                edge if kept else edge._replace(operation="none")
+                for edge, kept in zip(edges, there, strict=True)
+            ]
 
         super().__init__(
             candidates,
@@ -47,21 +50,11 @@ class Supernet(Skeleton):
             classes=classes,
             image=image,
             affine=False,
-            partial=round(1 / channel_fraction),
+            channel_fraction=channel_fraction,
         )
         self.space = space
         for cell in self.cells:
             cast(Cell, cell).loose_ends = space.loose_ends
-
-    def set_drop_path(self, probability: float) -> None:
-        """In training, zero each operation's output with this probability, per image."""
-        for cell in self.cells:
-            cast(Cell, cell).drop_path = probability
-
-    def set_skip_dropout(self, probability: float) -> None:
-        """In training, zero each value behind an identity with this probability."""
-        for cell in self.cells:
-            cast(Cell, cell).skip_dropout = probability
 
     def forward(
         self,
@@ -82,13 +75,13 @@ class Supernet(Skeleton):
                 raise UsageError(
                     f"{kind} weights have shape {tuple(matrix.shape)}, the space needs {shape}"
                 )
-            needed = matrix.detach() != 0
+            computed = matrix.detach() != 0
             if needs_grad is not None:
-                needed = needed | needs_grad[kind]
+                computed = computed | needs_grad[kind]
             chosen[kind] = [
                 weight if keep else None
                 for weight, keep in zip(
-                    matrix.flatten().unbind(), needed.flatten().tolist(), strict=True
+                    matrix.flatten().unbind(), computed.flatten().tolist(), strict=True
                 )
             ]
         return self.classify(self.features(x, chosen)[-1].x)
@@ -98,7 +91,7 @@ class Supernet(Skeleton):
 
         Maps count as squares of the image's longer side, which the stem halves if it is large.
         """
-        found: dict[str, list[list[tuple[int, int, int]]]] = {g: [] for g in self.space.groups}
+        found: dict[str, list[list[operations.Resources]]] = {g: [] for g in self.space.groups}
         side = max(self.image[1:])
         while side > LARGEST_CELL_INPUT:
             side = (side + 1) // 2
@@ -113,34 +106,22 @@ class Supernet(Skeleton):
             for group, rows in found.items()
         }
 
-    def _costs(self, cell: Cell, group: str, side: int) -> list[tuple[int, int, int]]:
+    def _costs(self, cell: Cell, group: str, side: int) -> list[operations.Resources]:
         """Of every candidate of a cell with a `side` x `side` output, row by row."""
         inputs = {source for source, _ in self.space.edges(group)} - set(self.space.incoming(group))
         channels = cell.channels // cell.partial
         return [
-            resources(name, channels, side, 2 if cell.reduces and source in inputs else 1)
+            _cost(name, channels, side, 2 if cell.reduces and source in inputs else 1)
             for source, _ in self.space.edges(group)
             for name in self.space.candidates(group)
         ]
 
 
-def resources(operation: str, channels: int, side: int, stride: int) -> tuple[int, int, int]:
-    """(size, FLOPs, memory accesses) of an operation with a `side` x `side` output.
-
-    Size: parameters without norms. The authors' formulas, methods.md section 3.
-    """
-    area, kernel = side * side, int(operation[-1]) if operation[-1].isdigit() else 0
-    volume = area * channels
-    if operation == "none":
-        return 0, 0, 0
-    if "pool" in operation:
-        return 0, 9 * volume, (2 if stride == 1 else 5) * volume
-    if operation == "skip_connect" and stride == 1:
-        return 0, 0, 2 * volume
-    if operation == "skip_connect":
-        size = channels * channels
-        return size, size * area, 9 * volume + size
-    layer = channels * kernel**2 + channels**2
-    if operation.startswith("sep"):
-        return 2 * layer, 2 * layer * area, (8 if stride == 1 else 11) * volume + 2 * layer
-    return layer, layer * area, (4 if stride == 1 else 7) * volume + layer
+def _cost(name: str, channels: int, side: int, stride: int) -> operations.Resources:
+    """What an operation costs. Raises UsageError if that is not known."""
+    cost = operations.get(name).resources
+    if cost is None:
+        raise UsageError(
+            f"operation {name} does not say what it costs: leave it out, or --constraint none"
+        )
+    return cost(channels, side, stride)

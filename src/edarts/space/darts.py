@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from edarts import registry
 from edarts.errors import UsageError, unknown
-from edarts.nn.operations import OPERATIONS, PRIMITIVES, check_operation
+from edarts.space import operations as ops
 from edarts.space.base import Chosen, Decisions, Image, SearchSpace, Size
 from edarts.space.genotype import INPUTS, KINDS, Edge, Genotype
 
@@ -73,13 +73,13 @@ class DartsSpace(SearchSpace):
     loose_ends: ClassVar[bool] = False
     """Whether a supernet's cell gives out only the nodes that feed no other."""
 
-    operations: tuple[str, ...] = tuple(OPERATIONS)
+    operations: tuple[str, ...] = ops.CANDIDATES
     normal: Topology = ALL_EDGES
     reduce: Topology = ALL_EDGES
 
     def __post_init__(self) -> None:
         for name in self.operations:
-            check_operation(name)
+            ops.check(name)
         if len(set(self.operations)) < len(self.operations):
             raise UsageError(f"an operation is named twice: {', '.join(self.operations)}")
         if not self.eligible(KINDS[0]):
@@ -360,11 +360,11 @@ def parse_operations(text: str) -> tuple[str, ...]:
     if text in SUBSETS:
         return (*_POOLS_AND_SKIP, *SUBSETS[text])
     if text == "all":
-        return tuple(OPERATIONS)
+        return ops.CANDIDATES
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
-        if name not in PRIMITIVES:
-            raise unknown("operation", name, [*PRIMITIVES, *SUBSETS, "all"])
+        if name not in ops.names():
+            raise unknown("operation", name, [*ops.names(), *SUBSETS, "all"])
     return names
 
 

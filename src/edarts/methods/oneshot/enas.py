@@ -24,9 +24,9 @@ from edarts.config import Between, SearchConfig
 from edarts.errors import UsageError
 from edarts.methods.oneshot.alphas import valid_loss
 from edarts.methods.oneshot.base import DARTS, Batch, OneShot, Weights
-from edarts.nn.operations import PARAMETER_FREE
 from edarts.space import architecture
 from edarts.space.base import Architecture, SearchSpace
+from edarts.space.operations import parameter_free
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class CellController(nn.Module):
         self.score = nn.Parameter(torch.empty(HIDDEN))
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -INITIAL, INITIAL)
-        convolves = torch.tensor([name not in PARAMETER_FREE for name in operations])
+        convolves = torch.tensor([not parameter_free(name) for name in operations])
         self.bias = nn.Parameter(BIAS * convolves.float())
         self.fixed_bias = FIXED_BIAS * (2 * convolves.float() - 1)
 
