@@ -14,7 +14,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from edarts.config import DataConfig, SearchConfig, TrainConfig, from_settings, read_yaml
+from edarts.config import DataConfig, SearchConfig, TrainConfig, from_settings
 from edarts.data.data import Dataset, Transform, load, read_image, to_pixels
 from edarts.errors import EdartsError, UsageError, unknown
 from edarts.methods.blackbox import registry_ as samplers
@@ -23,51 +23,16 @@ from edarts.nn.operations import count_flops, count_parameters
 from edarts.nn.whole import Whole
 from edarts.reporting import drawing as report
 from edarts.reporting import page
-from edarts.runs.folder import CHECKPOINT_SECONDS, Run, Stop, default_path, open_run, read_json
+from edarts.runs.folder import Run, open_run, read_json, read_settings
+from edarts.runs.processes import barrier, is_main
 from edarts.runs.progress import Progress
+from edarts.runs.stop import Stop
+from edarts.runtime import Runtime, Session
 from edarts.space import architecture, zoo
 from edarts.space.architecture import Architecture, Model
 from edarts.space.darts import Space
-from edarts.training import distributed as ranks
+from edarts.training import device
 from edarts.training import fit as train
-from edarts.training.loop import autocast, device_of
-
-
-@dataclass(frozen=True)
-class Session:
-    """What every verb that makes a run takes beside its config.
-
-    `out`: the run folder; None: a folder below runs/ that the same options find again.
-    `checkpoint_seconds`: the most work, in seconds, that a killed run repeats.
-    For black-box searches: `storage`, the URL of the database that holds the ledger; None: a file
-    of the run folder. For them and for studies: `workers`, trials or runs at once, through Ray if
-    `ray_address` (`local` or a cluster's) is given or there are more than one.
-    Not for black-box searches: `precision`, fp32, bf16 or fp16; `compile`, whether networks pass
-    through torch.compile.
-    """
-
-    seed: int = 0
-    device: str = "auto"
-    out: str | Path | None = None
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
-    progress: Progress | None = None
-    storage: str | None = None
-    workers: int = 1
-    ray_address: str | None = None
-    precision: str = "fp32"
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise UsageError(f"workers must be at least 1, got {self.workers}")
-        # A device or precision that is not here is refused before anything is read.
-        where = device_of(self.device, self.progress.say if self.progress is not None else None)
-        with autocast(where, self.precision):
-            pass
-
-    def folder(self, verb: str, data: DataConfig, settings: Mapping[str, Any]) -> Path:
-        """The run folder."""
-        return Path(self.out) if self.out is not None else default_path(verb, data.data, settings)
 
 
 def find(
@@ -87,13 +52,14 @@ def find(
             f"find searches with one-shot methods; for {search_config.method} use `edarts search`,"
             " then `edarts train`"
         )
+    runtime = device.runtime(session)
     dataset = load(data)
     config, space, notes = oneshot.resolve_config(
         search_config or SearchConfig(), len(dataset), len(dataset.classes)
     )
     recipe = train.resolve_config(train_config or TrainConfig(), len(dataset))
-    settings = _settings(data, session, config) | {"train": asdict(recipe)}
-    with _working("find", data, dataset, session, settings, notes) as work:
+    settings = _settings(data, session, config) | {"train": recipe.to_settings()}
+    with _working("find", data, dataset, session, settings, notes, runtime=runtime) as work:
         found = _search(work, config, space)
         _train(work, found.genotype, recipe)
         result = _evaluation(work)
@@ -117,10 +83,11 @@ def search(
     for name, usual in (("storage", None), ("workers", 1), ("ray_address", None)):
         if getattr(session, name) != usual:
             raise UsageError(f"--{name.replace('_', '-')} is for black-box methods")
+    runtime = device.runtime(session)
     dataset = load(data)
     config, space, notes = oneshot.resolve_config(config, len(dataset), len(dataset.classes))
     settings = _settings(data, session, config)
-    with _working("search", data, dataset, session, settings, notes) as work:
+    with _working("search", data, dataset, session, settings, notes, runtime=runtime) as work:
         found = _search(work, config, space)
         return {
             "genotype": found.genotype.to_dict(),
@@ -146,6 +113,7 @@ def train_genotype(
     held out, `parameters`, `flops`, `seconds`, `genotype`, `run`. Raises EdartsError.
     """
     data, session = _data(data), session or Session()
+    runtime = device.runtime(session)
     design = read_architecture(genotype) if isinstance(genotype, str) else genotype
     dataset = load(data)
     recipe = train.resolve_config(
@@ -153,7 +121,7 @@ def train_genotype(
     )
     name = genotype if isinstance(genotype, str) else str(genotype)
     settings = {"genotype": name} | _settings(data, session, recipe)
-    with _working("train", data, dataset, session, settings) as work:
+    with _working("train", data, dataset, session, settings, runtime=runtime) as work:
         _keep_genotype(work.run, design)
         fitted = _train(work, design, recipe)
         model = work.run.read_json("model.json")
@@ -178,11 +146,11 @@ def evaluate_run(
     `flops`, `seconds`, `genotype`, `run`. This alone reads the test split. Raises EdartsError.
     """
     folder = Path(run)
-    settings = _run_settings(folder)
-    config = from_settings(DataConfig, settings)
+    runtime = device.runtime(session or Session())
+    config = from_settings(DataConfig, read_settings(folder))
     if data is not None:
         config = replace(config, data=data)
-    return _evaluate(folder, config, session or Session())
+    return _evaluate(folder, config, runtime)
 
 
 def predict(
@@ -191,13 +159,13 @@ def predict(
     """[{`file`, `class`, `probability`}] of image files, by a trained run's network."""
     if not images:
         raise UsageError("predict needs at least one image file")
+    runtime = device.runtime(session or Session())
     network, transform, model = load_model(Path(run))
     pixels = [
         torch.from_numpy(to_pixels(read_image(Path(image)), network.image).copy())
         for image in images
     ]
-    device = (session or Session()).device
-    best = train.predict(network, torch.stack(pixels), transform, device).max(dim=1)
+    best = train.predict(network, torch.stack(pixels), transform, runtime).max(dim=1)
     return [
         {"file": str(image), "class": model["classes"][index], "probability": round(p, 6)}
         for image, p, index in zip(images, best.values.tolist(), best.indices.tolist(), strict=True)
@@ -258,7 +226,8 @@ def _settings(
     given = {name: getattr(session, name) for name in ("precision", "compile")}
     unusual = {name: value for name, value in given.items() if value != getattr(Session, name)}
     how = {"seed": session.seed, "device": session.device, **unusual}
-    return {**asdict(data), **how, **asdict(config)}
+    how_learned = config.to_settings() if isinstance(config, TrainConfig) else asdict(config)
+    return {**asdict(data), **how, **how_learned}
 
 
 @dataclass(frozen=True)
@@ -269,16 +238,16 @@ class _Work:
     dataset: Dataset
     session: Session
     run: Run
-    stop: Stop
+    runtime: Runtime
 
     def driver(self) -> dict[str, Any]:
-        """The keyword arguments that one_shot() and fit() have in common."""
+        """The keyword arguments of one_shot()."""
         return {
             "seed": self.session.seed,
             "device": self.session.device,
             "run": self.run,
             "progress": self.session.progress,
-            "stop": self.stop,
+            "stop": self.runtime.stop,
             "precision": self.session.precision,
             "compiled": self.session.compile,
         }
@@ -293,6 +262,8 @@ def _working(
     settings: Mapping[str, Any],
     notes: Sequence[str] = (),
     free: Sequence[str] = (),
+    *,
+    runtime: Runtime,
 ) -> Iterator[_Work]:
     """Open the run folder, say what the data are, turn Ctrl-C and SIGTERM into a stop.
 
@@ -306,8 +277,8 @@ def _working(
     ):
         if session.progress is not None:
             _say_data(session.progress, dataset, notes)
-        yield _Work(data, dataset, session, run, stop)
-        if ranks.first():
+        yield _Work(data, dataset, session, run, replace(runtime, run=run, stop=stop))
+        if is_main():
             page.write_run(run)
 
 
@@ -337,12 +308,15 @@ def _black_box(data: DataConfig, config: SearchConfig, session: Session) -> dict
     from edarts.methods.blackbox.ledger import open_study
     from edarts.runs import pool as parallel
 
+    runtime = device.runtime(session)
     config, encoding = blackbox.resolve_config(config)
     sampler = blackbox.make_sampler(encoding, config, session.seed)
     dataset = load(data)
     judge = objective.objective(dataset, data, config, seed=session.seed, device=session.device)
     settings = _settings(data, session, config)
-    with _working("search", data, dataset, session, settings, free=("trials",)) as work:
+    with _working(
+        "search", data, dataset, session, settings, free=("trials",), runtime=runtime
+    ) as work:
         storage = session.storage or f"sqlite:///{work.run.path.resolve() / 'ledger.db'}"
         study = open_study(storage, blackbox.study_name(settings), sampler)
         with parallel.pool(judge, session.workers, session.ray_address) as pool:
@@ -354,7 +328,7 @@ def _black_box(data: DataConfig, config: SearchConfig, session: Session) -> dict
                 seed=session.seed,
                 run=work.run,
                 progress=session.progress,
-                stop=work.stop,
+                stop=work.runtime.stop,
                 pool=pool,
                 shared=session.storage is not None,
             )
@@ -372,7 +346,7 @@ def _black_box(data: DataConfig, config: SearchConfig, session: Session) -> dict
 
 
 def _keep_genotype(run: Run, genotype: Architecture, *, replace_other: bool = False) -> None:
-    if not ranks.first():
+    if not is_main():
         return
     path = run.path / "genotype.json"
     known = architecture.load(path) if path.exists() else None
@@ -385,11 +359,11 @@ def _keep_genotype(run: Run, genotype: Architecture, *, replace_other: bool = Fa
 
 
 def _train(work: _Work, genotype: Architecture, recipe: TrainConfig) -> train.FitResult:
-    network = train.build(genotype, recipe, work.dataset, seed=work.session.seed)
-    fitted = train.fit(network, work.dataset, recipe, **work.driver())
-    if ranks.first() and not (work.run.path / "model.json").exists():
+    network = train.build(genotype, recipe, work.dataset, work.session.seed)
+    fitted = train.fit(network, work.dataset, recipe, work.runtime)
+    if is_main() and not (work.run.path / "model.json").exists():
         _save_model(work, genotype, fitted, recipe)
-    ranks.wait()
+    barrier()
     return fitted
 
 
@@ -429,21 +403,21 @@ def _evaluation(work: _Work) -> dict[str, Any]:
     """The run's evaluation on its test split: done once, then read from evaluation.json."""
     run = work.run
     known: dict[str, Any] | None = run.read_json("evaluation.json")
-    if known is None and ranks.first():
-        known = _evaluate(run.path, work.data, work.session)
+    if known is None and is_main():
+        known = _evaluate(run.path, work.data, work.runtime)
         phases = {name: round(state["seconds"], 2) for name, state in run.states().items()}
         known["seconds"] = phases | known["seconds"]
         run.write_json("evaluation.json", known)
-    ranks.wait()
+    barrier()
     known = run.read_json("evaluation.json")
     assert known is not None
     return known | {"run": str(run.path)}
 
 
-def _evaluate(folder: Path, data: DataConfig, session: Session) -> dict[str, Any]:
+def _evaluate(folder: Path, data: DataConfig, runtime: Runtime) -> dict[str, Any]:
     network, transform, model = load_model(folder)
     dataset = _with_classes(load(data, "test", network.image), tuple(model["classes"]))
-    evaluation = train.evaluate(network, dataset, transform, device=session.device)
+    evaluation = train.evaluate(network, dataset, transform, runtime)
     return {
         "test_accuracy": evaluation.accuracy,
         "test_accuracy_ci95": list(evaluation.ci95),
@@ -467,9 +441,3 @@ def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
         )
     place = torch.tensor([classes.index(name) for name in dataset.classes])
     return replace(dataset, labels=place[dataset.labels], classes=classes)
-
-
-def _run_settings(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise EdartsError(f"{folder}: no such run folder")
-    return read_yaml(folder / "config.yaml")

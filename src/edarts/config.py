@@ -1,21 +1,73 @@
 """What a user can set, as dataclasses: a sentence and a unit under every field, checked when made.
 
-A field left None takes the default of the method (SearchConfig) or of the size (TrainConfig); the
+A field left None takes the default of the method (SearchConfig) or of the recipe (TrainConfig); the
 run folder's config.yaml holds the resolved values. Nothing here imports torch.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 
+from edarts import registry
 from edarts.errors import EdartsError, UsageError, unknown
 
 Value = TypeVar("Value")
 Config = TypeVar("Config", bound="DataConfig | SearchConfig | TrainConfig")
+
+
+@dataclass(frozen=True)
+class Between:
+    """The bounds of a field, both included: `Annotated[int, Between(1, None)]`; None: no bound."""
+
+    low: float | None
+    high: float | None
+
+    def check(self, name: str, value: float | None) -> None:
+        """Raises UsageError that names the field if `value` lies outside; None always passes."""
+        if value is None:
+            return
+        low, high = self.low, self.high
+        if (low is None or low <= value) and (high is None or value <= high):
+            return  # written so that NaN, which compares with nothing, does not pass
+        if high is None:
+            bound = f"at least {low:g}"
+        else:
+            bound = f"at most {high:g}" if low is None else f"between {low:g} and {high:g}"
+        raise UsageError(f"{name} must be {bound}, got {value}")
+
+
+def check_bounds(settings: object) -> None:
+    """Check every field of a dataclass instance that has a `Between`. Raises UsageError."""
+    kind: Any = type(settings)
+    for name, bounds in _bounds(kind):
+        bounds.check(name, getattr(settings, name))
+
+
+@cache
+def _bounds(kind: Any) -> list[tuple[str, Between]]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return [(name, b) for name, hint in hints.items() for b in _annotations(hint)]
+
+
+def _annotations(hint: Any) -> Iterator[Between]:
+    """The `Between`s of a type, of `Annotated[int, ...] | None` too."""
+    yield from (m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Between))
+    if typing.get_origin(hint) is not Annotated:
+        for part in typing.get_args(hint):
+            yield from _annotations(part)
+
+
+# The kinds of numbers that several fields are; None: the recipe's default.
+Count = Annotated[int | None, Between(1, None)]
+Positive = Annotated[float | None, Between(1e-12, None)]
+NotNegative = Annotated[float | None, Between(0, None)]
+Share = Annotated[float | None, Between(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -162,49 +214,93 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a network is trained from scratch. What is not given is the default of its size."""
+    """How a network is trained from scratch. What is not given is the default of its recipe."""
 
-    size: Literal["shallow", "full"] = "shallow"
-    """shallow: 5 cells, 16 channels; full: the published recipe with 20 cells, 36 channels,
-    auxiliary head, drop path and cutout."""
-    cells: int | None = None
+    recipe: str = "shallow"
+    """How networks are trained: shallow, 5 cells of 16 channels in some minutes; full, the
+    published training of 20 cells of 36 channels with auxiliary head, drop path and cutout; or a
+    plug-in's."""
+    cells: Count = None
     """Depth of the network in cells."""
-    channels: int | None = None
+    channels: Count = None
     """Channels of its first cell."""
-    epochs: int | None = None
+    epochs: Count = None
     """Passes over the training images; full: 600; shallow: as many as show it about a million
     images, from 20 to 30."""
-    batch_size: int | None = None
+    batch_size: Count = None
     """Images per step."""
-    lr: float | None = None
+    lr: Positive = None
     """First learning rate (SGD with momentum, cosine to zero by epoch)."""
-    momentum: float | None = None
+    momentum: Share = None
     """Momentum (0..1)."""
-    weight_decay: float | None = None
+    weight_decay: NotNegative = None
     """L2 decay of all parameters."""
-    clip: float | None = None
+    clip: Positive = None
     """Largest norm of the gradient."""
-    auxiliary: float | None = None
+    auxiliary: NotNegative = None
     """Weight of the auxiliary head's loss; 0 builds none."""
-    drop_path: float | None = None
+    drop_path: Annotated[float | None, Between(0, 0.99)] = None
     """Probability of dropping an edge, reached at the end of the training (0..1)."""
-    cutout: float | None = None
+    cutout: Share = None
     """Side of the square cut out of every training image, as a share of the image (0..1)."""
-    valid_fraction: float = 0.0
+    valid_fraction: Annotated[float, Between(0, 0.9)] = 0.0
     """Share of the training images held out to show accuracy while training (0..1)."""
+    options: Any = None
+    """What the recipe alone has: an instance of its `Options`; None: their defaults."""
 
     def __post_init__(self) -> None:
-        _one_of("size", self.size, ("shallow", "full"))
-        for name in ("cells", "channels", "epochs", "batch_size"):
-            _between(name, getattr(self, name), 1, None)
-        for name in ("weight_decay", "auxiliary"):
-            _between(name, getattr(self, name), 0, None)
-        for name in ("lr", "clip"):
-            _between(name, getattr(self, name), 1e-12, None)
-        for name in ("momentum", "cutout"):
-            _between(name, getattr(self, name), 0, 1)
-        _between("drop_path", self.drop_path, 0, 0.99)
-        _between("valid_fraction", self.valid_fraction, 0, 0.9)
+        if self.recipe not in registry.names("recipes"):
+            registry.get("recipes", self.recipe)  # raises UnknownPlugin, with the nearest names
+        check_bounds(self)
+
+    @classmethod
+    def of(cls, recipe: Any = "shallow", **settings: Any) -> "TrainConfig":
+        """From flat names: those of fields go there, the others to the recipe's options.
+
+        `recipe`: a name, or from Python the recipe itself. Raises UsageError that names a setting
+        which the recipe does not have, and the recipes that do.
+        """
+        if not isinstance(recipe, str):
+            recipe = registry.name_of("recipes", registry.add("recipes", recipe))
+        shared = {f.name for f in fields(cls)} - {"recipe", "options"}
+        own = {name: settings.pop(name) for name in [*settings] if name not in shared}
+        options = _options_of(recipe, own) if own else None
+        return cls(recipe, **settings, options=options)
+
+    def to_settings(self) -> dict[str, Any]:
+        """The flat dictionary for config.yaml: the fields, then the recipe's own options."""
+        shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
+        return shared | (asdict(self.options) if self.options is not None else {})
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "TrainConfig":
+        """The inverse of `to_settings`; other keys of a run's config.yaml are passed over.
+
+        A config of version 0.1 calls the recipe `size`. Raises UnknownPlugin if it is not here.
+        """
+        recipe = settings.get("recipe", settings.get("size", cls.recipe))
+        known = {f.name for f in fields(cls)} - {"recipe", "options"} | _option_names(recipe)
+        return cls.of(recipe, **{k: v for k, v in settings.items() if k in known})
+
+
+def _options_of(recipe: str, given: Mapping[str, Any]) -> object:
+    """The recipe's `Options` with these values."""
+    for name in given:
+        if name in _option_names(recipe):
+            continue
+        others = [other for other, _ in registry.members("recipes") if name in _option_names(other)]
+        if others:
+            raise UsageError(
+                f"recipe {recipe} has no {name} (recipes that do: {', '.join(others)})"
+            )
+        shared = [f.name for f in fields(TrainConfig) if f.name != "options"]
+        raise unknown(f"setting of recipe {recipe}", name, [*shared, *_option_names(recipe)])
+    return registry.get("recipes", recipe).Options(**given)
+
+
+def _option_names(recipe: str) -> set[str]:
+    options = getattr(registry.get("recipes", recipe), "Options", None)
+    return set() if options is None else {f.name for f in fields(options)}
 
 
 def resolve(config: Config, defaults: Mapping[str, Any]) -> Config:
@@ -264,11 +360,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def _between(name: str, value: float | None, low: float, high: float | None) -> None:
-    if value is None:
-        return
-    if not low <= value or (high is not None and not value <= high):
-        bound = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
-        raise UsageError(f"{name} must be {bound}, got {value}")
+    Between(low, high).check(name, value)
 
 
 def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:

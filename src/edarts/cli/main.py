@@ -25,10 +25,11 @@ from edarts.config import DataConfig, SearchConfig, TrainConfig, read_yaml
 from edarts.errors import EdartsError, Interrupted, UsageError, one_line, unknown
 from edarts.methods.blackbox import registry_ as samplers
 from edarts.methods.oneshot import registry_ as methods
-from edarts.training import distributed as ranks
+from edarts.runs.folder import upgraded
+from edarts.runs.processes import is_main, world_size
 
 if typing.TYPE_CHECKING:
-    from edarts.api import Session
+    from edarts.runtime import Session
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -145,12 +146,12 @@ def build_parsers() -> dict[str, Parser]:  # noqa: PLR0915 - a list, not a proce
                     "--ray_address", help="the Ray cluster of the workers; default: this machine"
                 )
             if verb == "train":
-                parser.add_class_arguments(TrainConfig)
+                parser.add_class_arguments(TrainConfig, skip={"options"})
             if verb in ("study", "compare"):
                 varied = {"method"} if verb == "compare" else set()
                 parser.add_class_arguments(SearchConfig, "search", skip=varied)
             if verb in ("find", "study", "compare"):
-                parser.add_class_arguments(TrainConfig, "train")
+                parser.add_class_arguments(TrainConfig, "train", skip={"options"})
             if verb == "study":
                 parser.set_defaults({"search.method": "darts"})
             if verb in ("study", "compare"):
@@ -443,12 +444,13 @@ ACTIONS: dict[str, Callable[[Namespace], tuple[Any, str]]] = {
 
 
 def _config(kind: Any, options: Namespace) -> Any:
-    return kind(**{f.name: options[f.name] for f in dataclasses.fields(kind)})
+    names = [f.name for f in dataclasses.fields(kind) if f.name in options]
+    return kind(**{name: options[name] for name in names})
 
 
 def _session(options: Namespace) -> "Session":
-    from edarts.api import Session
     from edarts.runs.progress import Progress
+    from edarts.runtime import Session
 
     names = {f.name for f in dataclasses.fields(Session)} & set(vars(options))
     return Session(
@@ -469,7 +471,7 @@ def _summary_of_find(result: dict[str, Any]) -> str:
             " model.safetensors)",
             f"next              edarts predict {run} IMAGE...",
             f"                  edarts evaluate {run} OTHER_DATA",
-            f"                  edarts train {run} DATA --size full",
+            f"                  edarts train {run} DATA --recipe full",
         ]
     )
 
@@ -594,7 +596,7 @@ def _take_config(words: list[str], parser: Parser, verb: str) -> None:
             path = word.partition("=")[2]
         else:
             continue
-        settings = read_yaml(path)
+        settings = upgraded(read_yaml(path))
         if verb == "search":
             settings.pop("train", None)  # the config of `find` holds a training as well
         flat: dict[str, Any] = {}
@@ -655,7 +657,7 @@ def _overview() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if ranks.first():
+    if is_main():
         return _main(words)
     # One process speaks for all; torchrun ends it as soon as another has failed.
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
@@ -668,7 +670,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(words: list[str]) -> int:
     try:
         verb, options = parse(words)
-        if ranks.count() > 1 and verb not in PARALLEL:
+        if world_size() > 1 and verb not in PARALLEL:
             raise UsageError(f"{verb} runs in one process; torchrun is for {', '.join(PARALLEL)}")
         result, summary = ACTIONS[verb](options)
         if not options.quiet:
@@ -697,7 +699,7 @@ def _main(words: list[str]) -> int:
 
 def _again(words: Sequence[str]) -> str:
     """The command that was given."""
-    many = f"torchrun --nproc-per-node {ranks.count()} -m " if ranks.count() > 1 else ""
+    many = f"torchrun --nproc-per-node {world_size()} -m " if world_size() > 1 else ""
     return many + shlex.join(["edarts", *words])
 
 

@@ -16,11 +16,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from edarts.config import read_yaml
 from edarts.reporting import drawing as report
 from edarts.reporting.model import Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
-from edarts.runs.folder import Run, read_lines
+from edarts.runs.folder import Run, read_lines, read_settings
 from edarts.space import architecture
 from edarts.space.darts import Space
 from edarts.space.genotype import KINDS, Edge, Genotype
@@ -39,7 +38,7 @@ def write_study(run: Run, summary: Summary, rows: Rows) -> Path:
     shown = [name for name in names if name not in ("genotype", "run")]
     every = Table("Every run", shown, [[row.get(name) for name in shown] for row in rows.values()])
     links = {row["name"]: f"{row['run']}/report.html" for row in rows.values() if "run" in row}
-    settings = read_yaml(run.path / "config.yaml")
+    settings = read_settings(run.path)
     subtitle = f"{len(rows)} runs on {settings['data']}; study in {run.path.name}"
     return _write(run, summary, [*summary.tables, every], subtitle, links=links)
 
@@ -49,7 +48,7 @@ def write_run(run: Run) -> Path:
 
     Raises EdartsError.
     """
-    settings = read_yaml(run.path / "config.yaml")
+    settings = read_settings(run.path)
     lines = read_lines(run.path / "metrics.jsonl")
     result: dict[str, Any] = {}
     for name in ("model.json", "evaluation.json"):

@@ -25,8 +25,7 @@ from typing import Any
 import torch
 
 from edarts import api as verbs
-from edarts.api import Session
-from edarts.config import DataConfig, SearchConfig, TrainConfig, given, read_yaml
+from edarts.config import DataConfig, SearchConfig, TrainConfig, given
 from edarts.data.data import open_catalogue
 from edarts.errors import EdartsError, Interrupted, reason_of
 from edarts.methods.oneshot import driver as oneshot
@@ -34,14 +33,16 @@ from edarts.reporting import page
 from edarts.reporting.model import Table
 from edarts.runs import memory
 from edarts.runs import pool as parallel
-from edarts.runs.folder import Run, Stop, open_run, read_lines
+from edarts.runs.folder import Run, open_run, read_lines, read_settings
 from edarts.runs.progress import Progress, clock
+from edarts.runs.stop import Stop
+from edarts.runtime import Session
 from edarts.space import architecture
 from edarts.space.genotype import Genotype
 from edarts.studies import base as studies
 from edarts.studies.base import Job, Recipe, Row, Study
 from edarts.training import fit as train
-from edarts.training.loop import device_of
+from edarts.training.device import open_device
 
 LEDGER = "ledger.jsonl"
 NETWORK_EDGES = 8  # of a cell that is trained, as a measure of its cost
@@ -89,7 +90,7 @@ def study(
         **asdict(data),
         "device": session.device,
         "search": asdict(recipe.search),
-        "train": asdict(recipe.train),
+        "train": recipe.train.to_settings(),
     }
     settings.pop("beside", None)  # what is compared with changes no run
     folder = session.folder(f"study-{name}", data, settings)
@@ -116,14 +117,16 @@ def write_report(folder: Path) -> Path:
     if not (folder / "config.yaml").exists():
         raise EdartsError(f"{folder}: no run or study: it has no config.yaml")
     run = Run(folder)
-    settings = read_yaml(folder / "config.yaml")
+    settings = read_settings(folder)
     if "study" not in settings:
         return page.write_run(run)
     kind = studies.load(settings["study"])
     names = {f.name for f in fields(kind)} - {"recipe"}
     known = settings | (run.read_json("study.json") or {})
     recipe = Recipe(
-        SearchConfig(**settings["search"]), TrainConfig(**settings["train"]), settings["seeds"]
+        SearchConfig(**settings["search"]),
+        TrainConfig.from_settings(settings["train"]),
+        settings["seeds"],
     )
     question: Study = kind(recipe=recipe, **{k: known[k] for k in names if k in known})
     _finish(run, question, read_ledger(folder))
@@ -362,7 +365,7 @@ def peak_memory(device: str) -> Iterator[dict[str, float]]:
     Nothing where the system does not tell.
     """
     found: dict[str, float] = {}
-    gpu = device_of(device).type == "cuda"
+    gpu = open_device(device).type == "cuda"
     gc.collect()
     try:
         if gpu:

@@ -24,9 +24,10 @@ from edarts.errors import EdartsError, Interrupted, UsageError
 from edarts.methods.blackbox import registry_ as samplers
 from edarts.methods.blackbox.ledger import Reseeded, by_end, history
 from edarts.methods.blackbox.objective import Objective, parse_score
-from edarts.runs.folder import Run, Stop
+from edarts.runs.folder import Run
 from edarts.runs.pool import Inline, Outcome, Pool
 from edarts.runs.progress import Progress, clock
+from edarts.runs.stop import Stop
 from edarts.seeds import derive
 from edarts.space.encoding import CellEncoding, Encoding, suggest
 from edarts.space.genotype import Genotype

@@ -12,18 +12,19 @@ from pathlib import Path
 
 import torch
 
-from edarts.config import DataConfig, SearchConfig, TrainConfig, from_settings, given, read_yaml
+from edarts.config import DataConfig, SearchConfig, TrainConfig, from_settings, given
 from edarts.data.data import Dataset, Transform, stratified_split
 from edarts.errors import EdartsError, UsageError, one_line, unknown
 from edarts.methods.blackbox.registry_ import TRAINING
 from edarts.methods.oneshot.base import weights_of
 from edarts.methods.oneshot.driver import build_supernet, search_subset, split_halves
 from edarts.nn.supernet import Supernet
-from edarts.runs.folder import Run
+from edarts.runs.folder import Run, read_settings
+from edarts.runtime import Session
 from edarts.space.darts import Space
 from edarts.space.genotype import Genotype
 from edarts.training import fit as train
-from edarts.training.loop import device_of, place
+from edarts.training.device import open_device, place, runtime
 
 HELD_OUT = 0.2  # share of the images that judge a network trained on the others
 SCORES = ("train", "supernet", "table")
@@ -43,9 +44,10 @@ class Trained:
     device: str = "auto"
 
     def __call__(self, genotype: Genotype, seed: int) -> float:
-        network = train.build(genotype, self.recipe, self.data, seed=seed)
-        fitted = train.fit(network, self.data, self.recipe, seed=seed, device=self.device)
-        return train.evaluate(network, self.valid, fitted.transform, device=self.device).accuracy
+        here = runtime(Session(seed=seed, device=self.device))
+        network = train.build(genotype, self.recipe, self.data, seed)
+        fitted = train.fit(network, self.data, self.recipe, here)
+        return train.evaluate(network, self.valid, fitted.transform, here).accuracy
 
 
 @dataclass(frozen=True)
@@ -65,17 +67,17 @@ class Inherited:
     def __call__(self, genotype: Genotype, seed: int) -> float:
         if not self.net.space.holds(genotype):
             raise EdartsError("the supernet does not hold this genotype")
-        where = device_of(self.device)
-        net = place(self.net, where)
+        device = open_device(self.device)
+        net = place(self.net, device)
         net.train()  # the running statistics are those of mixtures, not of one cell
-        weights = weights_of(net.space, genotype, where)
+        weights = weights_of(net.space, genotype, device)
         right = 0
         for images, labels in zip(
             self.valid.images.split(self.batch_size),
             self.valid.labels.split(self.batch_size),
             strict=True,
         ):
-            logits = net(self.transform.normalise(images.to(where)), weights)
+            logits = net(self.transform.normalise(images.to(device)), weights)
             right += int((logits.argmax(dim=1).cpu() == labels).sum())
         return right / len(self.valid)
 
@@ -162,7 +164,7 @@ def _inherited(data: Dataset, source: DataConfig, run: Path, device: str) -> Inh
     """The supernet of a finished one-shot run; judged by the images of its architecture steps."""
     if not (run / "config.yaml").exists():
         raise EdartsError(f"{run}: no run folder; give that of a one-shot search")
-    settings = read_yaml(run / "config.yaml")
+    settings = read_settings(run)
     own = from_settings(DataConfig, settings)
     if own != source:
         differs = next(n for n in vars(own) if getattr(own, n) != getattr(source, n))

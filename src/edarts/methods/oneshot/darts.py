@@ -17,8 +17,8 @@ from edarts.methods.oneshot.base import Alphas, FirstOrder, valid_loss
 from edarts.methods.oneshot.registry_ import Batch
 from edarts.nn.supernet import Supernet
 from edarts.space.darts import Space
-from edarts.training import distributed as ranks
-from edarts.training.loop import cross_entropy, frozen, gradients
+from edarts.training import distributed
+from edarts.training.optim import cross_entropy, frozen, gradients
 
 DEFAULTS: dict[str, Any] = {
     "order": 1,
@@ -124,7 +124,7 @@ def second_order(
 
 def _gradients(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     # All ranks look ahead to the same weights.
-    return ranks.average(gradients(loss, inputs))
+    return distributed.average(gradients(loss, inputs))
 
 
 PLUGIN = Darts

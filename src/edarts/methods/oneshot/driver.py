@@ -20,27 +20,25 @@ from edarts.methods.oneshot import registry_ as methods
 from edarts.methods.oneshot.base import entropy
 from edarts.nn.operations import PARAMETER_FREE
 from edarts.nn.supernet import Supernet
-from edarts.runs.folder import Run, Stop
+from edarts.runs.folder import Run
+from edarts.runs.processes import world_size
 from edarts.runs.progress import Progress
+from edarts.runs.stop import Stop
+from edarts.runtime import Session
 from edarts.seeds import seed_all
 from edarts.space.darts import Space
 from edarts.space.genotype import KINDS, Genotype
-from edarts.training import distributed as ranks
-from edarts.training.loop import (
-    Loop,
-    Metrics,
+from edarts.training import device as devices
+from edarts.training import distributed
+from edarts.training.loop import Loop, Metrics, load_states, states
+from edarts.training.optim import (
     accuracy,
-    autocast,
     cosine,
     cross_entropy,
     descend,
-    device_of,
-    load_states,
     not_finite,
-    place,
     set_lr,
     sgd,
-    states,
 )
 
 # Fewest search images per class, on average: below that the default fraction is raised. Half of
@@ -156,6 +154,8 @@ class _Stage:
     transform: Transform
     config: SearchConfig
     epochs: int
+    progress: Progress
+    warned: set[str]
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
             ("weight", "architecture", "forward", "backward", "images"), 0
@@ -169,7 +169,7 @@ class _Stage:
 
     def _count(self, net: torch.nn.Module, inputs: tuple[Any, ...], logits: Tensor) -> None:
         self.counts["forward"] += 1
-        self.counts["images"] += len(inputs[0]) * ranks.count()
+        self.counts["images"] += len(inputs[0]) * world_size()
         if logits.requires_grad:
             logits.register_hook(self._count_back)
 
@@ -178,7 +178,7 @@ class _Stage:
 
     def prepare(self, batch: methods.Batch) -> methods.Batch:
         """Augmented; of many processes each gets its part, of images that all drew alike."""
-        images, labels = ranks.share(self.transform.augment(batch[0]), batch[1])
+        images, labels = distributed.shard(self.transform.augment(batch[0]), batch[1])
         return images, labels
 
     def step(self, epoch: int, at: int) -> Metrics:
@@ -235,6 +235,8 @@ class _Stage:
         self.set_lr(epoch + 1)
         weights = self.method.weights(training=False)
         genotype = self.method.genotype()
+        for message in collapse(genotype, self.config, self.warned):
+            self.progress.warn(message)
         return {
             **metrics,
             "entropy": {kind: round(value, 4) for kind, value in entropy(weights).items()},
@@ -279,23 +281,22 @@ def one_shot(
 
     `config`: resolved (see `resolve_config`). A stratified `data_fraction` of the images is cut
     into halves, one for the weights, one for the architecture; with arch_update=joint all train
-    both. `precision`: see `loop.autocast`; `compiled`: pass the supernet through torch.compile.
+    both. `precision`: see `device.autocast`; `compiled`: pass the supernet through torch.compile.
     Seeds torch's global generator. Raises EdartsError.
     """
-    progress = progress or Progress()
-    stop = stop or Stop()
-    where = device_of(device)
+    session = Session(seed, device, progress=progress, precision=precision, compile=compiled)
+    runtime = devices.runtime(session, run, stop)
     transform = Transform.of(data)
     fraction = given(config.data_fraction)
     halves = split_halves(data, fraction, seed)
     if config.arch_update == "joint":
         halves = (search_subset(data, fraction, seed),) * 2
     loaders = [
-        Loader(half, given(config.batch_size), seed, stream, where)
+        Loader(half, given(config.batch_size), seed, stream, runtime.device)
         for half, stream in zip(halves, ("weights", "architecture"), strict=True)
     ]
     seed_all(seed, "method")
-    method: methods.OneShot = methods.load(config.method).PLUGIN(space, config, where)
+    method: methods.OneShot = methods.load(config.method).PLUGIN(space, config, runtime.device)
     warned: set[str] = set()
     history: list[dict[str, Any]] = []
     totals: Counter[str] = Counter()
@@ -303,26 +304,25 @@ def one_shot(
     for index, plan in enumerate(method.stages(given(config.epochs))):
         seed_all(seed, "supernet", index)
         net = build_supernet(space, config, data, cells=plan.cells, built=plan.built)
-        place(net, where)
+        devices.place(net, runtime.device)
         optimizer = sgd(net, given(config.lr), given(config.momentum), given(config.weight_decay))
         stage = _Stage(
-            method, net, optimizer, loaders[0], loaders[1], transform, config, plan.epochs
+            method,
+            net,
+            optimizer,
+            loaders[0],
+            loaders[1],
+            transform,
+            config,
+            plan.epochs,
+            runtime.progress,
+            warned,
         )
-
-        def end(epoch: int, stage: _Stage = stage) -> dict[str, Any]:
-            line = stage.end(epoch)
-            for message in collapse(stage.method.genotype(), stage.config, warned):
-                progress.warn(message)
-            return line
-
         phase = f"search-{index + 1}" if index else "search"
-        loop = Loop(
-            phase, plan.epochs, loaders[0].steps, seed, run, progress, stop, describe=describe
-        )
+        loop = Loop(phase, plan.epochs, loaders[0].steps, runtime, describe)
         if compiled:
             net.compile()
-        with autocast(where, precision):
-            loop(stage.step, end, stage.state, stage.restore)
+        loop(stage)
         history += loop.history
         seconds += loop.seconds
         totals.update(stage.counts)

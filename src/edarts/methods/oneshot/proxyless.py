@@ -19,7 +19,7 @@ from edarts.methods.oneshot.registry_ import Batch, OneStage
 from edarts.nn.supernet import Supernet
 from edarts.space.darts import Space
 from edarts.space.genotype import Genotype
-from edarts.training.loop import frozen, gradients
+from edarts.training.optim import frozen, gradients
 
 DEFAULTS: dict[str, Any] = {
     "epochs": 160,
