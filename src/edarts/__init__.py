@@ -4,12 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edarts.api import Session, evaluate_run, find, load_model, predict, search, train_genotype
+    from edarts.api import evaluate_run, find, load_model, predict, search, train_genotype
     from edarts.config import DataConfig, SearchConfig, TrainConfig
     from edarts.data import Dataset, load
     from edarts.errors import EdartsError, UsageError
     from edarts.nn.network import Network
     from edarts.nn.supernet import Supernet
+    from edarts.runtime import Runtime, Session
     from edarts.space.darts import Space
     from edarts.space.genotype import Edge, Genotype
     from edarts.training.fit import evaluate, fit
@@ -25,8 +26,8 @@ _HOME = {
     "space.darts": ("Space",),
     "nn.supernet": ("Supernet",),
     "training.fit": ("evaluate", "fit"),
+    "runtime": ("Runtime", "Session"),
     "api": (
-        "Session",
         "evaluate_run",
         "find",
         "load_model",
@@ -44,6 +45,7 @@ __all__ = [
     "Edge",
     "Genotype",
     "Network",
+    "Runtime",
     "SearchConfig",
     "Session",
     "Space",

@@ -1,11 +1,14 @@
 """Session and Runtime: what surrounds a verb, as the user gave it and as it is carried out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from edarts.runs.folder import CHECKPOINT_SECONDS, Run, Stop
+from edarts.config import Between, DataConfig, check_bounds
+from edarts.runs.folder import CHECKPOINT_SECONDS, Run, default_path
 from edarts.runs.progress import Progress
+from edarts.runs.stop import Stop
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Session:
-    """What every verb that makes a run takes beside its config. Making one does nothing.
+    """What every verb that makes a run takes beside its config.
+
+    Making one does nothing but check its numbers: no device is opened, no flag set, no group of
+    processes joined. `training.device.runtime` does that.
 
     `seed`: of everything but splits. `device`: auto, cpu, cuda or mps. `out`: the run folder; None:
     a folder below runs/ that the same options find again. `checkpoint_seconds`: the most work, in
@@ -33,8 +39,15 @@ class Session:
     precision: str = "fp32"
     compile: bool = False
     storage: str | None = None
-    workers: int = 1
+    workers: Annotated[int, Between(1, None)] = 1
     ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
+    def folder(self, verb: str, data: DataConfig, settings: Mapping[str, Any]) -> Path:
+        """The run folder: `out`, or the one below runs/ that these settings always get."""
+        return Path(self.out) if self.out is not None else default_path(verb, data.data, settings)
 
 
 @dataclass(frozen=True)

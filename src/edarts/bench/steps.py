@@ -34,13 +34,14 @@ from edarts.nn.network import Network
 from edarts.nn.operations import count_flops
 from edarts.nn.supernet import Supernet
 from edarts.runs import memory
-from edarts.runs.folder import processor
+from edarts.runs.environment import processor
 from edarts.runs.progress import Progress
 from edarts.seeds import seed_all
 from edarts.space import zoo
 from edarts.space.darts import Space
 from edarts.space.genotype import KINDS
-from edarts.training.loop import cross_entropy, descend, device_of, frozen, place, sgd
+from edarts.training.device import open_device, place
+from edarts.training.optim import cross_entropy, descend, frozen, sgd
 
 CLASSES = 10
 CIFAR = 50_000  # training images of CIFAR-10
@@ -299,7 +300,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 def bench(group: str, rounds: int, device: str, progress: Progress) -> dict[str, Any]:
     """Run a group of comparisons: step, train or search. Returns `rows`, `scaling`, `machine`."""
-    where = device_of(device)
+    where = open_device(device)
     rows = []
     scaling: list[dict[str, Any]] = []
     if group == "search":
@@ -329,7 +330,7 @@ def epoch_seconds(images: int, where: torch.device, **changes: Any) -> float:
 
 def measure_epoch(images: int, device: str, **changes: Any) -> float:
     """Wall time of one epoch of the default eDARTS search with `changes`, everything included."""
-    where, data = device_of(device), noise(images)
+    where, data = open_device(device), noise(images)
     config = SearchConfig(epochs=1, **changes)
     config, space, _ = oneshot.resolve_config(config, len(data), CLASSES)
     start = time.perf_counter()
@@ -477,7 +478,7 @@ def alone(call: str) -> float:
 
 def measure_peak(what: str, side: str, device: str) -> float:
     """The peak of two steps in MiB; to be called in a process of its own."""
-    where = device_of(device)
+    where = open_device(device)
     pair = make(what, where)
     step = pair.ours if side == "ours" else pair.textbook
     if where.type == "cuda":

@@ -28,7 +28,8 @@ from edarts.methods.oneshot import registry_ as methods
 from edarts.methods.oneshot.base import weights_of
 from edarts.methods.oneshot.driver import SearchResult
 from edarts.runs import pool as parallel
-from edarts.runs.folder import Run, Stop
+from edarts.runs.folder import Run
+from edarts.runs.stop import Stop
 from edarts.seeds import derive
 from edarts.space.darts import Space
 from edarts.space.encoding import suggest

@@ -15,7 +15,7 @@ from edarts.nn.cells import Cell
 from edarts.nn.kernels import FeatureMap
 from edarts.space.genotype import KINDS
 from edarts.testing import contract as testing
-from edarts.training.loop import cross_entropy, descend
+from edarts.training.optim import cross_entropy, descend
 
 TINY = Space(("skip_connect", "sep_conv_3x3", "max_pool_3x3"), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
 

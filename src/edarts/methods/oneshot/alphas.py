@@ -14,8 +14,15 @@ from edarts.errors import UsageError
 from edarts.methods.oneshot.base import Batch, OneShot, Weights
 from edarts.methods.oneshot.derive import strongest
 from edarts.space.base import Architecture, SearchSpace
-from edarts.training import distributed as ranks
-from edarts.training.loop import accuracy, cross_entropy, frozen, gradients, loss_scale
+from edarts.training import distributed
+from edarts.training.optim import (
+    accuracy,
+    cross_entropy,
+    frozen,
+    gradients,
+    left_gradients,
+    usable,
+)
 
 NOISE = 1e-3  # standard deviation of the first alphas (DARTS' code)
 
@@ -106,13 +113,14 @@ class Alphas:
         return gradients(loss, list(self.values.values()))
 
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """One Adam step along these gradients; FloatingPointError if one is no number.
+        """One Adam step along these gradients; FloatingPointError if one is NaN or infinite.
 
-        Of many processes each brings its own; the step is along their mean.
+        Of many processes each brings its own; the step is along their mean. In fp16 a gradient that
+        has overflowed skips the step.
         """
-        means = ranks.average(gradients)
-        if not all(bool(gradient.isfinite().all()) for gradient in means):
-            raise FloatingPointError("gradient of the architecture")
+        means = distributed.average(gradients)
+        if not usable(means):
+            return
         for value, gradient in zip(self.values.values(), means, strict=True):
             value.grad = gradient
         if self.clip < float("inf"):
@@ -169,11 +177,7 @@ class FirstOrder(OneShot):
 
     def joint_step(self) -> None:
         """Adam along the gradients that a loss of the weights' step has left."""
-        values = self.alphas.values.values()
-        scale = loss_scale(next(iter(values)).device)
-        self.alphas.step(
-            [torch.zeros_like(v) if v.grad is None else v.grad / scale for v in values]
-        )
+        self.alphas.step(left_gradients([*self.alphas.values.values()]))
 
     def architecture(self) -> Architecture:
         """The strongest edges into each node, the strongest operation on each."""
@@ -202,4 +206,4 @@ def valid_loss(
     logits = net(images, weights) if needs_grad is None else net(images, weights, needs_grad)
     loss = cross_entropy(logits, labels)
     found = {"valid_loss": loss.item(), "valid_accuracy": accuracy(logits, labels)}
-    return loss, ranks.average_values(found)
+    return loss, distributed.average_values(found)

@@ -17,8 +17,8 @@ from edarts.errors import UsageError
 from edarts.methods.oneshot.alphas import Alphas, FirstOrder, valid_loss
 from edarts.methods.oneshot.base import Batch
 from edarts.space.base import SearchSpace
-from edarts.training import distributed as ranks
-from edarts.training.loop import cross_entropy, frozen, gradients
+from edarts.training import distributed
+from edarts.training.optim import cross_entropy, frozen, gradients
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def second_order(
 
 def _gradients(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     # All ranks look ahead to the same weights.
-    return ranks.average(gradients(loss, inputs))
+    return distributed.average(gradients(loss, inputs))
 
 
 PLUGIN = Darts

@@ -18,7 +18,7 @@ from edarts.methods.oneshot.alphas import Alphas, valid_loss
 from edarts.methods.oneshot.base import DARTS, Batch, OneShot, Weights
 from edarts.methods.oneshot.derive import strongest
 from edarts.space.base import Architecture, SearchSpace
-from edarts.training.loop import frozen, gradients
+from edarts.training.optim import frozen, gradients
 
 
 class Proxyless(OneShot):
