@@ -360,43 +360,13 @@ def run_report(options: Namespace) -> tuple[Any, str]:
 
 def run_bench(options: Namespace) -> tuple[Any, str]:
     """`edarts bench`."""
-    from edarts.bench.steps import bench
+    from edarts.bench.driver import bench
+    from edarts.bench.text import text
     from edarts.runs.progress import Progress
 
-    if options.rounds < 1:
-        raise UsageError(f"rounds must be at least 1, got {options.rounds}")
     progress = Progress(quiet=options.quiet)
-    if options.group == "ledger":
-        from edarts.bench.ledger import bench_ledger
-
-        result = bench_ledger(options.rounds, progress)
-        lines = [f"{r['what']:48}{r['seconds']:10.4f} s" for r in result["rows"]]
-        return result, "\n".join([_machine_line(result["machine"]), *lines])
-    result = bench(options.group, options.rounds, options.device, progress)
-    lines = [
-        _machine_line(result["machine"]),
-        f"{'':24}{'seconds':>20}{'':8}{'MiB':>17}{'':8}{'error':>9}{'rounding':>10}{'images/s':>10}{'GFLOP/s':>9}",
-        f"{'':24}{'textbook':>10}{'ours':>10}{'ratio':>8}{'textbook':>9}{'ours':>8}{'ratio':>8}",
-    ]
-    lines += [
-        f"{r['what']:24}{r['textbook_s']:10.3f}{r['ours_s']:10.3f}{r['time_ratio']:8.2f}"
-        f"{r['textbook_mib']:9.0f}{r['ours_mib']:8.0f}{r['memory_ratio']:8.2f}"
-        f"{r['max_relative_error']:9.0e}{r['rounding']:10.0e}{r['images_per_second']:10.0f}{r['gflops']:9.1f}"
-        for r in result["rows"]
-    ]
-    lines += [
-        f"{r['what'] + ' ' + str(r['value']):24}{r['epoch_s']:20.2f} s for an epoch"
-        for r in result["scaling"]
-    ]
-    return result, "\n".join(lines)
-
-
-def _machine_line(machine: dict[str, Any]) -> str:
-    return (
-        f"{machine['device']}, {machine['threads']} threads, torch {machine['torch']},"
-        f" numba {machine['numba']}; a large matrix product: {machine['matrix_product_gflops']}"
-        " GFLOP/s"
-    )
+    report = bench(options.group, options.rounds, options.device, progress)
+    return report.to_dict(), text(report)
 
 
 def run_zoo(options: Namespace) -> tuple[Any, str]:
