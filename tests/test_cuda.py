@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from edarts import Space, Supernet, TrainConfig
-from edarts.bench import steps as bench
+from edarts.bench.comparisons import find
+from edarts.bench.rows import compare
 from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot.base import gradients
 from edarts.runtime import Session
@@ -71,6 +72,6 @@ def test_training_learns() -> None:
 
 
 def test_bench_agrees_with_the_textbook() -> None:
-    row = bench.compare("edarts_weight_step", 1, open_device(DEVICE))
+    row = compare(find("edarts_weight_step"), 1, device_of(DEVICE))
     assert row.ours_s > 0
     assert row.ours_mib > 0

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from edarts import Network, Space, Supernet, UsageError
-from edarts.bench.steps import pair_parameters
+from edarts.bench.pairs import share_weights
 from edarts.bench.textbook import TextbookSupernet
 from edarts.nn.cells import Cell
 from edarts.nn.kernels import Term
@@ -46,7 +46,7 @@ def test_equals_textbook(dtype: torch.dtype, bound: float, cells: int) -> None:
     ours = Supernet(space, cells=cells, channels=4, classes=7).to(dtype)
     rows = {kind: space.topology(kind) for kind in KINDS}
     book = TextbookSupernet(space.operations, rows, cells, 4, 7).to(dtype)
-    parameters = pair_parameters(ours, book)
+    parameters = share_weights(ours, book)
     x = torch.randn(8, 3, 8, 8, dtype=dtype)
     labels = torch.arange(8) % 7
     weights = random_weights(space, 1, dtype)

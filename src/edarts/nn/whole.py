@@ -38,6 +38,7 @@ class WholeNetwork(nn.Module):
     `finish`.
     """
 
+    sized: ClassVar[bool] = False
     features: nn.Module
 
     def __init__(self, architecture: Whole, image: tuple[int, int, int]) -> None:

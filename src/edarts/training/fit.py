@@ -57,7 +57,7 @@ def fit(network: nn.Module, data: Dataset, config: TrainConfig, runtime: Runtime
     becomes NaN or infinite, and Interrupted when `runtime.stop` asks for it.
     """
     if config.options is None:
-        config = resolve_config(config, len(data), whole=config.cells is None)
+        config = resolve_config(config, len(data), whole=not getattr(network, "sized", True))
     training = Training(network, data, config, runtime)
     loop = Loop("train", given(config.epochs), training.loader.steps, runtime, _describe)
     loop(training)
