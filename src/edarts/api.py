@@ -76,10 +76,12 @@ def find(
 
 
 def search(
-    data: Data = "digits", config: SearchConfig | None = None, session: Session | None = None
+    data: Data = "digits",
+    search_config: SearchConfig | None = None,
+    session: Session | None = None,
 ) -> SearchReport | BlackBoxReport:
     """Search an architecture for `data`; the test split is not read. Raises EdartsError."""
-    config, session = config or SearchConfig(), session or Session()
+    config, session = search_config or SearchConfig(), session or Session()
     if is_black_box(config.method):
         return _black_box(data, config, session)
     refuse("search with a one-shot method", session, *POOL)
@@ -99,13 +101,14 @@ def search(
         counts.images,
         {"search": round(found.seconds, 2)},
         work.run.path,
+        opened.config.data,
     )
 
 
 def train(
-    architecture: str | Architecture,
+    architecture: str | Architecture | None = None,
     data: Data = "digits",
-    config: TrainConfig | None = None,
+    train_config: TrainConfig | None = None,
     session: Session | None = None,
 ) -> TrainReport:
     """Train the network of an architecture on `data`'s training split.
@@ -113,10 +116,14 @@ def train(
     `architecture`: itself, or a JSON file, run folder, zoo name, or baseline. Raises EdartsError.
     """
     session = session or Session()
+    if architecture is None:
+        raise UsageError("train needs an architecture: a JSON file, run folder, or zoo name")
     refuse("train", session, *POOL)
     design = read_architecture(architecture) if isinstance(architecture, str) else architecture
     runtime, opened = device.runtime(session), open_data(data)
-    recipe = fit.resolve_config(config or TrainConfig(), len(opened.train), whole=not design.sized)
+    recipe = fit.resolve_config(
+        train_config or TrainConfig(), len(opened.train), whole=not design.sized
+    )
     settings = {"genotype": str(architecture)} | _settings(opened, session, recipe.to_settings())
     with _working("train", opened, session, runtime, settings) as work:
         _keep_genotype(work.run, design)
@@ -323,6 +330,7 @@ def _black_box(data: Data, config: SearchConfig, session: Session) -> BlackBoxRe
         study.study_name,
         {"search": round(found.seconds, 2)},
         work.run.path,
+        opened.config.data,
     )
 
 

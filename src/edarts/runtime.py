@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from edarts.config import Between, DataConfig, check_bounds
+from edarts.config import Between, DataConfig, check_fields
 from edarts.runs.folder import CHECKPOINT_SECONDS, Run, default_path
 from edarts.runs.progress import Progress
 from edarts.runs.stop import Stop
@@ -43,7 +43,7 @@ class Session:
     ray_address: str | None = None
 
     def __post_init__(self) -> None:
-        check_bounds(self)
+        check_fields(self)
 
     def folder(self, verb: str, data: DataConfig, settings: Mapping[str, Any]) -> Path:
         """The run folder: `out`, or the one below runs/ that these settings always get."""

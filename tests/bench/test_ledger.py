@@ -5,6 +5,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from edarts.space.encoding import CellEncoding
 
 from edarts.bench import ledger
 from edarts.bench.trials import attributes, store, trials
@@ -12,7 +13,6 @@ from edarts.methods.blackbox import pnas, regularized_evolution
 from edarts.methods.blackbox.ledger import open_study
 from edarts.runs.progress import Progress
 from edarts.space.darts import Space
-from edarts.space.encoding import CellEncoding
 
 EVOLUTION = regularized_evolution.PLUGIN
 FIELDS = ("number", "state", "params", "distributions", "values", "user_attrs")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from edarts.nn.densenet import DenseNetBC
 
 from edarts import EdartsError, TrainConfig, UsageError
-from edarts.nn.densenet import DenseNetBC
 from edarts.nn.trees import Block, ProxylessTrees
 from edarts.runtime import Session
 from edarts.space import architecture, zoo

@@ -13,7 +13,7 @@ from edarts.bench.pairs import CIFAR, CLASSES
 from edarts.bench.report import BenchRow, Scaling
 from edarts.bench.rows import compare
 from edarts.config import SearchConfig, given
-from edarts.data.data import Dataset
+from edarts.data.dataset import Dataset
 from edarts.methods.oneshot import driver as oneshot
 from edarts.runs.progress import Progress
 from edarts.training.loop import device_of

@@ -1,5 +1,6 @@
 """What each verb returns: a frozen dataclass, whose `to_dict` is its JSON form."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,12 +10,37 @@ from edarts.reporting.stats import Estimate
 from edarts.space.base import Architecture
 
 
+def text(lines: Mapping[str, str], run: Path | None = None, *after: str) -> str:
+    """Headings and their texts, a line each; then what to do next, RUN standing for the run."""
+    items = [*lines.items()]
+    where = "" if run is None else shlex.quote(str(run))
+    items += [
+        ("" if index else "next", command.replace("RUN", where))
+        for index, command in enumerate(after)
+    ]
+    return "\n".join(f"{heading:18}{line}" for heading, line in items)
+
+
+def _found(design: Architecture) -> dict[str, str]:
+    counts = [f"{count} {group}" for group, count in design.skips().items()]
+    return design.lines() | ({"skip connections": ", ".join(counts)} if counts else {})
+
+
+def _size(parameters: int, flops: int) -> dict[str, str]:
+    return {"parameters": f"{parameters:,}", "FLOPs": f"{flops:,} multiply-adds per image"}
+
+
+def _seconds(seconds: Mapping[str, float]) -> dict[str, str]:
+    return {"seconds": ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items())}
+
+
 @dataclass(frozen=True)
 class SearchReport:
     """What a one-shot search found, and what it cost.
 
     `steps`: of the weights and of the architecture. `passes`: forward and backward, of a batch
-    through a supernet. `images_seen`: in the forward passes. `seconds`: of each phase.
+    through a supernet. `images_seen`: in the forward passes. `seconds`: of each phase. `data`: what
+    was searched for.
     """
 
     genotype: Architecture
@@ -25,6 +51,22 @@ class SearchReport:
     images_seen: int
     seconds: Mapping[str, float]
     run: Path
+    data: str
+
+    def summary(self) -> str:
+        """For a terminal."""
+        return text(
+            {
+                **_found(self.genotype),
+                "steps": f"{self.weight_steps} weight, {self.architecture_steps} architecture",
+                "passes": f"{self.forward_passes} forward, {self.backward_passes} backward;"
+                f" {self.images_seen} images seen",
+                **_seconds(self.seconds),
+                "run": f"{self.run}   (cells drawn in cell.png)",
+            },
+            self.run,
+            f"edarts train RUN {shlex.quote(self.data)}",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -56,7 +98,23 @@ class BlackBoxReport:
     study: str
     seconds: Mapping[str, float]
     run: Path
+    data: str
     images_seen: int | None = None
+
+    def summary(self) -> str:
+        """For a terminal."""
+        return text(
+            {
+                **_found(self.genotype),
+                "score": f"{self.score:.4f} (best of the search, so too good a guess)",
+                "trials": f"{self.scored} scored, {self.known} known already, {self.failed} failed",
+                **{k: f"{v}, of all trials together" for k, v in _seconds(self.seconds).items()},
+                "ledger": f"{self.storage}, study {self.study}",
+                "run": f"{self.run}   (cells drawn in cell.png)",
+            },
+            self.run,
+            f"edarts train RUN {shlex.quote(self.data)}",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -87,6 +145,24 @@ class TrainReport:
     flops: int
     seconds: Mapping[str, float]
     run: Path
+
+    def summary(self) -> str:
+        """For a terminal."""
+        held = {}
+        if self.valid_accuracy is not None:
+            held = {"valid accuracy": f"{self.valid_accuracy:.2%} (held out of the training split)"}
+        return text(
+            {
+                **self.genotype.lines(),
+                "train accuracy": f"{self.train_accuracy:.2%} (augmented images, last epoch)",
+                **held,
+                **_size(self.parameters, self.flops),
+                **_seconds(self.seconds),
+                "run": str(self.run),
+            },
+            self.run,
+            "edarts evaluate RUN",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `valid_accuracy` only if images were held out."""
@@ -134,6 +210,19 @@ class EvaluationReport:
         """How many images were tested."""
         return self.accuracy.n
 
+    def tested(self) -> dict[str, str]:
+        """Accuracy and size, in words."""
+        low, high = self.test_accuracy_ci95
+        return {
+            "test accuracy": f"{self.test_accuracy:.2%}, 95 % interval {low:.2%} to {high:.2%}"
+            f" ({self.test_images} images)",
+            **_size(self.parameters, self.flops),
+        }
+
+    def summary(self) -> str:
+        """For a terminal."""
+        return text(self.tested())
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
@@ -156,6 +245,21 @@ class FindReport(EvaluationReport):
     weight_steps: int = 0
     architecture_steps: int = 0
 
+    def summary(self) -> str:
+        """For a terminal."""
+        return text(
+            {
+                **_found(self.genotype),
+                **self.tested(),
+                **_seconds(self.seconds),
+                "run": f"{self.run}   (cells drawn in cell.png, model in model.safetensors)",
+            },
+            self.run,
+            "edarts predict RUN IMAGE...",
+            "edarts evaluate RUN OTHER_DATA",
+            "edarts train RUN DATA --recipe full",
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return super().to_dict() | {
@@ -172,6 +276,10 @@ class Prediction:
     class_name: str
     probability: float
 
+    def summary(self) -> str:
+        """For a terminal."""
+        return f"{self.file}  {self.class_name}  {self.probability:.4f}"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {"file": self.file, "class": self.class_name, "probability": self.probability}
@@ -185,6 +293,27 @@ class ExportReport:
     files: tuple[Path, ...]
     run: Path
 
+    def summary(self) -> str:
+        """For a terminal."""
+        return "\n".join(map(str, self.files))
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self) | {"files": [str(file) for file in self.files], "run": str(self.run)}
+
+
+@dataclass(frozen=True)
+class FilesReport:
+    """Files that were written; `name`: of what."""
+
+    files: tuple[Path, ...]
+    name: str | None = None
+
+    def summary(self) -> str:
+        """For a terminal."""
+        return "\n".join(map(str, self.files))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        named = {} if self.name is None else {"name": self.name}
+        return named | {"files": [str(file) for file in self.files]}
