@@ -1,7 +1,8 @@
 """The run folder: config, environment, metrics, atomic checkpoint, resume; and stopping on request.
 
-Layout: design of the project, "The run folder". A run that exists is resumed when its config
-agrees and refused when not; a lock keeps a second process out.
+The folder of every run holds config.yaml, environment.json, metrics.jsonl and checkpoint.pt; a verb
+adds what it makes, such as genotype.json, model.safetensors and report.html. A run that exists is
+resumed when its config agrees and refused when it does not; a lock keeps a second process out.
 """
 
 import errno
