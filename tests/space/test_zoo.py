@@ -165,7 +165,7 @@ def test_trees_equal_the_reference() -> None:
 
 
 def test_sizes_of_other_forms() -> None:
-    """methods.md sections 5, 9, 11, 12, 14 and 16: auxiliary heads, 100 classes, other inputs."""
+    """methods.md sections 5, 9 to 12, 14 and 16: auxiliary heads, 100 classes, other sizes."""
     for name in ("darts.v1", "snas.mild", "pc_darts.cifar10", "p_darts.cifar10", "fair_darts.a"):
         with torch.device("meta"):
             network = zoo.get(name).build(auxiliary=True)
