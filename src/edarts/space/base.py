@@ -72,8 +72,12 @@ class Architecture(ABC):
         """
 
     def draw(self, title: str = "") -> "Picture":
-        """What it looks like, for people. Raises UsageError where nobody has said it."""
-        raise UsageError(f"{self}: there is no drawing of it")
+        """What it looks like, for people; here no more than its name in a box."""
+        from edarts.space.picture import Box, Panel, Picture
+
+        box = Box((0.0, 0.0), str(self))
+        right, top = box.width / 2 + 0.2, box.height / 2 + 0.2
+        return Picture(title, (Panel("", (box,), (), (), (-right, -top, right, top)),))
 
     def digest(self) -> str:
         """A hash that is the same for architectures which compute the same."""
@@ -91,6 +95,10 @@ class Architecture(ABC):
     def lines(self) -> dict[str, str]:
         """What it is in words, a line under each heading."""
         return {"network": str(self)}
+
+    def details(self) -> dict[str, str]:
+        """What else there is to say of it, a line under each heading."""
+        return {}
 
     def to_json(self) -> str:
         """As `to_dict`, for people and diffs."""

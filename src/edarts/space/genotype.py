@@ -122,6 +122,14 @@ class Genotype(Architecture):
         )
         return network
 
+    def details(self) -> dict[str, str]:
+        """The nodes of each cell's output, and how the cells take their inputs."""
+        return {
+            "normal output": str(self.normal_concat),
+            "reduce output": str(self.reduce_concat),
+            "preprocessing": self.preprocessing,
+        }
+
     def lines(self) -> dict[str, str]:
         """Both cells in short form."""
         return {
