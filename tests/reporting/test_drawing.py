@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from edarts import Genotype, Space
-from edarts.errors import EdartsError
+from edarts.errors import EdartsError, UsageError
 from edarts.nn.operations import PRIMITIVES
 from edarts.reporting import drawing
 from edarts.runs.folder import Run
@@ -238,6 +238,15 @@ def test_a_run_writes_the_files_itself(tmp_path: Path) -> None:
         tmp_path / "cell.png",
     ]
     assert list(written) == ["cell.svg", "cell.png"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_architecture_that_does_not_say_how_it_looks_gives_no_file(tmp_path: Path) -> None:
+    class Silent:
+        def draw(self, title: str = "") -> Picture:
+            raise UsageError("there is no drawing of it")
+
+    assert drawing.draw(Silent(), tmp_path) == []
     assert not list(tmp_path.iterdir())
 
 
