@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from edarts import Genotype, Network, UsageError
-from edarts.nn.operations import PRIMITIVES, count_parameters
+from edarts.nn.operations import count_parameters
 from edarts.nn.trees import Block, ProxylessTrees
 from edarts.reporting import drawing
-from edarts.space import architecture, zoo
+from edarts.space import architecture, operations, zoo
 from edarts.space.genotype import KINDS, loose_ends
 from edarts.space.picture import Box, Line, hits
 
@@ -141,7 +141,7 @@ def test_cells_equal_the_reference(name: str) -> None:
             **{kind: [[o, source, to] for o, to, source in fields[kind]] for kind in KINDS},
             **{f"{kind}_concat": sorted(nodes[kind]) for kind in KINDS},
         }
-    assert Genotype.from_dict(fields | {"plumbing": genotype.plumbing}) == genotype
+    assert Genotype.from_dict(fields | {"preprocessing": genotype.preprocessing}) == genotype
     all_edges = known.get(f"{CELLS[name]}_edge_all")  # SNAS lists all 14 edges as well
     if all_edges is not None:
         rows = [node for node in range(2, 6) for _ in range(node)]
@@ -165,7 +165,7 @@ def test_trees_equal_the_reference() -> None:
 
 
 def test_sizes_of_other_forms() -> None:
-    """methods.md sections 5, 9, 11, 12, 14 and 16: auxiliary heads, 100 classes, other plumbing."""
+    """methods.md sections 5, 9 to 12, 14 and 16: auxiliary heads, 100 classes, other sizes."""
     for name in ("darts.v1", "snas.mild", "pc_darts.cifar10", "p_darts.cifar10", "fair_darts.a"):
         with torch.device("meta"):
             network = zoo.get(name).build(auxiliary=True)
@@ -181,9 +181,9 @@ def test_sizes_of_other_forms() -> None:
         with torch.device("meta"):
             return count_parameters(Network(genotype, cells=cells, channels=channels, classes=10))
 
-    figure = {"plumbing": "enas", "normal_concat": "loose ends", "reduce_concat": "loose ends"}
+    figure = {"preprocessing": "enas", "normal_concat": "loose ends", "reduce_concat": "loose ends"}
     assert digits(size("enas.figure", 17, 36, **figure), "3.492") == "3.492"
-    assert digits(size("pnasnet5.official", 9, 48, plumbing="darts"), "3.177") == "3.177"
+    assert digits(size("pnasnet5.official", 9, 48, preprocessing="darts"), "3.177") == "3.177"
     assert digits(size("amoebanet_a.official", 20, 32), "2.568") == "2.568"
     assert digits(size("amoebanet_b.official", 20, 80), "13.7") == "13.7"
     assert digits(size("amoebanet_b.official", 20, 128), "34.9") == "34.9"
@@ -234,4 +234,4 @@ def test_description() -> None:
     for part in ("3:conv3(0)+skip(2)", "output (1, 3, 4, 6)", "2,839,186", "2.55 %", "3150 GPU"):
         assert part in text
     used = {e.operation for n in CELLS for k in KINDS for e in zoo.get(n).genotype.edges(k)}
-    assert used == set(PRIMITIVES)
+    assert used == set(operations.BUILT_IN)

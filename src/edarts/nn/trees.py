@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from edarts.errors import UsageError
 from edarts.nn.cells import stem
-from edarts.nn.kernels import Source, Stage, Term, node
-from edarts.nn.operations import Depthwise, Identity, Pointwise, Pool
+from edarts.nn.kernels import FeatureMap, SeparableStage, Term, node
+from edarts.nn.operations import Depthwise, Identity, Pointwise, Pooling
 from edarts.nn.whole import Whole, WholeNetwork
+from edarts.space.base import Image
 from edarts.space.picture import Box, Panel, Picture, Text, colour_of
 
 STAGES = 3  # each but the first begins with a block of stride 2
@@ -94,8 +95,7 @@ class ProxylessTrees(Whole):
         """JSON-ready form: a text for each block."""
         return {"format": self.FORMAT, "blocks": [str(block) for block in self.blocks]}
 
-    def build(self, classes: int, image: tuple[int, int, int]) -> "TreeNetwork":
-        """The network for (C, H, W) images."""
+    def network(self, image: Image, classes: int) -> "TreeNetwork":
         return TreeNetwork(self, classes, image)
 
     def draw(self, title: str = "") -> Picture:
@@ -226,7 +226,7 @@ def build(name: str, channels: int) -> nn.Module:
     if name == "i":
         return Identity()
     if name in "am":
-        return Pool("avg" if name == "a" else "max", channels, stride=1, normed=False)
+        return Pooling("avg" if name == "a" else "max", channels, stride=1, normed=False)
     kernel, dilation = (3, 2) if name == "d" else (int(name), 1)
     return Separable(
         nn.BatchNorm2d(channels),
@@ -243,5 +243,10 @@ class Separable(nn.Sequential):
         parts = cast("tuple[nn.BatchNorm2d, nn.ReLU, Depthwise, Pointwise]", tuple(self))
         norm, _, wide, narrow = parts
         return node(
-            [Term(Source(x), (Stage(wide.weight, narrow.weight, 1, wide.dilation[0], norm),))]
+            [
+                Term(
+                    FeatureMap(x),
+                    (SeparableStage(wide.weight, narrow.weight, 1, wide.dilation[0], norm),),
+                )
+            ]
         )

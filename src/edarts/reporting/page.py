@@ -15,12 +15,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from edarts.config import read_yaml
 from edarts.reporting import plots, replay, run_content
 from edarts.reporting.drawing import Drawable, picture_of, svg
 from edarts.reporting.model import Summary, Table
 from edarts.reporting.stats import Estimate
-from edarts.runs.folder import Run, read_lines
+from edarts.runs.folder import Run, read_lines, read_settings
 
 # Columns with shares, which are shown in percent.
 SHARE = re.compile(r"accuracy|error|minus|difference|effect|share|first - second")
@@ -37,7 +36,7 @@ def write_study(run: Run, summary: Summary, rows: Mapping[str, Mapping[str, Any]
     shown = [name for name in names if name not in ("genotype", "run")]
     every = Table("Every run", shown, [[row.get(name) for name in shown] for row in rows.values()])
     links = {row["name"]: f"{row['run']}/report.html" for row in rows.values() if "run" in row}
-    settings = read_yaml(run.path / "config.yaml")
+    settings = read_settings(run.path)
     subtitle = f"{len(rows)} runs on {settings['data']}; study in {run.path.name}"
     tables = [*summary.tables, every]
     return _write(run, summary, tables, subtitle, summary.cells, links=links)
@@ -48,7 +47,7 @@ def write_run(run: Run) -> Path:
 
     Returns the page's path. Raises EdartsError.
     """
-    settings = read_yaml(run.path / "config.yaml")
+    settings = read_settings(run.path)
     lines = read_lines(run.path / "metrics.jsonl")
     shown = replay.replay(settings, lines)
     found = {} if shown else run_content.found(run)

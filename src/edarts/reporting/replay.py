@@ -7,9 +7,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from edarts.config import SearchConfig
 from edarts.reporting.drawing import picture_of, svg
 from edarts.space import architecture
-from edarts.space.darts import Space
+from edarts.space.base import SearchSpace
 
 Line = Mapping[str, Any]
 """One line of metrics.jsonl."""
@@ -94,8 +95,13 @@ def _column(part: _Part | None, heat: Heat | None) -> Column:
 
 def _rows(settings: Mapping[str, Any]) -> list[Heat]:
     """The tables of weights of the space that `settings` name, one for each group."""
-    space = Space.parse(settings["operations"], settings["topology"])
+    config = SearchConfig.from_settings(settings)
+    space: SearchSpace = config.plugins()[1].of(config.with_options({}).space_options)
     return [
-        Heat(kind, tuple(f"{source} to {node}" for source, node in edges), space.operations)
-        for kind, edges in (("normal", space.normal), ("reduce", space.reduce))
+        Heat(
+            group,
+            tuple(f"{source} to {node}" for source, node in space.edges(group)),
+            space.candidates(group),
+        )
+        for group in space.groups
     ]

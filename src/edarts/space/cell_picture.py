@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from edarts.nn.operations import PRIMITIVES
+from edarts.space import operations
 from edarts.space.picture import GREY, Box, Line, Panel, Picture, colour_of, connect
 
 INPUT_NAMES = ("c[k-2]", "c[k-1]")
@@ -73,4 +73,4 @@ def _operations(
 
 def short_name(operation: str) -> str:
     """What a drawing calls an operation: its short name, or its name where it has no other."""
-    return PRIMITIVES[operation].short if operation in PRIMITIVES else operation
+    return operations.get(operation).short if operation in operations.names() else operation

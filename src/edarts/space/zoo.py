@@ -105,7 +105,7 @@ class Entry:
             lines = {
                 "normal cell": f"{cells.describe('normal')}  output {cells.normal_concat}",
                 "reduction cell": f"{cells.describe('reduce')}  output {cells.reduce_concat}",
-                "plumbing": cells.plumbing,
+                "preprocessing": cells.preprocessing,
                 "size": f"{self.cells} cells, {self.channels} channels",
             }
         else:

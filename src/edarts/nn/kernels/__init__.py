@@ -9,12 +9,12 @@ from torch.nn import functional
 
 from edarts.nn.kernels.compiled import enabled, fast, load_loops
 from edarts.nn.kernels.layout import concat
-from edarts.nn.kernels.nodes import Node, Source, Stage, Term
+from edarts.nn.kernels.nodes import FeatureMap, Node, SeparableStage, Term
 from edarts.nn.kernels.pools import max_pool2d
 
 __all__ = [
-    "Source",
-    "Stage",
+    "FeatureMap",
+    "SeparableStage",
     "Term",
     "concat",
     "enabled",
@@ -48,9 +48,9 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
         x = torch.ones(2, 1, 2, 2, requires_grad=True)
         wide, narrow = (torch.ones(1, 1, k, k, requires_grad=True) for k in (5, 1))
         norm = nn.BatchNorm2d(1)
-        stages = (Stage(wide, narrow, 1, 1), Stage(wide, narrow, 1, 1, norm))
-        y = node([Term(Source(x), stages, norm)], [torch.ones((), requires_grad=True)])
-        even, odd = Source(y).halves
+        stages = (SeparableStage(wide, narrow, 1, 1), SeparableStage(wide, narrow, 1, 1, norm))
+        y = node([Term(FeatureMap(x), stages, norm)], [torch.ones((), requires_grad=True)])
+        even, odd = FeatureMap(y).halves
         (max_pool2d(y, 3, 1).sum() + even.x.sum() + odd.x.sum()).backward()
 
 
@@ -79,7 +79,7 @@ def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tens
     ]
     held = {id(p): p for term in terms for p in term.parameters()}
     vector = None if weights is None else torch.stack(list(weights))
-    bare = [term._replace(source=Source()) for term in terms]  # else its memory is kept twice
+    bare = [term._replace(source=FeatureMap()) for term in terms]  # else its memory is kept twice
     tensors = [x for x, _ in parts.values()]
     return Node.apply(vector, bare, places, firsts, sums, *tensors, *held.values())  # type: ignore[no-any-return, no-untyped-call]
 

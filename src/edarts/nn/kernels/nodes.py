@@ -29,7 +29,7 @@ from edarts.nn.kernels.sums import Fork, Sum
 Floats = NDArray[np.float32]
 
 
-class Source:
+class FeatureMap:
     """A value (B, C, H, W) and what operations read of it, each made once.
 
     It comes in `parts` (B, C_i, H, W) side by side, as cells hand on their nodes: whoever can reads
@@ -44,7 +44,7 @@ class Source:
         self._plain: dict[int, Tensor] = {}
 
     @classmethod
-    def shared(cls, *parts: Tensor) -> "Source":
+    def shared(cls, *parts: Tensor) -> "FeatureMap":
         """A source for many nodes: on the fast path they add up its gradient in place."""
         sums = [Sum() if fast(part) and part.requires_grad else None for part in parts]
         forked = [
@@ -54,7 +54,7 @@ class Source:
         return cls(*forked, sums=sums)
 
     @classmethod
-    def beside(cls, sources: "Sequence[Source]") -> "Source":
+    def beside(cls, sources: "Sequence[FeatureMap]") -> "FeatureMap":
         """Sources side by side."""
         parts = [part for source in sources for part in source.parts]
         return cls(*parts, sums=[total for source in sources for total in source.sums])
@@ -70,7 +70,7 @@ class Source:
         return torch.relu(self.x)
 
     @cached_property
-    def halves(self) -> "tuple[Source, Source]":
+    def halves(self) -> "tuple[FeatureMap, FeatureMap]":
         """Even rows and columns of x; odd ones, with zeros past its end: ceil(H / 2)."""
         evens, odds = [], []
         for part, total in zip(self.parts, self.sums, strict=True):
@@ -82,7 +82,7 @@ class Source:
                 even, odd = halves(part, total)
             evens.append(even)
             odds.append(odd)
-        return Source.shared(*evens), Source.shared(*odds)
+        return FeatureMap.shared(*evens), FeatureMap.shared(*odds)
 
     def normed(self, norm: nn.BatchNorm2d) -> "Norm":
         """`norm` at work on x; its running moments move once, however many edges read it."""
@@ -98,7 +98,7 @@ class Source:
         return self._plain[id(norm)]
 
 
-class Stage(NamedTuple):
+class SeparableStage(NamedTuple):
     """Norm, if any; ReLU; depthwise convolution, if any; 1 x 1 convolution.
 
     `depthwise`: (C, 1, k, k), k odd; `pointwise`: (D, C, 1, 1). `stride` and `dilation` are the
@@ -122,8 +122,8 @@ class Stage(NamedTuple):
 class Term(NamedTuple):
     """What an edge adds to its node: the source's x through `stages`, then through `norm`."""
 
-    source: Source
-    stages: tuple[Stage, ...] = ()
+    source: FeatureMap
+    stages: tuple[SeparableStage, ...] = ()
     norm: nn.BatchNorm2d | None = None
 
     def norms(self) -> list[nn.BatchNorm2d]:
@@ -136,14 +136,14 @@ class Term(NamedTuple):
         scales = [t for norm in self.norms() for t in (norm.weight, norm.bias)]
         return [*found, *(t for t in scales if t is not None)]
 
-    def reads(self) -> Source:
+    def reads(self) -> FeatureMap:
         """What it is computed on: in parts of one shape, where the first stage can take parts."""
         source = self.source
         if self.stages and self.stages[0].shifted is not None:
-            return Source.beside(source.halves)
+            return FeatureMap.beside(source.halves)
         whole = not self.stages or self.stages[0].norm is not None
         if len({part.shape for part in source.parts}) > 1 or (whole and len(source.parts) > 1):
-            return Source(source.x)
+            return FeatureMap(source.x)
         return source
 
 
@@ -331,7 +331,7 @@ class Gradients:
 
 
 def stage_forward(
-    stage: Stage, parts: Sequence[Tensor], norm: Norm | None
+    stage: SeparableStage, parts: Sequence[Tensor], norm: Norm | None
 ) -> tuple[Tensor, Floats]:
     """Parts (N, H, W, C_i) -> the stage's result (N, H', W', D), mean and variance of it (2, D)."""
     count, height, width, share = shape = tuple(parts[0].shape)
@@ -382,7 +382,7 @@ def term_backward(
 
 
 def stage_backward(
-    stage: Stage,
+    stage: SeparableStage,
     parts: Sequence[Tensor],
     norm: Norm | None,
     y: Tensor,
@@ -466,7 +466,7 @@ def moments_of(x: Tensor) -> Floats:
     return moments
 
 
-def kernels(stage: Stage) -> tuple[Floats, Floats]:
+def kernels(stage: SeparableStage) -> tuple[Floats, Floats]:
     """The stage's weights as the loops take them: (C, k, k) and (D, C), contiguous.
 
     Of a shifted stage, C counts the even pixels' channels and then the odd ones'.
@@ -484,7 +484,7 @@ def kernels(stage: Stage) -> tuple[Floats, Floats]:
     return np.ascontiguousarray(stage.depthwise.detach().numpy()[:, 0]), narrow
 
 
-def split(stage: Stage, wide: Floats, narrow: Floats) -> list[Floats]:
+def split(stage: SeparableStage, wide: Floats, narrow: Floats) -> list[Floats]:
     """The gradients of `kernels`, (C, k, k) and (D, C) -> those of `stage.weights`."""
     if stage.shifted is not None:
         rows, columns = stage.pointwise.shape[:2]

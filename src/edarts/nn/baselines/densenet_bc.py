@@ -14,6 +14,7 @@ from edarts.errors import UsageError
 from edarts.nn.cells import stem
 from edarts.nn.kernels import concat
 from edarts.nn.whole import Whole, WholeNetwork
+from edarts.space.base import Image
 from edarts.space.picture import Box, Panel, Picture, connect
 
 BLOCKS = 3
@@ -25,8 +26,8 @@ class DenseNetBC(Whole):
 
     FORMAT: ClassVar[str] = "edarts.densenet_bc/1"
 
-    depth: int
-    growth: int
+    depth: int = 40
+    growth: int = 12
 
     def __post_init__(self) -> None:
         for name in ("depth", "growth"):
@@ -60,8 +61,7 @@ class DenseNetBC(Whole):
         """JSON-ready form."""
         return {"format": self.FORMAT, "depth": self.depth, "growth": self.growth}
 
-    def build(self, classes: int, image: tuple[int, int, int]) -> "DenseNet":
-        """The network for (C, H, W) images."""
+    def network(self, image: Image, classes: int) -> "DenseNet":
         return DenseNet(self, classes, image)
 
     def draw(self, title: str = "") -> Picture:
@@ -138,3 +138,6 @@ def transition(channels: int) -> nn.Sequential:
         nn.Conv2d(channels, channels // 2, 1, bias=False),
         nn.AvgPool2d(2),
     )
+
+
+PLUGIN = DenseNetBC

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from edarts.nn.densenet import DenseLayer, DenseNetBC
 
 from edarts import UsageError
-from edarts.nn.densenet import DenseLayer, DenseNetBC
 
 
 def test_widths() -> None:
