@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edarts import Genotype, Space
-from edarts.errors import EdartsError
-from edarts.nn.operations import PRIMITIVES
+from edarts.errors import EdartsError, UsageError
 from edarts.reporting import drawing
 from edarts.runs.folder import Run
-from edarts.space import zoo
+from edarts.space import operations, zoo
 from edarts.space.cell_picture import cell_panel
+from edarts.space.darts import DartsSpace
+from edarts.space.genotype import Genotype
 from edarts.space.picture import Box, Line, Panel, Picture, Text, colour_of, connect
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -24,7 +24,7 @@ EVIL = '<script>alert("x")</script>&\'"$x$'
 
 
 def genotype(seed: int) -> Genotype:
-    return Space().sample(random.Random(seed))
+    return DartsSpace().sample(random.Random(seed))
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_every_label_of_a_genotype_is_in_its_svg(seed: int) -> None:
     expected = ["a title", "normal cell", "reduction cell"]
     for edges, _ in genotype(seed).cells.values():
         expected += ["c[k-2]", "c[k-1]", *sorted({str(edge.node) for edge in edges}), "c[k]"]
-        expected += [PRIMITIVES[edge.operation].short for edge in edges]
+        expected += [operations.get(edge.operation).short for edge in edges]
     assert sorted(str(text.text) for text in root.iter(f"{SVG}text")) == sorted(expected)
 
 
@@ -73,7 +73,7 @@ def test_every_edge_has_its_lines(name: str) -> None:
                 for one in left
                 for other in left
                 if one.start == nodes[str(source)].at
-                and starts[one.end].label == PRIMITIVES[operation].short
+                and starts[one.end].label == operations.get(operation).short
                 and other.start == one.end
                 and nodes[str(node)].covers(other.head[0] if other.head else (99.0, 99.0))
             )
@@ -238,6 +238,15 @@ def test_a_run_writes_the_files_itself(tmp_path: Path) -> None:
         tmp_path / "cell.png",
     ]
     assert list(written) == ["cell.svg", "cell.png"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_architecture_that_does_not_say_how_it_looks_gives_no_file(tmp_path: Path) -> None:
+    class Silent:
+        def draw(self, title: str = "") -> Picture:
+            raise UsageError("there is no drawing of it")
+
+    assert drawing.draw(Silent(), tmp_path) == []
     assert not list(tmp_path.iterdir())
 
 

@@ -16,11 +16,11 @@ import pytest
 from markupsafe import escape
 
 from edarts.errors import UsageError
-from edarts.reporting import page, plots
+from edarts.reporting import page, plots, replay
 from edarts.reporting.drawing import svg
 from edarts.reporting.model import Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
-from edarts.runs.folder import Run
+from edarts.runs.folder import Run, read_lines
 from edarts.space import zoo
 from edarts.space.genotype import Genotype
 from edarts.space.picture import Picture
@@ -176,6 +176,24 @@ def test_dollars_are_no_formula(tmp_path: Path) -> None:
 
 
 # -- what a run's page says ----------------------------------------------------------------------
+
+
+def test_the_replay_has_a_frame_an_epoch_and_each_drawing_once(search: Path) -> None:
+    lines = read_lines(search.parent / "metrics.jsonl")
+    shown = replay.replay(SEARCH, lines)
+    assert shown is not None
+    assert [frame["label"] for frame in shown.frames] == [f"search, epoch {n}" for n in (1, 2, 3)]
+    assert [frame["drawing"] for frame in shown.frames] == [[0, 0], [1, 1], [0, 0]]
+    weights = [lines[0]["weights"][group] for group in ("normal", "reduce")]
+    assert shown.frames[0]["weights"] == weights
+    for column, caption in zip(shown.columns, ("normal cell", "reduction cell"), strict=True):
+        assert column.caption == caption
+        one, other = column.drawings
+        assert "sep3" in other and "sep3" not in one
+        assert column.heat is not None
+        assert column.heat.rows == ("0 to 2", "1 to 2", "1 to 3", "2 to 3")
+        assert column.heat.columns == ("skip_connect", "sep_conv_3x3")
+    assert replay.replay(SEARCH, [{"phase": "train", "epoch": 0}]) is None
 
 
 @pytest.mark.parametrize("number", ["trial", "epoch"])

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Protocol
 
-from edarts.errors import EdartsError
+from edarts.errors import EdartsError, UsageError
 from edarts.runs.folder import Run
 from edarts.space.picture import Box, Line, Panel, Picture, Point, Text
 
@@ -19,7 +19,7 @@ class Drawable(Protocol):
     """Whatever says how it looks: every architecture."""
 
     def draw(self, title: str = "") -> Picture:
-        """The picture of it, under `title`."""
+        """The picture of it, under `title`. Raises UsageError if nobody has said how it looks."""
 
 
 def draw(
@@ -28,10 +28,12 @@ def draw(
     """Write `stem`.svg and `stem`.png and return their paths.
 
     Each is written aside and renamed. A `folder` that is not there is made; a run's folder is
-    written to by the run itself. The same architecture gives the same bytes. Raises EdartsError if
-    it cannot be written.
+    written to by the run itself. The same architecture gives the same bytes; one that does not say
+    how it looks gives no file. Raises EdartsError if a file cannot be written.
     """
-    picture = architecture.draw(title)
+    picture = picture_of(architecture, title)
+    if picture is None:
+        return []
     files = {f"{stem}.svg": svg(picture).encode(), f"{stem}.png": png(picture)}
     if isinstance(folder, Path):
         try:
@@ -40,6 +42,14 @@ def draw(
             raise EdartsError(f"{folder}: cannot be written: {error.strerror or error}") from None
         folder = Run(folder)
     return [folder.write_bytes(name, content) for name, content in files.items()]
+
+
+def picture_of(architecture: Drawable, title: str = "") -> Picture | None:
+    """The drawing of an architecture; None for a plug-in's that does not say how it looks."""
+    try:
+        return architecture.draw(title)
+    except UsageError:
+        return None
 
 
 def _sheet(picture: Picture | Panel) -> Panel:

@@ -15,9 +15,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from edarts.errors import UsageError
 from edarts.reporting import plots, replay, run_content
-from edarts.reporting.drawing import Drawable, svg
+from edarts.reporting.drawing import Drawable, picture_of, svg
 from edarts.reporting.model import Summary, Table
 from edarts.reporting.stats import Estimate
 from edarts.runs.folder import Run, read_lines, read_settings
@@ -91,9 +90,8 @@ def _write(
 
 def _drawing(caption: str, architecture: Drawable) -> tuple[list[dict[str, str]], str]:
     """The panels of an architecture's drawing and its note; none where it does not say how."""
-    try:
-        picture = architecture.draw()
-    except UsageError:
+    picture = picture_of(architecture)
+    if picture is None:
         return [], ""
     panels = [
         {"caption": f"{caption}, {panel.caption}", "svg": Markup(svg(panel))}

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from edarts.config import SearchConfig
-from edarts.reporting.drawing import svg
+from edarts.reporting.drawing import picture_of, svg
 from edarts.space import architecture
 from edarts.space.base import SearchSpace
 
@@ -81,7 +81,8 @@ def replay(settings: Mapping[str, Any], lines: Sequence[Line]) -> Replay | None:
 
 def _drawings(line: Line, parts: list[_Part]) -> dict[int, int]:
     """Part -> its drawing in this line; adds drawings, and parts, that have not been seen yet."""
-    panels = architecture.from_dict(line["genotype"]).draw().panels
+    picture = picture_of(architecture.from_dict(line["genotype"]))
+    panels = () if picture is None else picture.panels
     parts += [_Part(panel.caption) for panel in panels[len(parts) :]]
     return {index: parts[index].index(svg(panel)) for index, panel in enumerate(panels)}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from edarts.space import operations
 from edarts.space.picture import GREY, Box, Line, Panel, Picture, colour_of, connect
 
-INPUTS = ("c[k-2]", "c[k-1]")
+INPUT_NAMES = ("c[k-2]", "c[k-1]")
 NAMES = {"normal": "normal cell", "reduce": "reduction cell"}
 
 Edges = Sequence[tuple[str, int, int]]
@@ -18,7 +18,7 @@ def cells_picture(cells: Mapping[str, tuple[Edges, Sequence[int]]], title: str =
 
 
 def cell_panel(
-    edges: Edges, concat: Iterable[int], caption: str = "", inputs: Sequence[str] = INPUTS
+    edges: Edges, concat: Iterable[int], caption: str = "", inputs: Sequence[str] = INPUT_NAMES
 ) -> Panel:
     """One cell. Nodes 0, 1, ... are its `inputs`, with these names; the others follow by number.
 

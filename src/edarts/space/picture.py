@@ -89,10 +89,15 @@ class Box:
             for n, line in enumerate(lines)
         ]
 
+    def area(self, margin: float = MARGIN) -> Bounds:
+        """Left, bottom, right and top of the box with `margin` around it."""
+        (x, y), width, height = self.at, self.width / 2 + margin, self.height / 2 + margin
+        return x - width, y - height, x + width, y + height
+
     def covers(self, point: Point, margin: float = MARGIN) -> bool:
         """Whether `point` lies in the box, or within `margin` of it."""
-        x, y = abs(point[0] - self.at[0]), abs(point[1] - self.at[1])
-        return x < self.width / 2 + margin and y < self.height / 2 + margin
+        left, bottom, right, top = self.area(margin)
+        return left < point[0] < right and bottom < point[1] < top
 
 
 @dataclass(frozen=True)
@@ -253,11 +258,12 @@ def _hits(curve: Curve, boxes: Sequence[Box]) -> int:
     start, _, end = curve
     heights = [box.at[1] for box in boxes] + [start[1], end[1]]
     lowest, highest = min(heights), max(heights)
+    areas = [box.area() for box in boxes]
     count = 0
     for step in range(1, 41):
-        point = _part(*curve, step / 41)[2]
-        outside = not lowest <= point[1] <= highest
-        count += outside or any(box.covers(point) for box in boxes)
+        x, y = _part(*curve, step / 41)[2]
+        inside = any(x0 < x < x1 and y0 < y < y1 for x0, y0, x1, y1 in areas)
+        count += inside or not lowest <= y <= highest
     return count
 
 
