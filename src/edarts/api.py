@@ -70,9 +70,9 @@ def find(
         found = _search(work, config, space)
         model, _ = _train(work, found.architecture, recipe)
         report = _evaluation(work, model)
-    cost = {"weight_steps": found.counts.weight, "architecture_steps": found.counts.architecture}
-    shared = {f.name: getattr(report, f.name) for f in fields(EvaluationReport)}
-    return FindReport(**shared, **cost)
+    shared: dict[str, Any] = {f.name: getattr(report, f.name) for f in fields(EvaluationReport)}
+    counts = found.counts
+    return FindReport(**shared, weight_steps=counts.weight, architecture_steps=counts.architecture)
 
 
 def search(
@@ -153,7 +153,7 @@ def evaluate(
     if data is None:
         data = DataConfig.from_settings(settings)
     elif isinstance(data, str):
-        data = replace(DataConfig.from_settings(settings), data=data)
+        data = DataConfig.from_settings(settings | {"data": data})
     model = load_model(folder)
     return _evaluate(Run(folder), model, open_data(data), device.runtime(session))
 
@@ -344,7 +344,7 @@ def _keep_genotype(run: Run, design: Architecture, *, replace_other: bool = Fals
     if known != design:
         run.write_text("genotype.json", design.to_json())
     if known != design or not (run.path / "cell.png").exists():
-        drawing.draw(design, run.path)
+        drawing.draw(design, run)
 
 
 def _train(

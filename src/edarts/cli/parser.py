@@ -48,7 +48,7 @@ class Parser(ArgumentParser):
         """Add `--name`; `text` says what it is, with its unit and default."""
         flag = name.replace("_", "-")
         self.types[flag], self.sections[name] = kind, section
-        switch = {"nargs": "?", "const": True} if _plain(kind) is bool else {}
+        switch: dict[str, Any] = {"nargs": "?", "const": True} if _plain(kind) is bool else {}
         self.add_argument(f"--{flag}", type=kind | None, default=default, help=text, **switch)
 
     def fields_of(

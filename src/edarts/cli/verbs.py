@@ -34,6 +34,10 @@ class Verb:
     session: tuple[str, ...] = ()
     parallel: bool = False
 
+    def own(self) -> list[str]:
+        """The names of its words and options."""
+        return [word[0] for word in self.words] + [option[0] for option in self.options]
+
     def arguments(self, parser: Parser, words: Sequence[str]) -> None:
         """Add them; `words`: what was typed, to know whose options are asked for."""
         for name, text, many in self.words:
@@ -69,7 +73,7 @@ class Verb:
 
     def run(self, options: Options) -> Any:
         """The report, or a list of them."""
-        mine = {name: options[name] for name, *_ in (*self.words, *self.options)}
+        mine: dict[str, Any] = {name: options[name] for name in self.own()}
         search, train = options.part("search"), options.part("train")
         for part, prefix in self.configs:
             if part == "data":

@@ -99,9 +99,11 @@ def docs(kind: type) -> dict[str, str]:
             continue  # a class without its source has no texts
         body = tree.body if isinstance(tree, ast.ClassDef) else []
         for item, text in pairwise(body):
-            named = isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
-            said = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-            if named and said:
+            if (
+                isinstance(item, ast.AnnAssign)
+                and isinstance(text, ast.Expr)
+                and isinstance(text.value, ast.Constant)
+            ):
                 found[ast.unparse(item.target)] = " ".join(str(text.value.value).split())
     return found
 

@@ -158,7 +158,7 @@ class SearchConfig:
     def from_settings(cls, settings: Mapping[str, Any]) -> "SearchConfig":
         """The inverse of `to_settings`; what else a run's settings hold is passed over."""
         method = str(settings["method"])
-        plugins = cls(method, space=settings.get("space")).plugins()
+        plugins = cls(method, space=settings.get("space") or UNSET).plugins()
         names = {*SHARED, "method"}.union(*(option_names(plugin) for plugin in plugins))
         return cls.of(**{name: value for name, value in settings.items() if name in names})
 

@@ -109,9 +109,9 @@ class Supernet(Skeleton):
     def _costs(self, cell: Cell, group: str, side: int) -> list[operations.Resources]:
         """Of every candidate of a cell with a `side` x `side` output, row by row."""
         inputs = {source for source, _ in self.space.edges(group)} - set(self.space.incoming(group))
-        channels = cell.channels // cell.partial
+        channels, reduces = cell.channels // cell.channel_groups, bool(cell.reduces)
         return [
-            _cost(name, channels, side, 2 if cell.reduces and source in inputs else 1)
+            _cost(name, channels, side, 2 if reduces and source in inputs else 1)
             for source, _ in self.space.edges(group)
             for name in self.space.candidates(group)
         ]

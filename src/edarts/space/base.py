@@ -105,6 +105,9 @@ class Architecture(ABC):
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
+_Architecture = Architecture  # a space names its own `Architecture`
+
+
 class SearchSpace(ABC):
     """The architectures that a search may return, and the supernet that has them all.
 
@@ -115,11 +118,11 @@ class SearchSpace(ABC):
     """
 
     Options: ClassVar[type]
-    Architecture: ClassVar[type[Architecture]]
+    Architecture: ClassVar[type]
     relaxable: ClassVar[bool] = True
     has_supernet: ClassVar[bool] = True
 
-    groups: tuple[str, ...]
+    groups: ClassVar[tuple[str, ...]]
 
     @classmethod
     @abstractmethod
@@ -176,7 +179,7 @@ class SearchSpace(ABC):
         raise UsageError(f"space {type(self).__name__} has no supernet: give a black-box method")
 
     @abstractmethod
-    def derive(self, chosen: Chosen) -> "Architecture":
+    def derive(self, chosen: Chosen) -> "_Architecture":
         """The architecture of the chosen rows and columns. Raises UsageError if there is none."""
 
     def weights_of(self, architecture: Any) -> "dict[str, Tensor]":
@@ -215,7 +218,7 @@ class SearchSpace(ABC):
             for row in range(len(self.edges(group)))
         }
 
-    def decode(self, decisions: Decisions) -> "Architecture":
+    def decode(self, decisions: Decisions) -> "_Architecture":
         """The architecture of an option for every decision. Raises UsageError if there is none."""
         return self.derive(
             {
@@ -258,7 +261,7 @@ class SearchSpace(ABC):
     def __contains__(self, architecture: object) -> bool:
         """Whether a search may return it."""
         try:
-            return self.decode(self.encode(architecture)) == architecture
+            return bool(self.decode(self.encode(architecture)) == architecture)
         except (UsageError, AttributeError, KeyError, ValueError, TypeError):
             return False
 
@@ -281,7 +284,7 @@ class DecisionSpace(SearchSpace):
     def candidates(self, group: str) -> tuple[str, ...]:
         return ()
 
-    def derive(self, chosen: Chosen) -> Architecture:
+    def derive(self, chosen: Chosen) -> "_Architecture":
         raise self._refusal()
 
     def chosen(self, architecture: Any) -> Chosen:
@@ -293,7 +296,7 @@ class DecisionSpace(SearchSpace):
     def _refusal(self) -> UsageError:
         return UsageError(f"the architectures of {type(self).__name__} do not tell their decisions")
 
-    def sample(self, rng: random.Random) -> Architecture:
+    def sample(self, rng: random.Random) -> Any:
         """That of drawn decisions."""
         return self.decode(self.sample_decisions(rng))
 

@@ -232,7 +232,7 @@ class DartsSpace(SearchSpace):
     def _ways(self, rows: int, operations: int) -> int:
         """How many sets of edges a node can have."""
         kept = min(KEPT, rows)
-        return comb(rows, kept) * operations**kept
+        return int(comb(rows, kept) * operations**kept)
 
     # -- drawing and changing --------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from edarts.data.splits import stratified_split
 from edarts.methods.oneshot.base import Batch, Joint, OneShot, Stage, Weights
 from edarts.methods.oneshot.derive import entropy
 from edarts.methods.oneshot.resolve import resolve_config
+from edarts.runs.processes import world_size
 from edarts.runtime import Runtime
 from edarts.seeds import seed_all
 from edarts.space import architecture, operations
@@ -96,7 +97,7 @@ class SupernetTraining:
             cast(Any, net).set_drop_path(config.drop_path)
 
     def _count(self, net: nn.Module, inputs: tuple[Any, ...], logits: Tensor) -> None:
-        self.counts = self.counts.plus(forward=1, images=len(inputs[0]) * distributed.world_size())
+        self.counts = self.counts.plus(forward=1, images=len(inputs[0]) * world_size())
         if logits.requires_grad:
             logits.register_hook(self._count_back)
 

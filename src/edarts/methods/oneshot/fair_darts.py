@@ -63,7 +63,8 @@ class FairDarts(FirstOrder):
 
     def penalty(self, net: nn.Module, weights: Mapping[str, Tensor]) -> Tensor:
         """The zero-one loss, times its factor."""
-        return self.zero_one * zero_one_loss(weights)
+        penalty: Tensor = self.zero_one * zero_one_loss(weights)
+        return penalty
 
     def architecture(self) -> Architecture:
         """Of DARTS' two strongest edges into each node, those that reach the threshold."""

@@ -95,7 +95,9 @@ def _resolve_operations(
     elif named is None:
         own = parse_attention(defaults.get("attention")) or {}
         named = tuple(own) or _candidates(config.with_options(usual), kind)
-    attention = defaults.get("attention") and "none"  # None where the method takes no attention
+    attention: Any = (
+        defaults.get("attention") and "none"
+    )  # None where the method takes no attention
     if shares is not None:
         attention = ",".join(f"{name}={shares[name]:g}" for name in named)
     config = dataclasses.replace(config, attention=attention).with_options(usual)
