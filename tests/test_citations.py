@@ -1,5 +1,9 @@
-"""What the code cites is in the repository: sections of docs/methods.md, documents, results."""
+"""What the code cites is in the repository: sections of docs/methods.md, documents, results.
 
+And what the scripts of results/ import is in the package.
+"""
+
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +15,7 @@ METHODS = ROOT / "docs" / "methods.md"
 NUMBER = r"\d+(?:\.\d+)?"
 SECTIONS = re.compile(rf"methods\.md,?(?: sections?)? ({NUMBER}(?:(?:, | and | to ){NUMBER})*)")
 DOCUMENT = re.compile(r"[\w./-]*\w\.(?:md|pdf|rst)\b")
+IMPORT = re.compile(r"^from (edarts[\w.]*) import ([\w, ]+)", re.MULTILINE)
 FOLDER = re.compile(r"\b(?:results|docs|benchmarks)/[\w*./-]*[\w*]")
 
 
@@ -80,3 +85,15 @@ def test_contents_name_every_section() -> None:
 @pytest.mark.parametrize("word", ["/work", "golden/", "reference/", "session", "edarts-slides.txt"])
 def test_methods_speak_of_public_sources(word: str) -> None:
     assert word not in METHODS.read_text(encoding="utf-8")
+
+
+def test_imports_of_results_exist() -> None:
+    scripts = [p for p in (ROOT / "results").rglob("*") if p.suffix in (".py", ".sh")]
+    found = [m.groups() for p in scripts for m in IMPORT.finditer(p.read_text(encoding="utf-8"))]
+    assert len(found) >= 5
+    for module, names in found:
+        for name in names.split(", "):
+            try:
+                importlib.import_module(f"{module}.{name}")
+            except ModuleNotFoundError:
+                assert hasattr(importlib.import_module(module), name), f"{module} has no {name}"

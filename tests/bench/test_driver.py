@@ -20,7 +20,7 @@ import torch
 from edarts.bench.pairs import Comparison
 from edarts.bench.rows import compare
 
-tiny = Comparison("tiny", "weight", 2, 4, 4, "sep_conv_3x3,skip_connect", "1")
+tiny = Comparison("tiny", "weight", 3, 4, 4, "sep_conv_3x3,skip_connect", "1")
 row = compare(tiny, 1, torch.device("cpu"))
 assert row.ours_s > 0 and row.max_relative_error < 1e-2, row
 """

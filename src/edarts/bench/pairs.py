@@ -30,6 +30,7 @@ class Comparison:
     """The first three are steps of a search, in a supernet; `train` is a training step of the
     network with DARTS' published second-order cells."""
     cells: int
+    """At least 3, so that both kinds of cell occur."""
     channels: int
     """Channels of the first cells; the stem has three times as many."""
     batch: int
