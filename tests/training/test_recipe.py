@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edarts import UsageError, registry
-from edarts.config import Between, TrainConfig, check_bounds
+from edarts.config import Between, TrainConfig, check_fields
 from edarts.runtime import Session
 from edarts.space import zoo
 from edarts.testing import contract as testing
@@ -53,7 +53,7 @@ class Smooth(Full):
         """Epochs in which the learning rate rises."""
 
         def __post_init__(self) -> None:
-            check_bounds(self)
+            check_fields(self)
 
     def lr(self, config: TrainConfig, epoch: int, step: int, steps: int) -> float:
         return min(1.0, (epoch * steps + step + 1) / (config.options.rise * steps)) * 0.1
@@ -134,11 +134,11 @@ def test_every_kind_of_bound() -> None:
         inside: Annotated[float, Between(0, 1)] | None = None
         free: int = -9
 
-    check_bounds(Some())
-    check_bounds(Some(3, 1.0))
+    check_fields(Some())
+    check_fields(Some(3, 1.0))
     for wrong, words in ((Some(4), "most must be at most 3"), (Some(0, 2), "inside must be betwe")):
         with pytest.raises(UsageError, match=words):
-            check_bounds(wrong)
+            check_fields(wrong)
 
 
 def test_flat_names() -> None:
