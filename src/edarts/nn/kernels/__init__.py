@@ -1,4 +1,4 @@
-"""Fast CPU paths, each equal to its plain PyTorch twin, and the one rule that picks them."""
+"""Fast CPU paths, each equal to its plain PyTorch twin; `compiled` has the rules that pick them."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edarts.nn.kernels.compiled import enabled, fast, load_loops
+from edarts.nn.kernels.compiled import enabled, fast, few_pixels, load_loops
 from edarts.nn.kernels.layout import concat
-from edarts.nn.kernels.nodes import FeatureMap, Node, SeparableStage, Term
+from edarts.nn.kernels.nodes import NodeFunction
 from edarts.nn.kernels.pools import max_pool2d
+from edarts.nn.kernels.terms import FeatureMap, SeparableStage, Term
 
 __all__ = [
     "FeatureMap",
@@ -25,8 +26,6 @@ __all__ = [
     "pointwise_conv2d",
     "warm_up",
 ]
-
-FEW_PIXELS = 4096  # B * H * W; up to here a matrix product starts quicker than a convolution
 
 
 def warm_up(say: Callable[[str], None] | None = None) -> None:
@@ -81,7 +80,7 @@ def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tens
     vector = None if weights is None else torch.stack(list(weights))
     bare = [term._replace(source=FeatureMap()) for term in terms]  # else its memory is kept twice
     tensors = [x for x, _ in parts.values()]
-    return Node.apply(vector, bare, places, firsts, sums, *tensors, *held.values())  # type: ignore[no-any-return, no-untyped-call]
+    return NodeFunction.apply(vector, bare, places, firsts, sums, *tensors, *held.values())  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _fast(terms: Sequence[Term]) -> bool:
@@ -149,7 +148,6 @@ def pointwise_conv2d(x: Tensor, weight: Tensor) -> Tensor:
 
     On few pixels it is computed as the matrix product that it is.
     """
-    batch, _, height, width = x.shape
-    if x.device.type == "cpu" and batch * height * width <= FEW_PIXELS and enabled():
+    if few_pixels(x):
         return functional.linear(x.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
     return functional.conv2d(x, weight)
