@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edarts.reporting import page
-from edarts.reporting.model import Plot, Series, Summary, Table
+from edarts.reporting.model import Column, Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
 from edarts.runs.folder import Run
 from edarts.space.genotype import Genotype
@@ -63,7 +63,7 @@ def study(tmp_path: Path) -> Path:
     run = folder(tmp_path / "study", {"data": "digits"})
     table = Table(
         "Numbers",
-        ("name", "accuracy", "parameters"),
+        (Column("name"), Column("accuracy", "share"), Column("parameters")),
         [
             ("b", Estimate(0.5, 0.4, 0.6, 3), 900),
             ("c", Estimate(0.75, None, None, 1), 10_000),

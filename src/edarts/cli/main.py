@@ -315,20 +315,19 @@ def run_compare(options: Namespace) -> tuple[Any, str]:
 def _study(
     name: str, options: Namespace, known: dict[str, tuple[Any, str]]
 ) -> tuple[dict[str, Any], str]:
+    from edarts import registry
     from edarts.runs.progress import clock
-    from edarts.studies import base as studies
-    from edarts.studies.driver import study
+    from edarts.studies.adapters import study
+    from edarts.studies.base import Recipe
 
     given = {key: options[key] for key in known if options[key]}
-    taken = {f.name for f in dataclasses.fields(studies.load(name))}
+    taken = {f.name for f in dataclasses.fields(registry.get("studies", name).Options)}
     for key in given:
         if key not in taken:
             raise UsageError(f"study {name} takes no --{key.replace('_', '-')}")
     search = {key: value for key, value in options.search.as_dict().items() if value is not None}
-    recipe = studies.Recipe(
-        SearchConfig(**search), TrainConfig(**options.train.as_dict()), options.seeds
-    )
-    result = study(
+    recipe = Recipe(SearchConfig(**search), TrainConfig(**options.train.as_dict()), options.seeds)
+    report = study(
         name,
         _config(DataConfig, options),
         recipe,
@@ -336,16 +335,16 @@ def _study(
         dry_run=options.dry_run,
         **given,
     )
-    plan, run = result["plan"], result["run"]
-    left = "unknown time" if plan["seconds_left"] is None else clock(plan["seconds_left"])
-    going = [] if plan["finished"] == plan["runs"] else [f"; about {left} to go"]
-    return result, "\n".join(
+    plan = report.plan
+    left = "unknown time" if plan.seconds_left is None else clock(plan.seconds_left)
+    going = [] if plan.finished == plan.runs else [f"; about {left} to go"]
+    return report.to_dict(), "\n".join(
         [
-            *result["sentences"],
-            f"runs              {plan['finished']} of {plan['runs']},"
-            f" {len(result['failed'])} failed" + "".join(going),
-            *(f"failed            {row['name']}: {row['reason']}" for row in result["failed"]),
-            f"study             {run}   (report.html, rows.csv, study.json)",
+            *report.sentences,
+            f"runs              {plan.finished} of {plan.runs}, {len(report.failed)} failed"
+            + "".join(going),
+            *(f"failed            {row.name}: {row.reason}" for row in report.failed),
+            f"study             {report.run}   (report.html, rows.csv, study.json)",
         ]
     )
 
