@@ -56,7 +56,7 @@ def taken(config: SearchConfig, method: str) -> set[str]:
     Raises UsageError for an unknown method, with the nearest names of both families.
     """
     if is_black_box(method):
-        kind = (config.score or "train").split()[0]
+        kind = (config.score or "train").partition(":")[0]
         return set(samplers.options(method, kind))
     return set(methods.options(method))
 
