@@ -55,7 +55,7 @@ class StudyReport:
     run: Path
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """JSON-ready: the keys of every study's JSON."""
         return {
             "rows": [row.to_dict() for row in self.rows],
             "failed": [row.to_dict() for row in self.failed],
