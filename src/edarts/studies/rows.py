@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,5 +121,5 @@ def _predictions(row: Row) -> tuple[NDArray[np.float32], NDArray[np.int64]] | No
     try:
         with np.load(path, allow_pickle=False) as kept:
             return kept["probabilities"], kept["labels"]
-    except (OSError, ValueError, KeyError):  # absent, cut off by a kill, or of another version
+    except (OSError, ValueError, KeyError, BadZipFile):  # absent, cut off, or of another version
         return None
