@@ -278,7 +278,7 @@ def test_results_do_not_depend_on_threads() -> None:
 
 PRINTS_RESULTS = """
 import hashlib, torch
-from edarts import kernels
+from edarts.nn import kernels
 from edarts.nn.kernels import Source, Stage, Term
 kernels.warm_up(print)
 torch.manual_seed(0)

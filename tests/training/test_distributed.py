@@ -59,7 +59,7 @@ import sys
 import torch
 from edarts.training import distributed as ranks
 from edarts.testing import contract as testing
-from edarts.loop import device_of
+from edarts.training.loop import device_of
 device_of("cpu")
 mean = ranks.average([torch.full((2,), float(not ranks.first())), torch.ones(())])
 assert mean[0].tolist() == [0.5, 0.5] and mean[1].item() == 1
