@@ -1,5 +1,6 @@
 """What several tests build on."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,37 @@ def write_images(
             pixels = generator.integers(0, 60, (size[1], size[0], 3)) + 60 * index
             Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
     return root
+
+
+def counts(labels: Tensor) -> list[int]:
+    """Images of each class."""
+    return [int(n) for n in labels.bincount()]
+
+
+def save_npz(path: Path, **arrays: Any) -> str:
+    """Write an .npz file; returns its path."""
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def grey(count: int) -> Any:
+    """(N, 8, 8) uint8."""
+    return np.arange(count * 64, dtype=np.uint8).reshape(count, 8, 8)
+
+
+def table(count: int, names: list[str] | None = None, first_label: int = 0) -> Any:
+    """A datasets.Dataset of PNG images (10 x 9, in colour) of three classes."""
+    import datasets
+
+    images = []
+    for index in range(count):
+        buffer = io.BytesIO()
+        Image.new("RGB", (10, 9), (index, 50, 90)).save(buffer, "PNG")
+        images.append({"bytes": buffer.getvalue(), "path": None})
+    labels = [first_label if i == 0 else i % 3 for i in range(count)]
+    kind = datasets.ClassLabel(names=names) if names else datasets.Value("int64")
+    features = datasets.Features({"img": datasets.Image(), "label": kind})
+    return datasets.Dataset.from_dict({"img": images, "label": labels}, features=features)
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:

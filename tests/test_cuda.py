@@ -7,14 +7,17 @@ import pytest
 import torch
 
 from edarts import Space, Supernet, TrainConfig
-from edarts.bench import steps as bench
+from edarts.bench.comparisons import find
+from edarts.bench.rows import compare
 from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot.base import gradients
+from edarts.runtime import Session
 from edarts.space import zoo
 from edarts.space.genotype import KINDS
 from edarts.testing import contract as testing
 from edarts.training import fit as train
-from edarts.training.loop import cross_entropy, device_of, place
+from edarts.training.device import open_device, place, runtime
+from edarts.training.optim import cross_entropy
 
 DEVICE = "cuda"
 
@@ -29,13 +32,13 @@ def test_supernet_equals_the_cpus() -> None:
     x, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 10
     found = []
     for net, name in ((cpu, "cpu"), (gpu, DEVICE)):
-        where = device_of(name)
-        place(net, where)
+        device = open_device(name)
+        place(net, device)
         weights = {
-            kind: torch.full((14, 8), 1 / 8, device=where, requires_grad=True) for kind in KINDS
+            kind: torch.full((14, 8), 1 / 8, device=device, requires_grad=True) for kind in KINDS
         }
-        logits = net(x.to(where), weights)
-        loss = cross_entropy(logits, labels.to(where))
+        logits = net(x.to(device), weights)
+        loss = cross_entropy(logits, labels.to(device))
         found.append([logits, *gradients(loss, list(weights.values()))])
     for mine, its in zip(*found, strict=True):
         torch.testing.assert_close(mine.cpu(), its.cpu(), rtol=1e-2, atol=1e-3)
@@ -63,12 +66,12 @@ def test_training_learns() -> None:
     data = testing.tiny_data(96)
     config = TrainConfig(epochs=6, cells=3, channels=4, batch_size=16)
     resolved = train.resolve_config(config, len(data))
-    network = train.build(zoo.get("darts.v2").architecture, resolved, data, seed=0)
-    history = train.fit(network, data, resolved, device=DEVICE).history
+    network = train.build(zoo.get("darts.v2").architecture, resolved, data, 0)
+    history = train.fit(network, data, resolved, runtime(Session(device=DEVICE))).history
     assert history[-1]["loss"] < history[0]["loss"]
 
 
 def test_bench_agrees_with_the_textbook() -> None:
-    row = bench.compare("edarts_weight_step", 1, device_of(DEVICE))
+    row = compare(find("edarts_weight_step"), 1, device_of(DEVICE))
     assert row.ours_s > 0
     assert row.ours_mib > 0

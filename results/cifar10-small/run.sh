@@ -15,10 +15,9 @@ size="--limit 5000 --epochs 12"
 for seed in 1 2; do
   .venv/bin/python -c "
 import random
-from edarts import Space
-from edarts.verbs import read_genotype
+from edarts import Genotype, Space
 space = Space.parse('sep_conv_3x3,sep_conv_5x5,dil_conv_3x3,skip_connect,max_pool_3x3', '1')
-assert read_genotype('$runs/search') in space
+assert Genotype.load('$runs/search/genotype.json') in space
 open('$here/random-$seed.json', 'w').write(space.sample(random.Random($seed)).to_json())
 "
 done

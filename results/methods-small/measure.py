@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from edarts.methods.oneshot import registry_ as methods
+from edarts import registry
 
 here = Path(__file__).parent
 BUDGET = "--limit 500 --epochs 5 --batch-size 50 --cells 5 --channels 8 --seed 0"
@@ -16,7 +16,7 @@ BUDGET = "--limit 500 --epochs 5 --batch-size 50 --cells 5 --channels 8 --seed 0
 GRADIENT = "--arch-lr 0.02"
 SAMPLED = {"enas": "--samples 5 --arch-steps 4", "random_ws": "--samples 20 --arch-steps 5"}
 
-for method in methods.names():
+for method in registry.names("methods"):
     kept = here / f"{method}.json"
     if kept.exists():
         continue

@@ -4,61 +4,85 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edarts.api import Session, evaluate_run, find, load_model, predict, search, train_genotype
+    from edarts.api import (
+        compare,
+        evaluate,
+        export,
+        find,
+        load_model,
+        predict,
+        report,
+        search,
+        study,
+        train,
+    )
     from edarts.config import DataConfig, SearchConfig, TrainConfig
-    from edarts.data.data import Dataset, load
+    from edarts.data import Dataset, load
     from edarts.errors import EdartsError, UsageError
     from edarts.nn.network import Network
     from edarts.nn.supernet import Supernet
-    from edarts.space.darts import Space
+    from edarts.runtime import Session
+    from edarts.space.base import Architecture, SearchSpace, Size
+    from edarts.space.darts import DartsSpace
+    from edarts.space.enas import EnasSpace
     from edarts.space.genotype import Edge, Genotype
-    from edarts.training.fit import evaluate, fit
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "config": ("DataConfig", "SearchConfig", "TrainConfig"),
-    "data.data": ("Dataset", "load"),
-    "errors": ("EdartsError", "UsageError"),
-    "space.genotype": ("Edge", "Genotype"),
-    "nn.network": ("Network",),
-    "space.darts": ("Space",),
-    "nn.supernet": ("Supernet",),
-    "training.fit": ("evaluate", "fit"),
     "api": (
-        "Session",
-        "evaluate_run",
+        "compare",
+        "evaluate",
+        "export",
         "find",
         "load_model",
         "predict",
+        "report",
         "search",
-        "train_genotype",
+        "study",
+        "train",
     ),
+    "config": ("DataConfig", "SearchConfig", "TrainConfig"),
+    "data": ("Dataset", "load"),
+    "errors": ("EdartsError", "UsageError"),
+    "nn.network": ("Network",),
+    "nn.supernet": ("Supernet",),
+    "runtime": ("Session",),
+    "space.base": ("Architecture", "SearchSpace", "Size"),
+    "space.darts": ("DartsSpace",),
+    "space.enas": ("EnasSpace",),
+    "space.genotype": ("Edge", "Genotype"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "Architecture",
+    "DartsSpace",
     "DataConfig",
     "Dataset",
     "EdartsError",
     "Edge",
+    "EnasSpace",
     "Genotype",
     "Network",
     "SearchConfig",
+    "SearchSpace",
     "Session",
-    "Space",
+    "Size",
     "Supernet",
     "TrainConfig",
     "UsageError",
+    "compare",
     "evaluate",
-    "evaluate_run",
+    "export",
     "find",
-    "fit",
     "load",
     "load_model",
     "predict",
+    "report",
     "search",
-    "train_genotype",
+    "study",
+    "train",
 ]
 
 

@@ -1,295 +1,264 @@
-"""What the verbs of the command line do, as functions: find, search, train, evaluate, predict.
+"""One function a verb: find, search, train, evaluate, predict, export, study, compare.
 
-Each works in a run folder and resumes what it finds there.
+Each takes DATA (a path or name, a `DataConfig`, a `Dataset`, or arrays `(X, y)`), a config, and a
+`Session`; works in a run folder, resumes what it finds there, and returns a typed report.
 """
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor
 
-from edarts.config import DataConfig, SearchConfig, TrainConfig, from_settings, read_yaml
-from edarts.data.data import Dataset, Transform, load, read_image, to_pixels
+from edarts import registry
+from edarts.config import DataConfig, SearchConfig, TrainConfig, is_black_box
+from edarts.data import Data, Dataset, Opened, open_data
+from edarts.data.decoding import read_image, to_pixels
 from edarts.errors import EdartsError, UsageError, unknown
-from edarts.methods.blackbox import registry_ as samplers
-from edarts.methods.oneshot import driver as oneshot
-from edarts.nn.operations import count_flops, count_parameters
-from edarts.nn.whole import Whole
-from edarts.reporting import drawing as report
-from edarts.reporting import page
-from edarts.runs.folder import CHECKPOINT_SECONDS, Run, Stop, default_path, open_run, read_json
-from edarts.runs.progress import Progress
-from edarts.space import architecture, zoo
-from edarts.space.architecture import Architecture, Model
-from edarts.space.darts import Space
-from edarts.training import distributed as ranks
-from edarts.training import fit as train
-from edarts.training.loop import autocast, device_of
+from edarts.methods.oneshot.driver import SearchResult, one_shot, resolve_config
+from edarts.reporting import drawing, page
+from edarts.reporting.reports import (
+    BlackBoxReport,
+    EvaluationReport,
+    ExportReport,
+    FindReport,
+    Prediction,
+    SearchReport,
+    TrainReport,
+)
+from edarts.reporting.stats import Estimate
+from edarts.runs.folder import Run, default_path, open_run, read_settings, reading
+from edarts.runs.processes import barrier, is_main
+from edarts.runs.stop import Stop
+from edarts.runtime import Runtime, Session
+from edarts.space import architecture as architectures
+from edarts.space import zoo
+from edarts.space.base import Architecture, SearchSpace, Size
+from edarts.training import device, fit
+from edarts.training.models import TrainedModel, load_model, save_model
 
-
-@dataclass(frozen=True)
-class Session:
-    """What every verb that makes a run takes beside its config.
-
-    `out`: the run folder; None: a folder below runs/ that the same options find again.
-    `checkpoint_seconds`: the most work, in seconds, that a killed run repeats.
-    For black-box searches: `storage`, the URL of the database that holds the ledger; None: a file
-    of the run folder. For them and for studies: `workers`, trials or runs at once, through Ray if
-    `ray_address` (`local` or a cluster's) is given or there are more than one.
-    Not for black-box searches: `precision`, fp32, bf16 or fp16; `compile`, whether networks pass
-    through torch.compile.
-    """
-
-    seed: int = 0
-    device: str = "auto"
-    out: str | Path | None = None
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
-    progress: Progress | None = None
-    storage: str | None = None
-    workers: int = 1
-    ray_address: str | None = None
-    precision: str = "fp32"
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise UsageError(f"workers must be at least 1, got {self.workers}")
-        # A device or precision that is not here is refused before anything is read.
-        where = device_of(self.device, self.progress.say if self.progress is not None else None)
-        with autocast(where, self.precision):
-            pass
-
-    def folder(self, verb: str, data: DataConfig, settings: Mapping[str, Any]) -> Path:
-        """The run folder."""
-        return Path(self.out) if self.out is not None else default_path(verb, data.data, settings)
+POOL = ("storage", "workers", "ray_address")  # what only black-box searches and studies use
 
 
 def find(
-    data: DataConfig | str = "digits",
+    data: Data = "digits",
     search_config: SearchConfig | None = None,
     train_config: TrainConfig | None = None,
     session: Session | None = None,
-) -> dict[str, Any]:
+) -> FindReport:
     """Search an architecture for `data`, train it from scratch, evaluate it once, save it all.
 
-    Returns `test_accuracy` (0..1), `test_accuracy_ci95`, `parameters`, `flops` (multiply-adds of
-    one image), `seconds` by phase, `genotype`, `run`, and more. Raises EdartsError.
+    Raises EdartsError.
     """
-    data, session = _data(data), session or Session()
-    if search_config is not None and samplers.here(search_config.method):
+    config, session = search_config or SearchConfig(), session or Session()
+    if is_black_box(config.method):
         raise UsageError(
-            f"find searches with one-shot methods; for {search_config.method} use `edarts search`,"
+            f"find searches with one-shot methods; for {config.method} use `edarts search`,"
             " then `edarts train`"
         )
-    dataset = load(data)
-    config, space, notes = oneshot.resolve_config(
-        search_config or SearchConfig(), len(dataset), len(dataset.classes)
-    )
-    recipe = train.resolve_config(train_config or TrainConfig(), len(dataset))
-    settings = _settings(data, session, config) | {"train": asdict(recipe)}
-    with _working("find", data, dataset, session, settings, notes) as work:
+    refuse("find", session, *POOL)
+    runtime, opened = device.runtime(session), open_data(data)
+    dataset = opened.train
+    config, space, notes = resolve_config(config, len(dataset), len(dataset.classes))
+    recipe = fit.resolve_config(train_config or TrainConfig(), len(dataset))
+    settings = _settings(opened, session, config.to_settings()) | {"train": recipe.to_settings()}
+    with _working("find", opened, session, runtime, settings, notes) as work:
         found = _search(work, config, space)
-        _train(work, found.genotype, recipe)
-        result = _evaluation(work)
-    return result | {"skips": found.genotype.skips(), "steps": found.steps}
+        model, _ = _train(work, found.architecture, recipe)
+        report = _evaluation(work, model)
+    shared: dict[str, Any] = {f.name: getattr(report, f.name) for f in fields(EvaluationReport)}
+    counts = found.counts
+    return FindReport(**shared, weight_steps=counts.weight, architecture_steps=counts.architecture)
 
 
 def search(
-    data: DataConfig | str = "digits",
-    config: SearchConfig | None = None,
+    data: Data = "digits",
+    search_config: SearchConfig | None = None,
     session: Session | None = None,
-) -> dict[str, Any]:
-    """Search an architecture for `data`; the test split is not read.
-
-    Returns `genotype`, `skips` {normal, reduce}, `seconds` by phase, `run`; of a one-shot method
-    `steps` {weight, architecture}, `passes` {forward, backward}, `images_seen`; of a black-box one
-    `score`, `trials` {scored, known, failed}, `storage`, `study`. Raises EdartsError.
-    """
-    data, session, config = _data(data), session or Session(), config or SearchConfig()
-    if samplers.here(config.method):
+) -> SearchReport | BlackBoxReport:
+    """Search an architecture for `data`; the test split is not read. Raises EdartsError."""
+    config, session = search_config or SearchConfig(), session or Session()
+    if is_black_box(config.method):
         return _black_box(data, config, session)
-    for name, usual in (("storage", None), ("workers", 1), ("ray_address", None)):
-        if getattr(session, name) != usual:
-            raise UsageError(f"--{name.replace('_', '-')} is for black-box methods")
-    dataset = load(data)
-    config, space, notes = oneshot.resolve_config(config, len(dataset), len(dataset.classes))
-    settings = _settings(data, session, config)
-    with _working("search", data, dataset, session, settings, notes) as work:
+    refuse("search with a one-shot method", session, *POOL)
+    runtime, opened = device.runtime(session), open_data(data)
+    dataset = opened.train
+    config, space, notes = resolve_config(config, len(dataset), len(dataset.classes))
+    settings = _settings(opened, session, config.to_settings())
+    with _working("search", opened, session, runtime, settings, notes) as work:
         found = _search(work, config, space)
-        return {
-            "genotype": found.genotype.to_dict(),
-            "skips": found.genotype.skips(),
-            "seconds": {"search": round(found.seconds, 2)},
-            "steps": found.steps,
-            "passes": found.passes,
-            "images_seen": found.images_seen,
-            "run": str(work.run.path),
-        }
-
-
-def train_genotype(
-    genotype: str | Architecture,
-    data: DataConfig | str = "digits",
-    config: TrainConfig | None = None,
-    session: Session | None = None,
-) -> dict[str, Any]:
-    """Train the network of `genotype` (JSON file, run folder, zoo name) on `data`'s training split.
-
-    It may be a whole network too, such as the zoo's DenseNet-BC.
-    Returns `train_accuracy` of the last epoch (augmented images), `valid_accuracy` if some were
-    held out, `parameters`, `flops`, `seconds`, `genotype`, `run`. Raises EdartsError.
-    """
-    data, session = _data(data), session or Session()
-    design = read_architecture(genotype) if isinstance(genotype, str) else genotype
-    dataset = load(data)
-    recipe = train.resolve_config(
-        config or TrainConfig(), len(dataset), whole=isinstance(design, Whole)
+    counts = found.counts
+    return SearchReport(
+        found.architecture,
+        counts.weight,
+        counts.architecture,
+        counts.forward,
+        counts.backward,
+        counts.images,
+        {"search": round(found.seconds, 2)},
+        work.run.path,
+        opened.config.data,
     )
-    name = genotype if isinstance(genotype, str) else str(genotype)
-    settings = {"genotype": name} | _settings(data, session, recipe)
-    with _working("train", data, dataset, session, settings) as work:
+
+
+def train(
+    architecture: str | Architecture | None = None,
+    data: Data = "digits",
+    train_config: TrainConfig | None = None,
+    session: Session | None = None,
+) -> TrainReport:
+    """Train the network of an architecture on `data`'s training split.
+
+    `architecture`: itself, or a JSON file, run folder, zoo name, or baseline. Raises EdartsError.
+    """
+    session = session or Session()
+    if architecture is None:
+        raise UsageError("train needs an architecture: a JSON file, run folder, or zoo name")
+    refuse("train", session, *POOL)
+    design = read_architecture(architecture) if isinstance(architecture, str) else architecture
+    runtime, opened = device.runtime(session), open_data(data)
+    recipe = fit.resolve_config(
+        train_config or TrainConfig(), len(opened.train), whole=not design.sized
+    )
+    settings = {"genotype": str(architecture)} | _settings(opened, session, recipe.to_settings())
+    with _working("train", opened, session, runtime, settings) as work:
         _keep_genotype(work.run, design)
-        fitted = _train(work, design, recipe)
-        model = work.run.read_json("model.json")
-        last = fitted.history[-1]
-        return {
-            "train_accuracy": last["accuracy"],
-            **{k: last[k] for k in ("valid_accuracy",) if k in last},
-            "parameters": model["parameters"],
-            "flops": model["flops"],
-            "seconds": {"train": round(fitted.seconds, 2)},
-            "genotype": design.to_dict(),
-            "run": str(work.run.path),
-        }
+        model, fitted = _train(work, design, recipe)
+    last = fitted.history[-1]
+    return TrainReport(
+        design,
+        last["accuracy"],
+        last.get("valid_accuracy"),
+        model.parameters,
+        model.flops,
+        {"train": round(fitted.seconds, 2)},
+        work.run.path,
+    )
 
 
-def evaluate_run(
-    run: str | Path, data: str | None = None, session: Session | None = None
-) -> dict[str, Any]:
+def evaluate(
+    run: str | Path, data: Data | None = None, session: Session | None = None
+) -> EvaluationReport:
     """Accuracy of a trained run's network on the test split of its data, or of other `data`.
 
-    Returns `test_accuracy` (0..1), `test_accuracy_ci95` (Wilson), `per_class`, `parameters`,
-    `flops`, `seconds`, `genotype`, `run`. This alone reads the test split. Raises EdartsError.
+    This alone reads the test split. Raises EdartsError.
     """
-    folder = Path(run)
-    settings = _run_settings(folder)
-    config = from_settings(DataConfig, settings)
-    if data is not None:
-        config = replace(config, data=data)
-    return _evaluate(folder, config, session or Session())
+    folder, session = Path(run), session or Session()
+    refuse("evaluate", session, *_others("device", "progress"))
+    settings = read_settings(folder)
+    if data is None:
+        data = DataConfig.from_settings(settings)
+    elif isinstance(data, str):
+        data = DataConfig.from_settings(settings | {"data": data})
+    model = load_model(folder)
+    return _evaluate(Run(folder), model, open_data(data), device.runtime(session))
 
 
 def predict(
     run: str | Path, images: Sequence[str | Path], session: Session | None = None
-) -> list[dict[str, Any]]:
-    """[{`file`, `class`, `probability`}] of image files, by a trained run's network."""
+) -> list[Prediction]:
+    """The class of each image file, by a trained run's network. Raises EdartsError."""
+    session = session or Session()
+    refuse("predict", session, *_others("device", "progress"))
     if not images:
         raise UsageError("predict needs at least one image file")
-    network, transform, model = load_model(Path(run))
-    pixels = [
-        torch.from_numpy(to_pixels(read_image(Path(image)), network.image).copy())
-        for image in images
-    ]
-    device = (session or Session()).device
-    best = train.predict(network, torch.stack(pixels), transform, device).max(dim=1)
+    model = load_model(run)
+    pixels = [torch.from_numpy(to_pixels(read_image(Path(i)), model.image).copy()) for i in images]
+    probabilities = fit.predict(
+        model.network, torch.stack(pixels), model.transform, device.runtime(session)
+    )
+    best = probabilities.max(dim=1)
     return [
-        {"file": str(image), "class": model["classes"][index], "probability": round(p, 6)}
+        Prediction(str(image), model.classes[index], round(p, 6))
         for image, p, index in zip(images, best.values.tolist(), best.indices.tolist(), strict=True)
     ]
 
 
+def export(
+    run: str | Path, format: str = "torch", out: str | Path | None = None, **options: Any
+) -> ExportReport:
+    """Write a trained run's network as `format` (see exports/), to `out` or beside the run's files.
+
+    `options`: those of the format. Raises EdartsError.
+    """
+    exporter = registry.get("exports", format)
+    known = {f.name for f in fields(exporter.Options)}
+    for name in options:
+        if name not in known:
+            raise unknown(f"option of format {format}", name, known)
+    model = load_model(run)
+    target = Path(out) if out is not None else Path(run) / f"model{exporter.suffix}"
+    files = exporter(exporter.Options(**options)).write(model, target)
+    return ExportReport(registry.name_of("exports", exporter), tuple(files), Path(run))
+
+
 def read_architecture(name: str) -> Architecture:
-    """From a JSON file, a run folder, or a zoo name. Raises EdartsError, UsageError."""
+    """From a JSON file, a run folder, a zoo name, or a baseline's. Raises EdartsError,
+    UsageError.
+    """
     path = Path(name)
     if path.is_dir():
         if not (path / "genotype.json").exists():
             raise EdartsError(f"{name}: has no genotype.json; a search writes one when it is done")
-        return architecture.load(path / "genotype.json")
+        with reading(path):
+            return architectures.load(path / "genotype.json")
     if path.exists():
-        return architecture.load(path)
+        return architectures.load(path)
     if name in zoo.names():
         return zoo.get(name).architecture
+    if name in registry.names("baselines"):
+        baseline: Architecture = registry.get("baselines", name)()
+        return baseline
     if path.suffix == ".json" or len(path.parts) > 1:
         raise EdartsError(f"{name}: no such file or run folder")
-    raise unknown("genotype (a file, run folder or zoo name)", name, zoo.names())
+    known = [*zoo.names(), *registry.names("baselines")]
+    raise unknown("architecture (a file, run folder, zoo name or baseline)", name, known)
 
 
-def load_model(folder: Path) -> tuple[Model, Transform, dict[str, Any]]:
-    """The trained network of a run, the transform it expects, and model.json's fields."""
-    if not folder.is_dir():
-        raise EdartsError(f"{folder}: no such run folder")
-    if not (folder / "model.json").exists():
-        raise EdartsError(f"{folder}: no trained model; `edarts train {folder}` makes one")
-    fields = read_json(folder / "model.json")
-    weights = folder / "model.safetensors"
-    try:
-        network = architecture.build(
-            architecture.from_dict(fields["genotype"]),
-            cells=fields["cells"],
-            channels=fields["channels"],
-            classes=len(fields["classes"]),
-            image=tuple(fields["image"]),
-        )
-        network.load_state_dict(load_tensors(weights.read_bytes()))
-        transform = Transform(tuple(fields["mean"]), tuple(fields["std"]))
-    except Exception as error:  # safetensors, torch and the parsers each raise their own
-        raise EdartsError(
-            f"{weights}: damaged model ({' '.join(str(error).split())[:120]}); train it again"
-        ) from None
-    return network, transform, fields
+def refuse(verb: str, session: Session, *names: str) -> None:
+    """Raises UsageError if the session sets one of these, which the verb cannot use."""
+    for name in names:
+        if getattr(session, name) != getattr(Session, name):
+            raise UsageError(f"{verb} cannot use --{name.replace('_', '-')}; leave it out")
+
+
+def _others(*used: str) -> list[str]:
+    return [f.name for f in fields(Session) if f.name not in used]
 
 
 # -- parts ---------------------------------------------------------------------------------------
 
 
-def _data(data: DataConfig | str) -> DataConfig:
-    return DataConfig(data) if isinstance(data, str) else data
+@dataclass(frozen=True)
+class _Work:
+    """What the parts of a verb share: the data, and the runtime with its open run."""
+
+    opened: Opened
+    runtime: Runtime
+    run: Run
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.opened.train
 
 
-def _settings(
-    data: DataConfig, session: Session, config: SearchConfig | TrainConfig
-) -> dict[str, Any]:
+def _settings(opened: Opened, session: Session, config: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: getattr(session, name) for name in ("precision", "compile")}
     unusual = {name: value for name, value in given.items() if value != getattr(Session, name)}
     how = {"seed": session.seed, "device": session.device, **unusual}
-    return {**asdict(data), **how, **asdict(config)}
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What the parts of a verb share: the data, the open run and what drives it."""
-
-    data: DataConfig
-    dataset: Dataset
-    session: Session
-    run: Run
-    stop: Stop
-
-    def driver(self) -> dict[str, Any]:
-        """The keyword arguments that one_shot() and fit() have in common."""
-        return {
-            "seed": self.session.seed,
-            "device": self.session.device,
-            "run": self.run,
-            "progress": self.session.progress,
-            "stop": self.stop,
-            "precision": self.session.precision,
-            "compiled": self.session.compile,
-        }
+    return {**opened.config.to_settings(), **how, **config}
 
 
 @contextmanager
 def _working(
     verb: str,
-    data: DataConfig,
-    dataset: Dataset,
+    opened: Opened,
     session: Session,
+    runtime: Runtime,
     settings: Mapping[str, Any],
     notes: Sequence[str] = (),
     free: Sequence[str] = (),
@@ -299,162 +268,150 @@ def _working(
     `free`: settings that may differ from one time to the next.
     """
     fixed = {name: value for name, value in settings.items() if name not in free}
-    folder = session.folder(verb, data, fixed)
+    name = opened.config.data
+    folder = Path(session.out) if session.out is not None else default_path(verb, name, fixed)
     with (
         open_run(folder, settings, session.checkpoint_seconds, free) as run,
         Stop().listening() as stop,
     ):
-        if session.progress is not None:
-            _say_data(session.progress, dataset, notes)
-        yield _Work(data, dataset, session, run, stop)
-        if ranks.first():
+        _say_data(runtime, opened.train, notes)
+        yield _Work(opened, replace(runtime, run=run, stop=stop), run)
+        if is_main():
             page.write_run(run)
 
 
-def _say_data(progress: Progress, dataset: Dataset, notes: Sequence[str]) -> None:
+def _say_data(runtime: Runtime, dataset: Dataset, notes: Sequence[str]) -> None:
     channels, height, width = dataset.shape
-    progress.say(
+    runtime.progress.say(
         f"data: {dataset.name}, {len(dataset)} training images of {height} x {width} x {channels}"
         f" in {len(dataset.classes)} classes"
     )
     for note in [*dataset.notes, *notes]:
-        progress.say(f"data: {note}")
+        runtime.progress.say(f"data: {note}")
 
 
-def _search(work: _Work, config: SearchConfig, space: Space) -> oneshot.SearchResult:
-    found = oneshot.one_shot(work.dataset, config, space, **work.driver())
-    _keep_genotype(work.run, found.genotype)
+def _search(work: _Work, config: SearchConfig, space: SearchSpace) -> SearchResult:
+    found = one_shot(work.dataset, config, space, work.runtime)
+    _keep_genotype(work.run, found.architecture)
     return found
 
 
-def _black_box(data: DataConfig, config: SearchConfig, session: Session) -> dict[str, Any]:
+def _black_box(data: Data, config: SearchConfig, session: Session) -> BlackBoxReport:
     """A search on a ledger; `trials` may grow from one time to the next."""
-    if session.precision != "fp32" or session.compile:
-        raise UsageError("--precision and --compile are not for black-box methods")
+    refuse("search with a black-box method", session, "precision", "compile")
     # Optuna and its database library take a while to load, and no other verb needs them.
-    from edarts.methods.blackbox import driver as blackbox
-    from edarts.methods.blackbox import objective
+    from edarts.methods.blackbox import driver, objective
     from edarts.methods.blackbox.ledger import open_study
-    from edarts.runs import pool as parallel
+    from edarts.runs.pool import pool
 
-    config, encoding = blackbox.resolve_config(config)
-    sampler = blackbox.make_sampler(encoding, config, session.seed)
-    dataset = load(data)
-    judge = objective.objective(dataset, data, config, seed=session.seed, device=session.device)
-    settings = _settings(data, session, config)
-    with _working("search", data, dataset, session, settings, free=("trials",)) as work:
+    config, space = driver.resolve_config(config)
+    sampler = driver.make_sampler(space, config, session.seed)
+    runtime, opened = device.runtime(session), open_data(data)
+    judge = objective.objective(
+        opened.train, opened.config, config, seed=session.seed, device=session.device
+    )
+    settings = _settings(opened, session, config.to_settings())
+    with _working("search", opened, session, runtime, settings, free=("trials",)) as work:
+        own = session.storage is None
         storage = session.storage or f"sqlite:///{work.run.path.resolve() / 'ledger.db'}"
-        study = open_study(storage, blackbox.study_name(settings), sampler)
-        with parallel.pool(judge, session.workers, session.ray_address) as pool:
-            found = blackbox.black_box(
-                study,
-                encoding,
-                judge,
-                config,
-                seed=session.seed,
-                run=work.run,
-                progress=session.progress,
-                stop=work.stop,
-                pool=pool,
-                shared=session.storage is not None,
+        study = open_study(storage, driver.study_name(settings), sampler, alone=own)
+        with pool(judge, session.workers, session.ray_address) as workers:
+            found = driver.black_box(
+                study, space, judge, config, work.runtime, pool=workers, shared=not own
             )
-        _keep_genotype(work.run, found.genotype, replace_other=True)
-        return {
-            "genotype": found.genotype.to_dict(),
-            "skips": found.genotype.skips(),
-            "score": found.score,
-            "trials": found.trials,
-            "seconds": {"search": round(found.seconds, 2)},
-            "storage": storage,
-            "study": study.study_name,
-            "run": str(work.run.path),
-        }
-
-
-def _keep_genotype(run: Run, genotype: Architecture, *, replace_other: bool = False) -> None:
-    if not ranks.first():
-        return
-    path = run.path / "genotype.json"
-    known = architecture.load(path) if path.exists() else None
-    if known is not None and known != genotype and not replace_other:
-        raise EdartsError(f"{path}: holds another genotype; give another --out")
-    if known != genotype:
-        run.write_text("genotype.json", genotype.to_json())
-    if known != genotype or not (run.path / "cell.png").exists():
-        report.draw(genotype, run.path)
-
-
-def _train(work: _Work, genotype: Architecture, recipe: TrainConfig) -> train.FitResult:
-    network = train.build(genotype, recipe, work.dataset, seed=work.session.seed)
-    fitted = train.fit(network, work.dataset, recipe, **work.driver())
-    if ranks.first() and not (work.run.path / "model.json").exists():
-        _save_model(work, genotype, fitted, recipe)
-    ranks.wait()
-    return fitted
-
-
-def _save_model(
-    work: _Work, genotype: Architecture, fitted: train.FitResult, recipe: TrainConfig
-) -> None:
-    """model.safetensors, then model.json: who finds the second can trust the first.
-
-    The auxiliary head helps training only and is left out.
-    """
-    network = fitted.network
-    tensors: dict[str, Tensor] = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in network.state_dict().items()
-        if not name.startswith("auxiliary")
-    }
-    work.run.write_bytes("model.safetensors", save_tensors(tensors))
-    work.run.write_json(
-        "model.json",
-        {
-            "format": "edarts.model/1",
-            "genotype": genotype.to_dict(),
-            "cells": recipe.cells,
-            "channels": recipe.channels,
-            "image": list(network.image),
-            "classes": list(work.dataset.classes),
-            "mean": list(fitted.transform.mean),
-            "std": list(fitted.transform.std),
-            "parameters": count_parameters(network),
-            "flops": count_flops(network, network.image),
-            "data": work.data.data,
-        },
+        _keep_genotype(work.run, found.architecture, replace_other=True)
+    return BlackBoxReport(
+        found.architecture,
+        found.score,
+        found.trials.scored,
+        found.trials.known,
+        found.trials.failed,
+        storage,
+        study.study_name,
+        {"search": round(found.seconds, 2)},
+        work.run.path,
+        opened.config.data,
     )
 
 
-def _evaluation(work: _Work) -> dict[str, Any]:
+def _keep_genotype(run: Run, design: Architecture, *, replace_other: bool = False) -> None:
+    if not is_main():
+        return
+    path = run.path / "genotype.json"
+    known = architectures.load(path) if path.exists() else None
+    if known is not None and known != design and not replace_other:
+        raise EdartsError(f"{path}: holds another genotype; give another --out")
+    if known != design:
+        run.write_text("genotype.json", design.to_json())
+    if known != design or not (run.path / "cell.png").exists():
+        drawing.draw(design, run)
+
+
+def _train(
+    work: _Work, design: Architecture, recipe: TrainConfig
+) -> tuple[TrainedModel, fit.FitResult]:
+    dataset = work.dataset
+    network = fit.build(design, recipe, dataset, work.runtime.seed)
+    fitted = fit.fit(network, dataset, recipe, work.runtime)
+    size = Size(recipe.cells, recipe.channels) if design.sized else Size()
+    name = work.opened.config.data
+    model = TrainedModel.of(
+        network, design, size, fitted.transform, dataset.classes, dataset.shape, name
+    )
+    if is_main() and not (work.run.path / "model.json").exists():
+        save_model(work.run, model)
+    barrier()
+    return model, fitted
+
+
+def _evaluation(work: _Work, model: TrainedModel) -> EvaluationReport:
     """The run's evaluation on its test split: done once, then read from evaluation.json."""
     run = work.run
-    known: dict[str, Any] | None = run.read_json("evaluation.json")
-    if known is None and ranks.first():
-        known = _evaluate(run.path, work.data, work.session)
+    if run.read_json("evaluation.json") is None and is_main():
+        report = _evaluate(run, model, work.opened, work.runtime)
         phases = {name: round(state["seconds"], 2) for name, state in run.states().items()}
-        known["seconds"] = phases | known["seconds"]
-        run.write_json("evaluation.json", known)
-    ranks.wait()
+        report = replace(report, seconds=phases | dict(report.seconds))
+        run.write_json("evaluation.json", report.to_dict())
+    barrier()
     known = run.read_json("evaluation.json")
-    assert known is not None
-    return known | {"run": str(run.path)}
+    low, high = known["test_accuracy_ci95"]
+    return EvaluationReport(
+        model.architecture,
+        Estimate(known["test_accuracy"], low, high, known["test_images"]),
+        known["per_class"],
+        known["parameters"],
+        known["flops"],
+        known["seconds"],
+        run.path,
+    )
 
 
-def _evaluate(folder: Path, data: DataConfig, session: Session) -> dict[str, Any]:
-    network, transform, model = load_model(folder)
-    dataset = _with_classes(load(data, "test", network.image), tuple(model["classes"]))
-    evaluation = train.evaluate(network, dataset, transform, device=session.device)
-    return {
-        "test_accuracy": evaluation.accuracy,
-        "test_accuracy_ci95": list(evaluation.ci95),
-        "test_images": evaluation.total,
-        "per_class": evaluation.per_class,
-        "parameters": model["parameters"],
-        "flops": model["flops"],
-        "seconds": {"evaluate": round(evaluation.seconds, 2)},
-        "genotype": model["genotype"],
-        "run": str(folder),
-    }
+def _evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) -> EvaluationReport:
+    dataset = _with_classes(opened.split("test", model.image), model.classes)
+    found = fit.evaluate(model.network, dataset, model.transform, runtime)
+    if opened.config.data == model.data:
+        _keep_predictions(run, found.probabilities, dataset.labels, runtime)
+    return EvaluationReport(
+        model.architecture,
+        Estimate(found.accuracy, *found.ci95, found.total),
+        found.per_class,
+        model.parameters,
+        model.flops,
+        {"evaluate": round(found.seconds, 2)},
+        run.path,
+    )
+
+
+def _keep_predictions(
+    run: Run, probabilities: torch.Tensor, labels: torch.Tensor, runtime: Runtime
+) -> None:
+    """predictions.npz: (N, classes) probabilities and (N,) labels of the test images."""
+    file = io.BytesIO()
+    np.savez_compressed(file, probabilities=probabilities.numpy(), labels=labels.numpy())
+    try:
+        run.write_bytes("predictions.npz", file.getvalue())
+    except EdartsError as error:  # a run on a disk that cannot be written is evaluated all the same
+        runtime.progress.warn(str(error))
 
 
 def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
@@ -465,11 +422,5 @@ def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
             f"{dataset.name}: class '{strange[0]}' is unknown to the model; it knows"
             f" {', '.join(classes[:10])}"
         )
-    place = torch.tensor([classes.index(name) for name in dataset.classes])
-    return replace(dataset, labels=place[dataset.labels], classes=classes)
-
-
-def _run_settings(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise EdartsError(f"{folder}: no such run folder")
-    return read_yaml(folder / "config.yaml")
+    index = torch.tensor([classes.index(name) for name in dataset.classes])
+    return replace(dataset, labels=index[dataset.labels], classes=classes)

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from edarts.runs.folder import CHECKPOINT_SECONDS, Run, Stop
+from edarts.config import Between, check_fields
+from edarts.runs.folder import CHECKPOINT_SECONDS, Run
 from edarts.runs.progress import Progress
+from edarts.runs.stop import Stop
 
 if TYPE_CHECKING:
     import torch
@@ -13,28 +15,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Session:
-    """What every verb that makes a run takes beside its config. Making one does nothing.
+    """What every verb that makes a run takes beside its config; a verb refuses what it cannot use.
 
-    `seed`: of everything but splits. `device`: auto, cpu, cuda or mps. `out`: the run folder; None:
-    a folder below runs/ that the same options find again. `checkpoint_seconds`: the most work, in
-    seconds, that a killed run repeats. `progress`: where lines for the user go; None: nowhere.
-    `precision`: fp32, bf16 or fp16; `compile`: whether networks pass through torch.compile.
-    `storage`: the URL of the database that holds the ledger of a black-box search; None: a file of
-    the run folder. `workers`: trials of a black-box search, or runs of a study, at once, through
-    Ray if `ray_address` (`local` or a cluster's) is given or there are more than one.
-    A verb refuses what it cannot use.
+    Making one does nothing but check its numbers: no device is opened, no flag set, no group of
+    processes joined. `training.device.runtime` does that.
     """
 
-    seed: int = 0
+    seed: Annotated[int, Between(0, 2**63 - 1)] = 0
+    """Seed of everything but splits."""
     device: str = "auto"
+    """auto, cpu, cuda or mps."""
     out: str | Path | None = None
+    """Run folder; if not given, one below runs/ that the same options find again."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    """The most work, in seconds, that a killed run repeats."""
     progress: Progress | None = None
-    precision: str = "fp32"
+    """Where lines for the user go; None: nowhere."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of convolutions and products; weights stay in fp32. fp16 needs a GPU."""
     compile: bool = False
+    """Pass networks through torch.compile; needs a C compiler."""
     storage: str | None = None
-    workers: int = 1
+    """Black-box search: URL of the database with the ledger of trials, for many machines, such as
+    postgresql+psycopg://USER@HOST/NAME; if not given, a file of the run folder."""
+    workers: Annotated[int, Between(1)] = 1
+    """Trials of a black-box search, or runs of a study, at once, by Ray."""
     ray_address: str | None = None
+    """The Ray cluster of the workers, or local; if not given, this machine."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

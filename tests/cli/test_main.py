@@ -17,8 +17,8 @@ import torch
 import yaml
 
 from edarts import api as verbs
+from edarts import data
 from edarts.cli.main import main
-from edarts.data import data
 from edarts.runs.progress import Progress
 from edarts.space import zoo
 from support import fails, run, write_images
@@ -136,7 +136,7 @@ def test_full_recipe_trains(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         "darts.v2",
         "digits",
         *SMALL,
-        "--size",
+        "--recipe",
         "full",
         "--epochs",
         "1",
@@ -308,7 +308,7 @@ def test_nan_loss_stops_and_keeps_the_checkpoint(
 ) -> None:
     argv = ["train", "darts.v1", "digits", *SMALL, "--epochs", "30", "--checkpoint-seconds", "0"]
     line = fails(capsys, 1, *argv, "--lr", "1e30", "--clip", "1e30", "--out", str(tmp_path / "r"))
-    assert re.search(r"train, epoch \d+, step \d+: the loss is not a number.*--lr", line)
+    assert re.search(r"train, epoch \d+, step \d+: the loss became NaN or infinite.*--lr", line)
     kept = torch.load(tmp_path / "r" / "checkpoint.pt", weights_only=True)["train"]
     assert (kept["epoch"], kept["step"]) >= (0, 1)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts.nn import kernels
-from edarts.nn.kernels import Source, Stage, Term, concat, pointwise_conv2d
+from edarts.nn.kernels import FeatureMap, SeparableStage, Term, concat, pointwise_conv2d
 from edarts.nn.kernels.compiled import load_loops
 from edarts.nn.kernels.pools import halves
 
@@ -36,10 +36,10 @@ def norm(generator: Draw, channels: int, affine: bool) -> nn.BatchNorm2d:
 
 def stage(
     generator: Draw, channels: int, kernel: int, stride: int, dilation: int, before: Any = None
-) -> Stage:
+) -> SeparableStage:
     wide = (normal(generator, channels, 1, kernel, kernel) / kernel).requires_grad_()
     narrow = (normal(generator, channels, channels, 1, 1) / channels**0.5).requires_grad_()
-    return Stage(wide, narrow, stride, dilation, before)
+    return SeparableStage(wide, narrow, stride, dilation, before)
 
 
 def terms_of(
@@ -51,26 +51,26 @@ def terms_of(
     norm first and none at the end.
     """
     channels = x.shape[1]
-    sides = Source(x, x.sin(), x)  # the same part twice, too
+    sides = FeatureMap(x, x.sin(), x)  # the same part twice, too
     mixed = normal(generator, channels, 3 * channels, 1, 1).div(channels**0.5).requires_grad_()
     here, shifted = mixed.detach()[: channels // 2], mixed.detach()[channels // 2 :]
-    joined = Stage(None, mixed)
+    joined = SeparableStage(None, mixed)
     if stride == 2:
         halves = (here.clone().requires_grad_(), shifted.clone().requires_grad_())
-        joined = Stage(None, halves[0], shifted=halves[1])
+        joined = SeparableStage(None, halves[0], shifted=halves[1])
     first = stage(generator, channels, kernel, stride, dilation)
     second = stage(generator, channels, kernel, 1, 1, norm(generator, channels, affine))
     alone = stage(generator, channels, 3, stride, 1)
     outset = norm(generator, channels, affine)
     small = functional.max_pool2d(x, 1, stride)
     return [
-        Term(Source(x), (first, second), norm(generator, channels, affine)),
-        Term(Source(small)),
-        Term(Source(small * 2), norm=norm(generator, channels, affine)),
-        Term(Source(x), (alone,), norm(generator, channels, affine)),
-        Term(Source(small)),
+        Term(FeatureMap(x), (first, second), norm(generator, channels, affine)),
+        Term(FeatureMap(small)),
+        Term(FeatureMap(small * 2), norm=norm(generator, channels, affine)),
+        Term(FeatureMap(x), (alone,), norm(generator, channels, affine)),
+        Term(FeatureMap(small)),
         Term(sides, (joined,), norm(generator, channels, affine)),
-        Term(Source(x), (stage(generator, channels, 3, stride, 1, outset),)),
+        Term(FeatureMap(x), (stage(generator, channels, 3, stride, 1, outset),)),
     ]
 
 
@@ -143,7 +143,7 @@ def _double(term: Term) -> Term:
         )
         for s in term.stages
     )
-    return Term(Source(term.source.x.detach().double()), stages, None)
+    return Term(FeatureMap(term.source.x.detach().double()), stages, None)
 
 
 def _safe(term: Term) -> bool:
@@ -163,7 +163,7 @@ def test_plain_formula() -> None:
 
     def run(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
         return kernels.plain_node(
-            [Term(Source(a), (made._replace(depthwise=b, pointwise=c),), last)]
+            [Term(FeatureMap(a), (made._replace(depthwise=b, pointwise=c),), last)]
         )
 
     assert torch.autograd.gradcheck(run, (x, wide, narrow))
@@ -177,7 +177,7 @@ def taken(terms: list[Term]) -> bool:
 def test_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     x = normal(generator, 2, 4, 6, 6).requires_grad_()
-    term = Term(Source(x), (stage(generator, 4, 5, 1, 2),), norm(generator, 4, affine=False))
+    term = Term(FeatureMap(x), (stage(generator, 4, 5, 1, 2),), norm(generator, 4, affine=False))
     assert taken([term])
     with torch.no_grad():
         kernels.node([term])
@@ -187,10 +187,12 @@ def test_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     term.norm.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not taken([term])
-    assert not taken([_double(term)._replace(source=Source(x.detach().double().requires_grad_()))])
+    assert not taken(
+        [_double(term)._replace(source=FeatureMap(x.detach().double().requires_grad_()))]
+    )
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        kernels.node([Term(Source(x[:1, :, :1, :1]), norm=norm(generator, 4, affine=False))])
-    empty = kernels.node([Term(Source(x[:0]), (stage(generator, 4, 3, 2, 1),))])
+        kernels.node([Term(FeatureMap(x[:1, :, :1, :1]), norm=norm(generator, 4, affine=False))])
+    empty = kernels.node([Term(FeatureMap(x[:0]), (stage(generator, 4, 3, 2, 1),))])
     assert empty.shape == (0, 4, 3, 3)
     monkeypatch.setenv("EDARTS_KERNELS", "off")
     assert not taken([term])
@@ -210,9 +212,9 @@ def test_frozen_parameters_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None
         real(*arguments)
 
     monkeypatch.setattr(load_loops(), "separable_gradient", counted)
-    kernels.node([Term(Source(x), (frozen,))]).sum().backward()
+    kernels.node([Term(FeatureMap(x), (frozen,))]).sum().backward()
     assert sizes == [0]
-    kernels.node([Term(Source(x), (made,))]).sum().backward()
+    kernels.node([Term(FeatureMap(x), (made,))]).sum().backward()
     assert sizes == [0, made.depthwise.numel()]
 
 
@@ -224,9 +226,9 @@ def test_nodes_add_up_the_gradient_of_a_shared_source() -> None:
     last = norm(generator, 4, affine=False)
     factors = normal(generator, 4).requires_grad_()
 
-    def loss(source: Source) -> Tensor:
+    def loss(source: FeatureMap) -> Tensor:
         weights = factors.unbind()
-        first = Source.shared(kernels.node([Term(source, (stages[0],), last), Term(source)]))
+        first = FeatureMap.shared(kernels.node([Term(source, (stages[0],), last), Term(source)]))
         second = kernels.node([Term(source, (stages[1],)), Term(first)], weights[:2])
         third = kernels.node([Term(first, (stages[2],), last), Term(source)], weights[2:])
         even, odd = source.halves
@@ -234,8 +236,8 @@ def test_nodes_add_up_the_gradient_of_a_shared_source() -> None:
         others = source.x.exp().sum() + pooled.square().sum() + (even.x * odd.x).sum()
         return (second * third.sin()).sum() + others
 
-    expected = torch.autograd.grad(loss(Source(x)), [x, factors])
-    made = loss(Source.shared(x))
+    expected = torch.autograd.grad(loss(FeatureMap(x)), [x, factors])
+    made = loss(FeatureMap.shared(x))
     for _ in range(2):
         torch.autograd.grad(made, stages[0].pointwise, retain_graph=True)  # needs no sum over x
         torch.autograd.grad(made, factors, retain_graph=True)
@@ -251,9 +253,9 @@ def test_a_shared_norm_moves_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("EDARTS_KERNELS", switch)
         generator = torch.Generator().manual_seed(6)
         x = normal(generator, 3, 4, 6, 6).requires_grad_()
-        bn, source = nn.BatchNorm2d(4, affine=False), Source.shared(x)
+        bn, source = nn.BatchNorm2d(4, affine=False), FeatureMap.shared(x)
         y = kernels.node([Term(source, norm=bn), Term(source)])
-        z = kernels.node([Term(source, norm=bn), Term(Source(y))])
+        z = kernels.node([Term(source, norm=bn), Term(FeatureMap(y))])
         assert int(bn.num_batches_tracked or 0) == 1
         moved[switch] = (z.detach(), bn.running_var, *torch.autograd.grad(z.square().sum(), x))
     for mine, its in zip(*moved.values(), strict=True):
@@ -279,7 +281,7 @@ def test_results_do_not_depend_on_threads() -> None:
 PRINTS_RESULTS = """
 import hashlib, torch
 from edarts.nn import kernels
-from edarts.nn.kernels import Source, Stage, Term
+from edarts.nn.kernels import FeatureMap, SeparableStage, Term
 kernels.warm_up(print)
 torch.manual_seed(0)
 for channels in (3, 16):
@@ -288,8 +290,8 @@ for channels in (3, 16):
     for kernel, dilation in ((5, 1), (3, 2)):
         wide = torch.randn(channels, 1, kernel, kernel, requires_grad=True)
         narrow = torch.randn(channels, channels, 1, 1, requires_grad=True)
-        stages.append(Stage(wide, narrow, 1, dilation, norms[0] if stages else None))
-    terms = [Term(Source(x)), Term(Source(x), tuple(stages), norms[1])]
+        stages.append(SeparableStage(wide, narrow, 1, dilation, norms[0] if stages else None))
+    terms = [Term(FeatureMap(x)), Term(FeatureMap(x), tuple(stages), norms[1])]
     y = kernels.node(terms, [torch.tensor(0.3)] * 2)
     (y * y).sum().backward()
     held = [y, x.grad, *(t.grad for stage in stages for t in stage[:2])]
@@ -363,7 +365,7 @@ def test_max_pool_equals_its_plain_twin(
     x = normal(torch.Generator().manual_seed(sum(shape)), *shape)
     x = (x.round() if ties else x).requires_grad_()
     y = kernels.max_pool2d(x, kernel, stride)
-    assert "MaxPoolBackward" in str(y.grad_fn)
+    assert "MaxPoolFunctionBackward" in str(y.grad_fn)
     plain = functional.max_pool2d(x, kernel, stride, kernel // 2)
     assert torch.equal(y, plain)
     g = normal(torch.Generator().manual_seed(1), *y.shape)

@@ -5,7 +5,7 @@ import torch
 
 from edarts import Edge, Genotype, Network, UsageError
 from edarts.nn.cells import Cell
-from edarts.nn.kernels import Source
+from edarts.nn.kernels import FeatureMap
 from edarts.nn.operations import count_flops, count_parameters
 from edarts.space import zoo
 
@@ -63,26 +63,28 @@ def test_a_cell_of_any_edges_equals_its_formula() -> None:
         node5 = conv(node2.relu())
         out0 = cell.fit["0"](x0) if reduces else x0
         expected = torch.cat([out0, 2 * pool(x1), torch.zeros_like(node5), node5], 1)
-        torch.testing.assert_close(cell(Source(s0), Source(s1)).x, expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            cell(FeatureMap(s0), FeatureMap(s1)).x, expected, rtol=1e-5, atol=1e-6
+        )
         assert cell.channels_out == expected.shape[1]
 
 
 @pytest.mark.parametrize("cells", [1, 2, 3, 5])
-@pytest.mark.parametrize("plumbing", ["darts", "nasnet", "enas"])
-def test_plumbing(plumbing: str, cells: int) -> None:
-    """Every plumbing at any depth; the first cell's reductions and raw inputs fit too."""
+@pytest.mark.parametrize("preprocessing", ["darts", "nasnet", "enas"])
+def test_preprocessing(preprocessing: str, cells: int) -> None:
+    """Every preprocessing at any depth; the first cell's reductions and raw inputs fit too."""
     cell = "2:sep3(0)+skip(0)+max3(1) 3:conv1(0)"
     genotype = Genotype.from_dict(
         {"normal": cell, "reduce": cell, "normal_concat": [0, 2, 3], "reduce_concat": [0, 1, 3]}
-        | {"plumbing": plumbing}
+        | {"preprocessing": preprocessing}
     )
     network = Network(genotype, cells=cells, channels=4, classes=3, auxiliary=True)
     assert network(torch.randn(2, 3, 32, 32), auxiliary=True).shape == (2, 2, 3)
-    raw = plumbing == "nasnet"
+    raw = preprocessing == "nasnet"
     assert isinstance(network.cells[0].preprocess[0], torch.nn.Identity) == raw
     # ReLU before the global pool: a map below zero gives the bias alone
     below = network.classify(-torch.rand(1, network.classifier.in_features, 2, 2))
-    assert torch.equal(below[0], network.classifier.bias) == (plumbing != "darts")
+    assert torch.equal(below[0], network.classifier.bias) == (preprocessing != "darts")
 
 
 def test_auxiliary_logits() -> None:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from edarts import Space, UsageError
+from edarts import UsageError
 from edarts.nn import operations as ops
+from edarts.space.operations import BUILT_IN
 
 C = 12
 
@@ -34,20 +35,12 @@ C = 12
 def test_parameters_and_shape(name: str, stride: int, parameters: int) -> None:
     module = ops.build(name, C, stride, affine=True)
     assert ops.count_parameters(module) == parameters
-    assert ops.cost(name, C, stride, 8)[0] == parameters
     for height, width in ((8, 8), (9, 7)):
         out = module(torch.randn(2, C, height, width))
         assert out.shape == (2, C, -(-height // stride), -(-width // stride))
 
 
-def test_only_darts_candidates_are_the_default() -> None:
-    assert len(ops.OPERATIONS) == 8
-    assert Space().operations == Space.parse("all").operations == tuple(ops.OPERATIONS)
-    assert "sep_conv_7x7" not in ops.OPERATIONS
-    assert len({operation.short for operation in ops.PRIMITIVES.values()}) == len(ops.PRIMITIVES)
-
-
-@pytest.mark.parametrize("name", [name for name in ops.PRIMITIVES if name != "none"])
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "none"])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("affine", [True, False])
 def test_a_source_of_another_width(name: str, stride: int, affine: bool) -> None:
@@ -67,8 +60,12 @@ def test_small_max_pool(stride: int) -> None:
 
 def test_flops_are_multiply_adds() -> None:
     y = 8
-    assert ops.cost("sep_conv_3x3", C, 1, y)[1] == 2 * (9 * C + C * C) * y * y
-    assert ops.cost("dil_conv_5x5", C, 2, y)[1] == (25 * C + C * C) * y * y // 4
+    separable, dilated = (
+        ops.build(name, C, 1, affine=True) for name in ("sep_conv_3x3", "dil_conv_5x5")
+    )
+    assert ops.count_flops(separable, (C, y, y)) == 2 * (9 * C + C * C) * y * y
+    assert ops.count_flops(dilated, (C, y, y)) == (25 * C + C * C) * y * y
+    assert separable.training
 
 
 def test_unknown_operation() -> None:
@@ -76,6 +73,12 @@ def test_unknown_operation() -> None:
         ops.build("sep_conv3x3", C, 1, affine=True)
     with pytest.raises(UsageError, match="none"):
         ops.build("none", C, 1, affine=True)
+
+
+def test_built_by_name_by_path_or_by_a_function() -> None:
+    """`BUILDERS` has all built-in operations and no others; an Operation itself builds too."""
+    assert set(ops.BUILDERS) == set(BUILT_IN) - {"none"}
+    assert isinstance(ops.build(BUILT_IN["conv_1x1"], 4, 1, affine=True), ops.Conv)
 
 
 def test_average_pool_does_not_count_padding() -> None:

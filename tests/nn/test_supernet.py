@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from edarts import Network, Space, Supernet, UsageError
-from edarts.bench.steps import pair_parameters
+from edarts.bench.pairs import share_weights
 from edarts.bench.textbook import TextbookSupernet
 from edarts.nn.cells import Cell
 from edarts.nn.kernels import Term
@@ -46,7 +46,7 @@ def test_equals_textbook(dtype: torch.dtype, bound: float, cells: int) -> None:
     ours = Supernet(space, cells=cells, channels=4, classes=7).to(dtype)
     rows = {kind: space.topology(kind) for kind in KINDS}
     book = TextbookSupernet(space.operations, rows, cells, 4, 7).to(dtype)
-    parameters = pair_parameters(ours, book)
+    parameters = share_weights(ours, book)
     x = torch.randn(8, 3, 8, 8, dtype=dtype)
     labels = torch.arange(8) % 7
     weights = random_weights(space, 1, dtype)
@@ -135,17 +135,17 @@ def test_zero_weight_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
             assert all((p.grad is None) == skipped for p in module.parameters())
 
 
-def test_wanted_closed_gate_gets_a_gradient() -> None:
+def test_a_closed_gate_that_needs_a_gradient_gets_one() -> None:
     space = Space(("skip_connect", "sep_conv_3x3"))
     net = Supernet(space, cells=3, channels=4, classes=3)
     x = torch.randn(4, 3, 8, 8)
     gates = {kind: torch.tensor([[1.0, 0.0]]).repeat(14, 1).requires_grad_() for kind in KINDS}
-    wanted = {kind: torch.ones(14, 2, dtype=torch.bool) for kind in KINDS}
+    needs_grad = {kind: torch.ones(14, 2, dtype=torch.bool) for kind in KINDS}
     net(x, gates)[:, 0].sum().backward()
     assert gates["normal"].grad is not None
     assert float(gates["normal"].grad[:, 1].abs().sum()) == 0
     gates["normal"].grad = None
-    net(x, gates, wanted)[:, 0].sum().backward()
+    net(x, gates, needs_grad)[:, 0].sum().backward()
     assert float(gates["normal"].grad[:, 1].abs().sum()) > 0
 
 

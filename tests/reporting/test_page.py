@@ -4,19 +4,29 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from markupsafe import escape
 
-from edarts.reporting import page
+from edarts.errors import UsageError
+from edarts.reporting import page, plots, replay
+from edarts.reporting.drawing import svg
 from edarts.reporting.model import Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
-from edarts.runs.folder import Run
+from edarts.runs.folder import Run, read_lines
+from edarts.space import zoo
 from edarts.space.genotype import Genotype
+from edarts.space.picture import Picture
 
 EVIL = '<script>alert("x")</script>&\'"'
+SVG = "{http://www.w3.org/2000/svg}"
 CELL = "2:sep3(0)+skip(1) 3:max3(0)+dil5(2)"
 SEARCH = {
     "method": "darts",
@@ -60,7 +70,11 @@ def search(tmp_path: Path) -> Path:
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """A page with a table to sort, with a value missing, and two plots."""
-    run = folder(tmp_path / "study", {"data": "digits"})
+    return write_study(tmp_path / "study")
+
+
+def write_study(path: Path) -> Path:
+    run = folder(path, {"data": "digits"})
     table = Table(
         "Numbers",
         ("name", "accuracy", "parameters"),
@@ -71,7 +85,7 @@ def study(tmp_path: Path) -> Path:
             (EVIL, Estimate(0.25, 0.1, 0.4, 3), 80),
         ],
     )
-    plots = [
+    drawn = [
         Plot("few", "Few", "x", "y", [Series("s", [1, 2], [3.0, 4.0], ["first", EVIL], line=True)]),
         Plot(
             "words", "Words", "x", "y",
@@ -79,7 +93,7 @@ def study(tmp_path: Path) -> Path:
         ),
     ]  # fmt: skip
     cells = {EVIL: Genotype.from_dict({"normal": CELL, "reduce": CELL})}
-    summary = Summary(f"Study of {EVIL}", [f"It says {EVIL}"], [table], plots, cells)
+    summary = Summary(f"Study of {EVIL}", [f"It says {EVIL}"], [table], drawn, cells)
     return page.write_study(run, summary, {"r": {"name": "r", "status": "done"}})
 
 
@@ -101,18 +115,119 @@ def test_pages_hold_everything_and_escape_what_is_foreign(search: Path, study: P
     }
 
 
-def test_the_same_files_give_the_same_page(study: Path, tmp_path: Path) -> None:
-    plot = Plot("few", "Few", "x", "y", [Series("s", [1, 2], [3.0, 4.0])])
-    assert page.draw(plot) == page.draw(plot)
+def files(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix in (".html", ".png")}
 
 
-def test_a_cell_names_each_operation_once_an_edge() -> None:
-    genotype = Genotype.from_dict({"normal": CELL, "reduce": CELL})
-    svg = page.cell_svg(genotype.edges("normal"), genotype.concat("normal"))
-    labels = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
-    assert sorted(labels) == sorted(
-        ["c[k-2]", "c[k-1]", "2", "3", "c[k]", "sep3", "skip", "max3", "dil5"]
+def test_the_same_files_give_the_same_page(search: Path) -> None:
+    """Drawn again by another process, elsewhere and at another time, every byte is the same."""
+    first = files(search.parent)
+    assert len(first) == 3
+    for name in first:
+        (search.parent / name).unlink()
+    code = (
+        "from pathlib import Path; from edarts.reporting import page;"
+        f"from edarts.runs.folder import Run; page.write_run(Run(Path({str(search.parent)!r})))"
     )
+    environment = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert files(search.parent) == first
+
+
+def test_the_same_summary_gives_the_same_page(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "again").mkdir()
+    again = write_study(tmp_path / "again" / "study")
+    assert len(files(study.parent)) == 3
+    assert files(again.parent) == files(study.parent)
+
+
+def test_another_plot_is_another_picture() -> None:
+    one = Plot("few", "Few", "x", "y", [Series("s", [1, 2], [3.0, 4.0])])
+    drawn = plots.draw(one)
+    for other in (
+        replace(one, title="Many"),  # in the PNG alone: a page has it as a caption
+        replace(one, x="z"),
+        replace(one, series=[Series("s", [1, 2], [3.0, 5.0])]),
+        replace(one, series=[Series("s", [1, 2], [3.0, 4.0], line=True)]),
+    ):
+        again = plots.draw(other)
+        assert again.png != drawn.png
+        assert (again.svg != drawn.svg) == (other.title == one.title)
+
+
+def test_texts_of_points_belong_to_groups_of_the_drawing() -> None:
+    series = [Series("a", [1, 2], [3.0, 4.0]), Series("b", ["w"], [Estimate(5.0, 4, 6, 3)])]
+    drawn = plots.draw(Plot("few", "Few", "x", "y", series))
+    assert drawn.texts == {
+        "points-few-0": ["a: 1, 3", "a: 2, 4"],
+        "points-few-1": ["b: w, 5"],
+    }
+    root = ElementTree.fromstring(drawn.svg)
+    for mark, texts in drawn.texts.items():
+        points = root.findall(f".//{SVG}g[@id='{mark}']//{SVG}use")
+        points = points or root.findall(f".//{SVG}g[@id='{mark}']/{SVG}path")  # one alone
+        assert len(points) == len(texts)
+
+
+def test_dollars_are_no_formula(tmp_path: Path) -> None:
+    drawn = plots.draw(Plot("few", "$few", "cost, $", "$\\nonsense$", [Series("s", [1], [3.0])]))
+    assert "cost, $" in drawn.svg
+    assert "$\\nonsense$" in drawn.svg
+
+
+# -- what a run's page says ----------------------------------------------------------------------
+
+
+def test_the_replay_has_a_frame_an_epoch_and_each_drawing_once(search: Path) -> None:
+    lines = read_lines(search.parent / "metrics.jsonl")
+    shown = replay.replay(SEARCH, lines)
+    assert shown is not None
+    assert [frame["label"] for frame in shown.frames] == [f"search, epoch {n}" for n in (1, 2, 3)]
+    assert [frame["drawing"] for frame in shown.frames] == [[0, 0], [1, 1], [0, 0]]
+    weights = [lines[0]["weights"][group] for group in ("normal", "reduce")]
+    assert shown.frames[0]["weights"] == weights
+    for column, caption in zip(shown.columns, ("normal cell", "reduction cell"), strict=True):
+        assert column.caption == caption
+        one, other = column.drawings
+        assert "sep3" in other and "sep3" not in one
+        assert column.heat is not None
+        assert column.heat.rows == ("0 to 2", "1 to 2", "1 to 3", "2 to 3")
+        assert column.heat.columns == ("skip_connect", "sep_conv_3x3")
+    assert replay.replay(SEARCH, [{"phase": "train", "epoch": 0}]) is None
+
+
+@pytest.mark.parametrize("number", ["trial", "epoch"])
+def test_a_black_box_search_counts_trials(tmp_path: Path, number: str) -> None:
+    run = folder(tmp_path / "run", SEARCH | {"data": "digits"})
+    for index, score in enumerate((0.25, 0.75, None)):
+        run.record(phase="search", score=score, seconds=1.0, **{number: index})
+    text = page.write_run(run).read_text(encoding="utf-8")
+    assert "search: 3 trials, best score 0.7500." in text
+    assert (run.path / "search-score.png").exists()
+
+
+@pytest.mark.parametrize("name", ["proxyless.cifar10", "densenet_bc.l100_k12", "darts.v2"])
+def test_a_page_shows_any_architecture(tmp_path: Path, name: str) -> None:
+    run = folder(tmp_path / "run", {"data": "digits", "seed": 0})
+    run.write_text("genotype.json", zoo.get(name).architecture.to_json())
+    text = page.write_run(run).read_text(encoding="utf-8")
+    picture = zoo.get(name).architecture.draw()
+    for panel in picture.panels:
+        assert svg(panel) in text
+        assert f"found, {panel.caption}" in text
+    assert str(escape(picture.note)) in text
+
+
+def test_an_architecture_that_does_not_say_how_it_looks_is_left_out(tmp_path: Path) -> None:
+    class Silent:
+        def draw(self, title: str = "") -> Picture:
+            raise UsageError("there is no drawing of it")
+
+    run = folder(tmp_path / "run", {"data": "digits"})
+    summary = Summary("Title", [], [], [], {"silent": Silent()})
+    text = page.write_study(run, summary, {}).read_text(encoding="utf-8")
+    assert "silent" not in text
+    assert "Title" in text
 
 
 # -- in a browser --------------------------------------------------------------------------------
@@ -196,9 +311,9 @@ def test_the_slider_replays_the_search(visit: Any, search: Path) -> None:
     tab = visit(search)
 
     def shown() -> tuple[str, list[str], str]:
-        cells = tab.locator("[data-cell][data-kind=normal]:visible")
+        cells = tab.locator("[data-drawing][data-column='0']:visible")
         assert cells.count() == 1
-        weight = tab.locator(".heat[data-kind=normal] td").nth(1).inner_text()
+        weight = tab.locator(".heat[data-column='0'] td").nth(1).inner_text()
         return tab.locator("#at").inner_text(), cells.locator("text").all_text_contents(), weight
 
     label, texts, weight = shown()

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from edarts.nn.densenet import DenseNetBC
 
 from edarts import EdartsError, TrainConfig, UsageError
-from edarts.nn.densenet import DenseNetBC
 from edarts.nn.trees import Block, ProxylessTrees
+from edarts.runtime import Session
 from edarts.space import architecture, zoo
 from edarts.testing import contract as testing
+from edarts.training import device
 from edarts.training import fit as train
 
 SMALL = DenseNetBC(10, 2)
@@ -37,11 +39,12 @@ def test_whole_networks_train(kind: DenseNetBC | ProxylessTrees) -> None:
     data = testing.tiny_data(96)
     config = train.resolve_config(TrainConfig("full", epochs=4, batch_size=16), 96, whole=True)
     assert (config.cells, config.auxiliary, config.drop_path) == (None, 0.0, 0.0)
-    network = train.build(kind, config, data, seed=0)
-    result = train.fit(network, data, config, device="cpu")
+    network = train.build(kind, config, data, 0)
+    runtime = device.runtime(Session(device="cpu"))
+    result = train.fit(network, data, config, runtime)
     assert result.history[-1]["loss"] < result.history[0]["loss"]
     # the same without resolving first
-    assert train.fit(network, data, TrainConfig("full", epochs=1), device="cpu").history
+    assert train.fit(network, data, TrainConfig("full", epochs=1), runtime).history
 
 
 @pytest.mark.parametrize("option", ["cells", "channels", "auxiliary", "drop_path"])

@@ -71,11 +71,12 @@ def test_loose_ends() -> None:
     assert genotype.reduce_concat == (2, 3, 4)
 
 
-def test_plumbing_is_kept() -> None:
-    genotype = Genotype.from_dict(V2.to_dict() | {"plumbing": "enas"})
+def test_preprocessing_is_kept() -> None:
+    genotype = Genotype.from_dict(V2.to_dict() | {"preprocessing": "enas"})
     assert genotype != V2
     assert Genotype.parse(genotype.to_json()) == genotype
-    assert "plumbing" not in V2.to_dict()
+    assert "preprocessing" not in V2.to_dict()
+    assert Genotype.from_dict(V2.to_dict() | {"plumbing": "enas"}) == genotype  # its old name
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_plumbing_is_kept() -> None:
         ({"normal": "2:skip(0)+sep3"}, "nor a text such as"),
         ({"normal": "2:sep33(0)"}, "unknown short name of an operation 'sep33'; did you mean sep3"),
         ({"normal": 3}, "no list"),
-        ({"plumbing": "dart"}, "unknown plumbing 'dart'; did you mean darts"),
+        ({"preprocessing": "dart"}, "unknown preprocessing 'dart'; did you mean darts"),
         ({"normal_concat": [9]}, "output node 9"),
         ({"normal_concat": "all"}, "no list of nodes"),
     ],

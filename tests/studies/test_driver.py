@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from edarts import api as verbs
-from edarts.api import Session
 from edarts.cli.main import main
 from edarts.config import DataConfig, SearchConfig, TrainConfig
 from edarts.errors import EdartsError, Interrupted, UsageError
+from edarts.runtime import Session
 from edarts.space.darts import Space
 from edarts.space.genotype import Edge, Genotype
 from edarts.studies import base as studies
@@ -121,7 +121,7 @@ def test_failures_are_listed_and_tried_again(
 
     def fails(genotype: Any, data: Any, config: Any, session: Session) -> dict[str, Any]:
         if Path(str(session.out)).name.startswith("topology-001"):
-            raise EdartsError("the loss is not a number any more")
+            raise EdartsError("the loss became NaN or infinite")
         return real(genotype, data, config, session)
 
     with monkeypatch.context() as patch:
@@ -130,11 +130,11 @@ def test_failures_are_listed_and_tried_again(
     (failed,) = result["failed"]
     assert (failed["name"], failed["reason"]) == (
         "topology-001-seed-0",
-        "the loss is not a number any more",
+        "the loss became NaN or infinite",
     )
     assert len(result["rows"]) == 3
     assert any(t["title"] == "Runs that failed" for t in result["tables"])
-    assert "not a number any more" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "became NaN or infinite" in (tmp_path / "report.html").read_text(encoding="utf-8")
     result = topology(tmp_path)
     assert not result["failed"]
     assert {row["status"] for row in result["rows"]} == {"done"}

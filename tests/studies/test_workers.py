@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from edarts.api import Session
 from edarts.config import DataConfig, TrainConfig
 from edarts.runs.pool import Outcome
+from edarts.runtime import Session
 from edarts.studies.base import Job, Recipe, Row
 from edarts.studies.driver import _Plan, _work_off, read_ledger, study
 

@@ -1,49 +1,42 @@
-"""Training and evaluating: the interval, drop path's ramp, the loss that is no number."""
+"""Training and evaluating: the interval, drop path's ramp, the loss that becomes NaN."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from edarts import EdartsError, TrainConfig
-from edarts.data.data import Transform
+from edarts.data.batches import Transform
 from edarts.nn.network import Network
+from edarts.runtime import Runtime, Session
 from edarts.space import zoo
 from edarts.testing import contract as testing
+from edarts.training import device
 from edarts.training import fit as train
-from edarts.training.loop import cosine
+from edarts.training.recipe import Recipe
 
-TINY = {"cells": 2, "channels": 4, "epochs": 2, "batch_size": 16}
+TINY: dict[str, Any] = {"cells": 2, "channels": 4, "epochs": 2, "batch_size": 16}
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    return device.runtime(Session(device="cpu"))
 
 
 def tiny_network(config: TrainConfig) -> Network:
     data = testing.tiny_data()
     return train.build(
-        zoo.get("darts.v2").genotype, train.resolve_config(config, len(data)), data, seed=0
+        zoo.get("darts.v2").genotype, train.resolve_config(config, len(data)), data, 0
     )
 
 
-def test_published_recipe() -> None:
-    full = train.resolve_config(TrainConfig(size="full"), 50_000)
-    expected = (20, 36, 600, 96, 0.025, 0.9, 3e-4, 5.0, 0.4, 0.2, 0.5)
-    names = "cells channels epochs batch_size lr momentum weight_decay clip auxiliary drop_path"
-    assert tuple(getattr(full, n) for n in [*names.split(), "cutout"]) == expected
-    shallow = train.resolve_config(TrainConfig(), 50_000)
-    assert (shallow.cells, shallow.channels, shallow.auxiliary) == (5, 16, 0.0)
-
-
-def test_learning_rate_is_darts_formula() -> None:
-    for e in range(50):
-        expected = 0.001 + 0.5 * (0.025 - 0.001) * (1 + math.cos(math.pi * e / 50))
-        assert cosine(e, 50, 0.025, 0.001) == pytest.approx(expected)
-
-
-def test_evaluate_is_wilson() -> None:
+def test_evaluate_is_wilson(runtime: Runtime) -> None:
     data = testing.tiny_data(40, classes=2)
-    network = tiny_network(TrainConfig(**TINY))  # type: ignore[arg-type]
+    network = tiny_network(TrainConfig(**TINY))
     network.classifier.bias.data.fill_(0)
     network.classifier.bias.data[0] = 1e6  # always class 0: half of the images
-    result = train.evaluate(network, data, Transform.of(data), device="cpu")
+    result = train.evaluate(network, data, Transform.of(data), runtime)
     assert (result.correct, result.total, result.accuracy) == (20, 40, 0.5)
     n, p, z = 40, 0.5, 1.959963984540054
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
@@ -53,24 +46,81 @@ def test_evaluate_is_wilson() -> None:
     assert result.per_class["1"] == 0.0
 
 
-def test_fit_learns_with_every_part_of_the_recipe() -> None:
+def test_evaluation_keeps_the_probabilities(runtime: Runtime) -> None:
+    data = testing.tiny_data(40)
+    network = tiny_network(TrainConfig(**TINY))
+    result = train.evaluate(network, data, Transform.of(data), runtime.device)
+    assert result.probabilities.shape == (40, 3)
+    assert torch.allclose(result.probabilities.sum(dim=1), torch.ones(40))
+    right = result.probabilities.argmax(dim=1) == data.labels
+    assert result.correct == int(right.sum())
+    again = train.predict(network, data.images, Transform.of(data), runtime)
+    assert torch.equal(again, result.probabilities)
+
+
+def test_a_class_without_images_has_no_accuracy(runtime: Runtime) -> None:
+    data = testing.tiny_data(40)
+    some = data.subset(torch.nonzero(data.labels != 1).flatten())
+    network = tiny_network(TrainConfig(**TINY))
+    result = train.evaluate(network, some, Transform.of(data), runtime)
+    assert result.per_class["1"] is None and result.per_class["0"] is not None
+
+
+def test_fit_learns_with_every_part_of_the_recipe(runtime: Runtime) -> None:
     config = TrainConfig(
-        **TINY | {"epochs": 6},  # type: ignore[arg-type]
+        **TINY | {"epochs": 6},
         auxiliary=0.4,
         drop_path=0.2,
         cutout=0.25,
         valid_fraction=0.25,
     )
     network = tiny_network(config)
-    result = train.fit(network, testing.tiny_data(96), config, device="cpu")
+    result = train.fit(network, testing.tiny_data(96), config, runtime)
     assert result.history[-1]["loss"] < result.history[0]["loss"]
     assert 0 <= result.history[-1]["valid_accuracy"] <= 1
     assert network.cells[0].drop_path == pytest.approx(0.2 * 5 / 6)
 
 
-def test_a_loss_that_is_no_number_stops(tmp_path: object) -> None:
-    config = TrainConfig(**TINY)  # type: ignore[arg-type]
+def test_a_loss_that_becomes_nan_stops(runtime: Runtime) -> None:
+    config = TrainConfig(**TINY)
     network = tiny_network(config)
     torch.nn.init.constant_(network.classifier.weight, float("nan"))
-    with pytest.raises(EdartsError, match="train, epoch 1, step 1: the loss is not a number"):
-        train.fit(network, testing.tiny_data(), config, device="cpu")
+    with pytest.raises(EdartsError, match="train, epoch 1, step 1: the loss became NaN"):
+        train.fit(network, testing.tiny_data(), config, runtime)
+
+
+class Stepwise(Recipe):
+    """A recipe as from elsewhere, which overrides every hook and notes what it is asked."""
+
+    DEFAULTS = train.resolve_config(TrainConfig("full"), 100).to_settings() | TINY
+    asked: list[Any] = []  # noqa: RUF012
+
+    def optimizer(self, network: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+        return torch.optim.Adam(network.parameters())
+
+    def lr(self, config: TrainConfig, epoch: int, step: int, steps: int) -> float:
+        self.asked.append((epoch, step, steps))
+        return 0.0
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        self.asked.append(tuple(logits.shape))
+        return super().loss(logits, labels)
+
+    def transform(self, data: Any, config: TrainConfig) -> Transform:
+        return Transform((0.5,), (0.25,))
+
+
+def test_a_recipe_decides_every_part(runtime: Runtime) -> None:
+    data, config = testing.tiny_data(32), TrainConfig.of(Stepwise)
+    network = tiny_network(config)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    training = train.Training(network, data, train.resolve_config(config, len(data)), runtime)
+    assert isinstance(training.optimizer, torch.optim.Adam)
+    Stepwise.asked.clear()
+    result = train.fit(network, data, config, runtime)
+    assert result.transform == Transform((0.5,), (0.25,))
+    # 2 epochs of 2 steps, each of the logits and of the auxiliary head's
+    calls = [call for e in range(2) for s in range(2) for call in ((e, s, 2), (16, 3), (16, 3))]
+    assert Stepwise.asked == calls
+    after = dict(network.named_parameters())
+    assert all(torch.equal(before[name], after[name]) for name in before), "the rate is zero"

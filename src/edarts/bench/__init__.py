@@ -1,1 +1,4 @@
-"""Steps timed against the textbook formulation of the papers' code."""
+"""`edarts bench`: the steps of searching and training, timed against the textbook formulation.
+
+`driver.bench` runs a group of comparisons and returns a typed report, `text.text` prints it.
+"""

@@ -3,11 +3,11 @@
 A supernet's cell and a network's cell are the same module: a list of edges, each with one
 operation, summed at their nodes. A supernet lists every candidate and weighs it; a network lists
 those of its genotype, each with weight one. Shapes: B images, C channels, H x W pixels.
-Source: DARTS (Liu et al. 2019), code as described in methods.md section 0.
+FeatureMap: DARTS (Liu et al. 2019), code as described in methods.md section 0.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from edarts.errors import UsageError
 from edarts.nn import operations as ops
-from edarts.nn.kernels import Source, Stage, Term
+from edarts.nn.kernels import FeatureMap, SeparableStage, Term
 from edarts.nn.kernels import concat as join
 from edarts.nn.kernels import node as add_up
-from edarts.space.genotype import INPUTS, Edge
+from edarts.space.genotype import Edge
 
 STEM_MULTIPLIER = 3
 LARGEST_CELL_INPUT = 48  # pixels; larger images are halved in the stem until they fit
@@ -36,8 +36,8 @@ class ReLUConvBN(ops.Normed):
         self.pointwise = ops.Pointwise(channels_in, channels_out)
         self.norm = nn.BatchNorm2d(channels_out, affine=affine)
 
-    def term(self, source: Source) -> Term:
-        return Term(source, (Stage(None, self.pointwise.weight),), self.norm)
+    def term(self, source: FeatureMap) -> Term:
+        return Term(source, (SeparableStage(None, self.pointwise.weight),), self.norm)
 
 
 class Cell(nn.Module):
@@ -47,13 +47,14 @@ class Cell(nn.Module):
     `sources`: channels of the two inputs; `channels`: channels C of each node.
     `halved`: whether the first input is twice as large as the second (it comes from before a
     reduction cell). `reduces`: edges from the two inputs have stride 2.
-    `plumbing`: how the inputs come to C channels. `darts`: each by a ReLUConvBN, or the first by a
-    FactorizedReduce if halved. `nasnet`: the same, but the `first` cell takes its first input as
-    it is, and the operations that read it bring it to C (NASNet's TensorFlow code; the same for
+    `preprocessing`: how the inputs come to C channels. `darts`: each by a ReLUConvBN, or the first
+    by a FactorizedReduce if halved. `nasnet`: the same, but the `first` cell takes its first input
+    as it is, and the operations that read it bring it to C (NASNet's TensorFlow code; the same for
     AmoebaNet and PNASNet). `enas`: the second input passes through two ReLUConvBN (ENAS' code).
-    `partial`: operations see C / partial channels of their source; the others pass by, weighed with
-    the sum of the edge's weights, and a channel shuffle mixes both (PC-DARTS, Xu et al. 2020).
-    Raises UsageError if `partial` does not divide C.
+    `channel_fraction`: the share of C that operations see of their source, 1 / n; the other
+    channels pass by, weighed with the sum of the edge's weights, and a channel shuffle mixes both
+    (PC-DARTS, Xu et al. 2020).
+    Raises UsageError if the fraction is not the reciprocal of a whole number that divides C.
     """
 
     def __init__(
@@ -66,73 +67,77 @@ class Cell(nn.Module):
         halved: bool,
         reduces: bool,
         affine: bool,
-        plumbing: str = "darts",
+        preprocessing: str = "darts",
         first: bool = False,
-        partial: int = 1,
+        channel_fraction: float = 1.0,
     ) -> None:
         super().__init__()
-        if channels % partial:
-            raise UsageError(f"partial {partial} does not divide the {channels} channels of a cell")
         self.edges = tuple(edges)
         self.concat = tuple(concat)
         self.channels = channels
         self.reduces = reduces
-        self.partial = partial
+        self.channel_groups = _groups(channel_fraction, channels)
+        self.operation_channels = channels // self.channel_groups
         self.drop_path = 0.0
         self.skip_dropout = 0.0  # of single values behind an identity (P-DARTS)
         self.loose_ends = False  # of the concatenation, keep the nodes that feed no edge (ENAS)
-        raw = plumbing == "nasnet" and first
-        widths = {0: sources[0]} if raw else {}  # of sources that have not C channels
-        before_last: nn.Module
-        if raw:
-            before_last = nn.Identity()
-        elif halved:
-            before_last = ops.FactorizedReduce(sources[0], channels, affine)
-        else:
-            before_last = ReLUConvBN(sources[0], channels, affine)
-        last: nn.Module = ReLUConvBN(sources[1], channels, affine)
-        if plumbing == "enas":
-            last = nn.Sequential(last, ReLUConvBN(channels, channels, affine))
-        self.preprocess = nn.ModuleList([before_last, last])
-        self.operations = nn.ModuleList()
-        self.slots: list[int | None] = []  # edge -> its module in operations
         self.incoming: dict[int, list[int]] = {}  # node -> its edges
-        # An operation without parameters gives every edge that leaves a source the same result, so
-        # those edges share one module, computed once.
-        shared: dict[tuple[int, str], int] = {}
         for index, edge in enumerate(self.edges):
             self.incoming.setdefault(edge.node, []).append(index)
+        raw = preprocessing == "nasnet" and first
+        widths = {0: sources[0]} if raw else {}  # of sources that do not have C channels
+        # Modules draw their weights in this order, and optimisers see their parameters in it.
+        self.preprocess = _preprocess(sources, channels, preprocessing, raw, halved, affine)
+        self._add_operations(widths, affine)
+        self._add_fit(widths, affine)
+
+    def _add_operations(self, widths: Mapping[int, int], affine: bool) -> None:
+        """Build the operations of all edges.
+
+        An operation without parameters gives every edge that leaves a source the same result, so
+        those edges share one module, computed once.
+        """
+        self.operations = nn.ModuleList()
+        self.slots: list[int | None] = []  # edge -> its module in operations
+        shared: dict[tuple[int, str], int] = {}
+        for edge in self.edges:
+            key = (edge.source, edge.operation)
             if edge.operation == "none":
                 self.slots.append(None)
-                continue
-            key = (edge.source, edge.operation)
-            if key not in shared:
-                stride = 2 if reduces and edge.source < INPUTS else 1
-                module = ops.build(
-                    edge.operation, channels // partial, stride, affine, widths.get(edge.source)
-                )
-                self.operations.append(module)
-                self.slots.append(len(self.operations) - 1)
-                if not any(True for _ in module.parameters()):
-                    shared[key] = len(self.operations) - 1
-            else:
+            elif key in shared:
                 self.slots.append(shared[key])
+            else:
+                slot = len(self.operations)
+                module = self._build(edge, widths.get(edge.source), affine)
+                if not any(True for _ in module.parameters()):
+                    shared[key] = slot
+                self.operations.append(module)
+                self.slots.append(slot)
         self.reused = {slot for slot, n in Counter(self.slots).items() if n > 1}
-        # A concatenated input must have the shape of the nodes (NASNet's code does it so).
+
+    def _build(self, edge: Edge, width: int | None, affine: bool) -> nn.Module:
+        """The operation of one edge; `width`: channels of its source, if they are not C."""
+        stride = 2 if self.reduces and edge.from_input else 1
+        return ops.build(edge.operation, self.operation_channels, stride, affine, width)
+
+    def _add_fit(self, widths: Mapping[int, int], affine: bool) -> None:
+        """Bring concatenated inputs to the shape of the nodes, as NASNet's code does."""
         self.fit = nn.ModuleDict()
-        for node in [n for n in self.concat if n < INPUTS]:
-            width = widths.get(node, channels)
-            if reduces:
-                self.fit[str(node)] = ops.FactorizedReduce(width, channels, affine)
-            elif width != channels:
-                self.fit[str(node)] = ops.build("conv_1x1", channels, 1, affine, width)
+        for node in self.concat:
+            if node in self.incoming:
+                continue  # a node's value has that shape; no edge enters an input
+            width = widths.get(node, self.channels)
+            if self.reduces:
+                self.fit[str(node)] = ops.FactorizedReduce(width, self.channels, affine)
+            elif width != self.channels:
+                self.fit[str(node)] = ops.build("conv_1x1", self.channels, 1, affine, width)
 
     @property
     def channels_out(self) -> int:
         """Channels of the output: C times the number of concatenated nodes."""
         return self.channels * len(self.concat)
 
-    def forward(self, s0: Source, s1: Source, weights: Weights | None = None) -> Source:
+    def forward(self, s0: FeatureMap, s1: FeatureMap, weights: Weights | None = None) -> FeatureMap:
         """(B, C0, H0, W0), (B, C1, H, W) -> (B, channels_out, H', W'), H' = H / 2 if it reduces.
 
         `weights`: one scalar tensor or None (skip) per edge; None for all: every edge counts once.
@@ -140,60 +145,79 @@ class Cell(nn.Module):
         """
         first, second = self.preprocess
         states = {
-            0: Source.shared(s0.x if isinstance(first, nn.Identity) else first(s0)),
-            1: Source.shared(second(s1)),
+            0: FeatureMap.shared(s0.x if isinstance(first, nn.Identity) else first(s0)),
+            1: FeatureMap.shared(second(s1)),
         }
-        sources = states if self.partial == 1 else {n: self._part(s) for n, s in states.items()}
-        shared: dict[int, Term] = {}
+        whole = self.channel_groups == 1
+        sources = states if whole else {n: self._part(state) for n, state in states.items()}
+        made: dict[int, Term] = {}
         for node, incoming in self.incoming.items():
-            terms: list[Term] = []
-            factors: list[Tensor] = []
-            for index in incoming:
-                slot = self.slots[index]
-                weight = None if weights is None else weights[index]
-                if slot is None or (weights is not None and weight is None):
-                    continue
-                operation, source = self.operations[slot], sources[self.edges[index].source]
-                if slot in shared:
-                    term = shared[slot]
-                elif isinstance(operation, ops.Normed):
-                    term = operation.term(source)
-                else:
-                    value = operation(source.relu if operation.reads_relu else source.x)
-                    term = Term(Source(value))
-                if slot in self.reused:
-                    shared[slot] = term
-                if self.training and max(self.drop_path, self.skip_dropout) > 0:
-                    term = Term(Source(self._drop(add_up([term]), operation)))
-                terms.append(term)
-                if weight is not None:
-                    factors.append(weight)
-            if terms:
-                total = add_up(terms, factors if weights is not None else None)
-            else:
-                total = self._zeros(sources[1].x)
-            if self.partial > 1 and weights is not None:
+            total = self._sum(incoming, sources, weights, made)
+            if not whole and weights is not None:
                 total = self._with_bypass(total, incoming, states, weights)
-            states[node] = Source.shared(total)
-            if self.partial > 1:
+            states[node] = FeatureMap.shared(total)
+            if not whole:
                 sources[node] = self._part(states[node])
         for name, module in self.fit.items():
-            states[int(name)] = Source(module(states[int(name)].x))
+            states[int(name)] = FeatureMap(module(states[int(name)].x))
         if self.loose_ends and weights is not None:
             # As zeros they add nothing to the 1 x 1 convolution that reads them.
             read = {e.source for e, w in zip(self.edges, weights, strict=True) if w is not None}
-            states |= {node: Source(torch.zeros_like(states[node].x)) for node in read}
-        return Source.beside([states[node] for node in self.concat])
+            states |= {node: FeatureMap(torch.zeros_like(states[node].x)) for node in read}
+        return FeatureMap.beside([states[node] for node in self.concat])
 
-    def _part(self, source: Source) -> Source:
-        """(B, C, H, W) -> (B, C / partial, H, W): what the operations see."""
-        return Source.shared(source.x[:, : self.channels // self.partial])
+    def _sum(
+        self,
+        incoming: Sequence[int],
+        sources: Mapping[int, FeatureMap],
+        weights: Weights | None,
+        made: dict[int, Term],
+    ) -> Tensor:
+        """The sum of a node's edges: (B, C * channel_fraction, H, W)."""
+        terms: list[Term] = []
+        factors: list[Tensor] = []
+        for index in incoming:
+            slot = self.slots[index]
+            weight = None if weights is None else weights[index]
+            if slot is None or (weights is not None and weight is None):
+                continue
+            terms.append(self._term(slot, sources[self.edges[index].source], made))
+            if weight is not None:
+                factors.append(weight)
+        if not terms:
+            return self._zeros(sources[1].x)
+        return add_up(terms, factors if weights is not None else None)
+
+    def _term(self, slot: int, source: FeatureMap, made: dict[int, Term]) -> Term:
+        """What an edge adds; `made`: those of operations that several edges share."""
+        operation = self.operations[slot]
+        if slot in made:
+            term = made[slot]
+        elif isinstance(operation, ops.Normed):
+            term = operation.term(source)
+        else:
+            reads_relu = getattr(operation, "reads_relu", False)
+            term = Term(FeatureMap(operation(source.relu if reads_relu else source.x)))
+        if slot in self.reused:
+            made[slot] = term
+        if self.training and max(self.drop_path, self.skip_dropout) > 0:
+            term = Term(FeatureMap(self._drop(add_up([term]), operation)))
+        return term
+
+    def _part(self, source: FeatureMap) -> FeatureMap:
+        """(B, C, H, W) -> (B, C * channel_fraction, H, W): what the operations see."""
+        return FeatureMap.shared(source.x[:, : self.operation_channels])
 
     def _with_bypass(
-        self, mixed: Tensor, incoming: Sequence[int], states: dict[int, Source], weights: Weights
+        self,
+        mixed: Tensor,
+        incoming: Sequence[int],
+        states: Mapping[int, FeatureMap],
+        weights: Weights,
     ) -> Tensor:
-        """The node whose operations sum to `mixed` (B, C / partial, H, W): (B, C, H, W)."""
+        """The node whose operations sum to `mixed` (B, C * fraction, H, W): (B, C, H, W)."""
         rows: dict[int, list[Tensor]] = {}
+        halved = {e.source for e in self.edges if self.reduces and e.from_input}
         for index in incoming:
             weight = weights[index]
             if weight is not None:
@@ -202,10 +226,10 @@ class Cell(nn.Module):
         rest = mixed.new_zeros(batch, self.channels - part, height, width)
         for source, row in rows.items():
             around = states[source].x[:, part:]
-            if self.reduces and source < INPUTS:
+            if source in halved:
                 around = nn.functional.max_pool2d(around, 2, ceil_mode=True)
             rest = torch.addcmul(rest, torch.stack(row).sum(), around)
-        return nn.functional.channel_shuffle(join([mixed, rest]), self.partial)
+        return nn.functional.channel_shuffle(join([mixed, rest]), self.channel_groups)
 
     def _drop(self, y: Tensor, operation: nn.Module) -> Tensor:
         """Drop path: per image, zero the edge with probability p, else divide by 1 - p.
@@ -226,6 +250,41 @@ class Cell(nn.Module):
             return torch.zeros_like(like)
         batch, channels, height, width = like.shape
         return like.new_zeros(batch, channels, (height + 1) // 2, (width + 1) // 2)
+
+
+def _groups(channel_fraction: float, channels: int) -> int:
+    """The n of a fraction 1 / n; raises UsageError if it is none, or if n does not divide C."""
+    groups = round(1 / channel_fraction) if 0 < channel_fraction <= 1 else 0
+    if abs(groups * channel_fraction - 1) > 1e-9:
+        raise UsageError(f"channel_fraction must be 1, 1/2, 1/3, ..., got {channel_fraction}")
+    if channels % groups:
+        raise UsageError(
+            f"channel_fraction {channel_fraction:g}: the {channels} channels of a cell cannot be"
+            f" divided by {groups}"
+        )
+    return groups
+
+
+def _preprocess(
+    sources: tuple[int, int],
+    channels: int,
+    preprocessing: str,
+    raw: bool,
+    halved: bool,
+    affine: bool,
+) -> nn.ModuleList:
+    """What brings a cell's two inputs to C channels, see `Cell`; `raw`: not the first of them."""
+    before_last: nn.Module
+    if raw:
+        before_last = nn.Identity()
+    elif halved:
+        before_last = ops.FactorizedReduce(sources[0], channels, affine)
+    else:
+        before_last = ReLUConvBN(sources[0], channels, affine)
+    last: nn.Module = ReLUConvBN(sources[1], channels, affine)
+    if preprocessing == "enas":
+        last = nn.Sequential(last, ReLUConvBN(channels, channels, affine))
+    return nn.ModuleList([before_last, last])
 
 
 class AuxiliaryHead(nn.Module):
@@ -285,8 +344,8 @@ class Skeleton(nn.Module):
     `edges(kind)`, `concat(kind)`: what the "normal" and "reduce" cells hold.
     `channels`: C of the first cell; each reduction cell doubles it.
     `image`: (C, H, W) of the input. `affine`: see `ops.build`; the stem's norm is always affine.
-    `plumbing`: see `Cell`; all but `darts` also have a ReLU before the global pool.
-    `partial`: see `Cell`.
+    `preprocessing`: see `Cell`; all but `darts` also have a ReLU before the global pool.
+    `channel_fraction`: see `Cell`.
     Raises UsageError if there are no cells, channels or classes.
     """
 
@@ -301,18 +360,18 @@ class Skeleton(nn.Module):
         image: tuple[int, int, int],
         affine: bool,
         auxiliary: bool = False,
-        plumbing: str = "darts",
-        partial: int = 1,
+        preprocessing: str = "darts",
+        channel_fraction: float = 1.0,
     ) -> None:
         super().__init__()
         for name, value in (("cells", cells), ("channels", channels), ("classes", classes)):
             if value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}")
         self.image = image
-        self.plumbing = plumbing
+        self.preprocessing = preprocessing
         self.reductions = {cells // 3, 2 * cells // 3}
         # The cell that the auxiliary head reads; ENAS' code takes the one after DARTS'.
-        self.auxiliary_cell = min(2 * cells // 3 + (plumbing == "enas"), cells - 1)
+        self.auxiliary_cell = min(2 * cells // 3 + (preprocessing == "enas"), cells - 1)
         width = STEM_MULTIPLIER * channels
         self.stem = stem(image, width)
         self.cells = nn.ModuleList()
@@ -331,9 +390,9 @@ class Skeleton(nn.Module):
                 halved=halved,
                 reduces=reduces,
                 affine=affine,
-                plumbing=plumbing,
+                preprocessing=preprocessing,
                 first=index == 0,
-                partial=partial,
+                channel_fraction=channel_fraction,
             )
             self.cells.append(cell)
             self.kinds.append(kind)
@@ -342,9 +401,30 @@ class Skeleton(nn.Module):
                 self.auxiliary = AuxiliaryHead(cell.channels_out, classes)
         self.classifier = nn.Linear(sources[1], classes)
 
-    def features(self, x: Tensor, weights: dict[str, Weights] | None = None) -> list[Source]:
+    def set_drop_path(self, probability: float) -> None:
+        """In training, zero each operation's output with `probability`, for each image alone.
+
+        Outputs that are kept are divided by 1 - p; an identity is left alone. Raises UsageError
+        outside of 0 <= p < 1.
+        """
+        self._set("drop_path", probability)
+
+    def set_skip_dropout(self, probability: float) -> None:
+        """In training, zero each value behind an identity with `probability`.
+
+        Raises UsageError outside of 0 <= p < 1.
+        """
+        self._set("skip_dropout", probability)
+
+    def _set(self, name: str, probability: float) -> None:
+        if not 0 <= probability < 1:
+            raise UsageError(f"{name.replace('_', ' ')} must lie in [0, 1), got {probability}")
+        for cell in self.cells:
+            setattr(cell, name, probability)
+
+    def features(self, x: Tensor, weights: dict[str, Weights] | None = None) -> list[FeatureMap]:
         """(B, C, H, W) -> the output of every cell, in order."""
-        s0 = s1 = Source.shared(self.stem(x))
+        s0 = s1 = FeatureMap.shared(self.stem(x))
         outputs = []
         for kind, cell in zip(self.kinds, self.cells, strict=True):
             mine = None if weights is None else weights[kind]
@@ -354,7 +434,7 @@ class Skeleton(nn.Module):
 
     def classify(self, x: Tensor) -> Tensor:
         """The last cell's output (B, C, H, W) -> logits (B, classes)."""
-        if self.plumbing != "darts":
+        if self.preprocessing != "darts":
             x = torch.relu(x)
         pooled = nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
         return cast(Tensor, self.classifier(pooled))

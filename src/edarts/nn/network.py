@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from edarts.errors import UsageError
-from edarts.nn.cells import Cell, Skeleton
+from edarts.nn.cells import Skeleton
 from edarts.space.genotype import Genotype
 
 
@@ -36,17 +35,9 @@ class Network(Skeleton):
             image=image,
             affine=affine,
             auxiliary=auxiliary,
-            plumbing=genotype.plumbing,
+            preprocessing=genotype.preprocessing,
         )
         self.genotype = genotype
-
-    def set_drop_path(self, probability: float) -> None:
-        """Drop each edge of an image with `probability` (0 <= p < 1) in training mode."""
-        if not 0 <= probability < 1:
-            raise UsageError(f"drop path must lie in [0, 1), got {probability}")
-        for cell in self.cells:
-            if isinstance(cell, Cell):
-                cell.drop_path = probability
 
     def forward(self, x: Tensor, auxiliary: bool = False) -> Tensor:
         """Images (B, C, H, W) -> logits (B, classes).

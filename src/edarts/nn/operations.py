@@ -1,6 +1,8 @@
-"""The primitive operations: name -> module, and what each costs.
+"""The modules of the operations, and what a module counts: parameters and multiply-adds.
 
-Source: DARTS (Liu et al., ICLR 2019), the candidate operations of its cell. Shapes: B images,
+Names, kinds and costs of operations are in `edarts.space.operations`.
+
+FeatureMap: DARTS (Liu et al., ICLR 2019), the candidate operations of its cell. Shapes: B images,
 C channels, H x W pixels. Every operation maps (B, C, H, W) to (B, C, ceil(H / s), ceil(W / s)) for
 stride s = 1 or 2.
 
@@ -11,16 +13,19 @@ node that takes the operation apart computes it on the way (`Normed`).
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from edarts.errors import UsageError, unknown
-from edarts.nn.kernels import Source, Stage, Term, max_pool2d, node, pointwise_conv2d
+from edarts import registry
+from edarts.errors import UsageError
+from edarts.nn.kernels import FeatureMap, SeparableStage, Term, max_pool2d, node, pointwise_conv2d
+from edarts.space import operations
+
+Builder = Callable[[int, int, bool, int], nn.Module]
+"""(channels, stride, affine, channels of the source) -> the module of an operation."""
 
 
 class Depthwise(nn.Conv2d):
@@ -56,7 +61,7 @@ class MaxPool(nn.Module):
         super().__init__()
         self.kernel, self.stride = kernel, stride
 
-    def forward(self, source: Source) -> Tensor:
+    def forward(self, source: FeatureMap) -> Tensor:
         total = source.sums[0] if len(source.parts) == 1 else None
         return max_pool2d(source.x, self.kernel, self.stride, total)
 
@@ -67,11 +72,11 @@ class Normed(nn.Module, ABC):
     reads_relu = True
 
     @abstractmethod
-    def term(self, source: Source) -> Term:
+    def term(self, source: FeatureMap) -> Term:
         """The operation on the source, with the ReLU that it begins with: not yet computed."""
 
-    def forward(self, x: Tensor | Source) -> Tensor:
-        return node([self.term(x if isinstance(x, Source) else Source(x))])
+    def forward(self, x: Tensor | FeatureMap) -> Tensor:
+        return node([self.term(x if isinstance(x, FeatureMap) else FeatureMap(x))])
 
 
 class DilConv(Normed):
@@ -99,17 +104,17 @@ class DilConv(Normed):
         # At stride 2 a kernel dilated by 2 meets even rows and columns alone.
         self.reads_half = stride == dilation == 2
 
-    def stage(self, before: nn.BatchNorm2d | None = None) -> Stage:
+    def stage(self, before: nn.BatchNorm2d | None = None) -> SeparableStage:
         """The convolutions of relu(x); with `before`, of relu(before(x))."""
         wide, narrow = self.depthwise, self.pointwise
         stride, dilation = (1, 1) if self.reads_half else (wide.stride[0], wide.dilation[0])
-        return Stage(wide.weight, narrow.weight, stride, dilation, before)
+        return SeparableStage(wide.weight, narrow.weight, stride, dilation, before)
 
-    def reads(self, source: Source) -> Source:
+    def reads(self, source: FeatureMap) -> FeatureMap:
         """What the stage is computed on."""
         return source.halves[0] if self.reads_half else source
 
-    def term(self, source: Source) -> Term:
+    def term(self, source: FeatureMap) -> Term:
         return Term(self.reads(source), (self.stage(),), self.norm)
 
 
@@ -133,12 +138,12 @@ class SepConv(Normed):
         self.first = DilConv(channels, kernel, stride, affine, dilation, channels_in)
         self.second = DilConv(channels, kernel, 1, affine, dilation)
 
-    def term(self, source: Source) -> Term:
+    def term(self, source: FeatureMap) -> Term:
         stages = (self.first.stage(), self.second.stage(before=self.first.norm))
         return Term(self.first.reads(source), stages, self.second.norm)
 
 
-class Pool(Normed):
+class Pooling(Normed):
     """3 x 3 max or average pooling, padding not counted; in a supernet a norm follows.
 
     The norm has neither scale nor shift, so a pool has no parameters in either form. A source of
@@ -166,12 +171,14 @@ class Pool(Normed):
             widen = Pointwise(channels_in, channels)
             self.norm = nn.Sequential(widen, nn.BatchNorm2d(channels, affine=not normed))
 
-    def term(self, source: Source) -> Term:
+    def term(self, source: FeatureMap) -> Term:
         value = self.pool(source if isinstance(self.pool, MaxPool) else source.x)
         if isinstance(self.norm, nn.Sequential):
             value = self.norm[0](value)
         last = self.norm[1] if isinstance(self.norm, nn.Sequential) else self.norm
-        return Term(Source.shared(value), norm=last if isinstance(last, nn.BatchNorm2d) else None)
+        return Term(
+            FeatureMap.shared(value), norm=last if isinstance(last, nn.BatchNorm2d) else None
+        )
 
 
 class FactorizedReduce(Normed):
@@ -187,8 +194,8 @@ class FactorizedReduce(Normed):
         self.shifted = Pointwise(channels_in, channels_out - channels_out // 2)
         self.norm = nn.BatchNorm2d(channels_out, affine=affine)
 
-    def term(self, source: Source) -> Term:
-        stage = Stage(None, self.here.weight, shifted=self.shifted.weight)
+    def term(self, source: FeatureMap) -> Term:
+        stage = SeparableStage(None, self.here.weight, shifted=self.shifted.weight)
         return Term(source, (stage,), self.norm)
 
 
@@ -225,13 +232,13 @@ def _conv_7x1_1x7(channels: int, stride: int, affine: bool, channels_in: int) ->
     return Conv(row, *_layer(channels, channels, (7, 1), (stride, 1), affine))
 
 
-def _bottleneck(*kernels: tuple[int, int]) -> Callable[[int, int, bool, int], Conv]:
+def _bottleneck(*kernels: tuple[int, int]) -> Builder:
     """1 x 1 to C / 4, convolutions of these `kernels` (rows, columns), 1 x 1 back to C.
 
     Each is followed by a norm, with ReLUs between. The stride falls on a kernel's longer side.
     """
 
-    def build(channels: int, stride: int, affine: bool, channels_in: int) -> Conv:
+    def conv(channels: int, stride: int, affine: bool, channels_in: int) -> Conv:
         inner = max(1, channels // 4)
         layers = _layer(channels_in, inner, (1, 1), (1, 1), affine)
         for kernel in kernels:
@@ -239,7 +246,7 @@ def _bottleneck(*kernels: tuple[int, int]) -> Callable[[int, int, bool, int], Co
             layers += [nn.ReLU(), *_layer(inner, inner, kernel, strides, affine)]
         return Conv(*layers, nn.ReLU(), *_layer(inner, channels, (1, 1), (1, 1), affine))
 
-    return build
+    return conv
 
 
 def _layer(
@@ -255,60 +262,50 @@ def _layer(
     return [conv, nn.BatchNorm2d(channels_out, affine=affine)]
 
 
-def _max_pool_2x2(channels: int, stride: int, affine: bool, channels_in: int) -> Pool:
-    pool = Pool("max", channels, stride, not affine, channels_in)
+def _max_pool_2x2(channels: int, stride: int, affine: bool, channels_in: int) -> Pooling:
+    pool = Pooling("max", channels, stride, not affine, channels_in)
     # The last row and column stand in for those beyond the edge: their maximum stays the same.
     pool.pool = nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, stride))
     return pool
 
 
-@dataclass(frozen=True)
-class Operation:
-    """One primitive: how to build it, and its short name in drawings and progress lines."""
-
-    short: str
-    # (channels, stride, affine, channels of the source); None: zero
-    build: Callable[[int, int, bool, int], nn.Module] | None
+def _pool(kind: str) -> Builder:
+    return lambda c, s, affine, source: Pooling(kind, c, s, not affine, source)
 
 
-# The order is that of the columns of alpha in DARTS.
-OPERATIONS: dict[str, Operation] = {
-    "none": Operation("none", None),
-    "max_pool_3x3": Operation("max3", lambda c, s, affine, a: Pool("max", c, s, not affine, a)),
-    "avg_pool_3x3": Operation("avg3", lambda c, s, affine, a: Pool("avg", c, s, not affine, a)),
-    "skip_connect": Operation("skip", _skip),
-    "sep_conv_3x3": Operation("sep3", lambda c, s, affine, a: SepConv(c, 3, s, affine, 1, a)),
-    "sep_conv_5x5": Operation("sep5", lambda c, s, affine, a: SepConv(c, 5, s, affine, 1, a)),
-    "dil_conv_3x3": Operation("dil3", lambda c, s, affine, a: DilConv(c, 3, s, affine, 2, a)),
-    "dil_conv_5x5": Operation("dil5", lambda c, s, affine, a: DilConv(c, 5, s, affine, 2, a)),
+def _separable(kernel: int, dilation: int = 1) -> Builder:
+    return lambda c, s, affine, source: SepConv(c, kernel, s, affine, dilation, source)
+
+
+def _dilated(kernel: int) -> Builder:
+    return lambda c, s, affine, source: DilConv(c, kernel, s, affine, 2, source)
+
+
+BUILDERS: dict[str, Builder] = {
+    "max_pool_3x3": _pool("max"),
+    "avg_pool_3x3": _pool("avg"),
+    "skip_connect": _skip,
+    "sep_conv_3x3": _separable(3),
+    "sep_conv_5x5": _separable(5),
+    "dil_conv_3x3": _dilated(3),
+    "dil_conv_5x5": _dilated(5),
+    "sep_conv_7x7": _separable(7),
+    "dil_sep_conv_5x5": _separable(5, dilation=2),
+    "max_pool_2x2": _max_pool_2x2,
+    "conv_1x1": _conv_1x1,
+    "conv_3x3": _bottleneck((3, 3)),
+    "conv_1x7_7x1": _bottleneck((1, 7), (7, 1)),
+    "conv_7x1_1x7": _conv_7x1_1x7,
 }
-
-# Every operation that a genotype may carry: those above, and what published cells of other spaces
-# hold (methods.md sections 0.2 and 11). No space takes the latter unless it is told to.
-PRIMITIVES: dict[str, Operation] = OPERATIONS | {
-    "sep_conv_7x7": Operation("sep7", lambda c, s, affine, a: SepConv(c, 7, s, affine, 1, a)),
-    # AmoebaNet-B's. Dilated by 2, as its name says; the released code ignores that.
-    "dil_sep_conv_5x5": Operation("dsep5", lambda c, s, affine, a: SepConv(c, 5, s, affine, 2, a)),
-    "max_pool_2x2": Operation("max2", _max_pool_2x2),
-    "conv_1x1": Operation("conv1", _conv_1x1),
-    "conv_3x3": Operation("conv3", _bottleneck((3, 3))),
-    "conv_1x7_7x1": Operation("conv1x7", _bottleneck((1, 7), (7, 1))),
-    "conv_7x1_1x7": Operation("conv7x1", _conv_7x1_1x7),
-}
-
-# Operations without a convolution: cells full of them mean that a search has collapsed.
-PARAMETER_FREE = frozenset({"none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "max_pool_2x2"})
-
-
-def check_operation(name: str) -> str:
-    """`name` itself; raises UsageError with the nearest names if no operation is called so."""
-    if name not in PRIMITIVES:
-        raise unknown("operation", name, PRIMITIVES)
-    return name
+"""How each built-in operation of `space.operations` is built; `none` has no module."""
 
 
 def build(
-    name: str, channels: int, stride: int, affine: bool, channels_in: int | None = None
+    name: str | operations.Operation,
+    channels: int,
+    stride: int,
+    affine: bool,
+    channels_in: int | None = None,
 ) -> nn.Module:
     """The module of operation `name`, (B, C, H, W) -> (B, C, ceil(H/stride), ceil(W/stride)).
 
@@ -316,22 +313,13 @@ def build(
     one. `channels_in`: those of the source, if they are not C. `none` has no module: leave it out.
     Raises UsageError for an unknown name.
     """
-    builder = PRIMITIVES[check_operation(name)].build
+    operation = operations.get(name)
+    builder = operation.build
     if builder is None:
-        raise UsageError("operation 'none' has no module; leave its edge out")
-    return builder(channels, stride, affine, channels_in or channels)
-
-
-@cache
-def cost(name: str, channels: int, stride: int, size: int) -> tuple[int, int]:
-    """(parameters, FLOPs) of an operation with affine norms on a `size` x `size` source.
-
-    FLOPs are the multiply-adds of one image, forward, in convolutions.
-    """
-    if PRIMITIVES[check_operation(name)].build is None:
-        return 0, 0
-    module = build(name, channels, stride, affine=True)
-    return count_parameters(module), count_flops(module, (channels, size, size))
+        raise UsageError(f"operation '{operation.name}' has no module; leave its edge out")
+    if isinstance(builder, str):
+        builder = registry.locate(builder)
+    return cast(Builder, builder)(channels, stride, affine, channels_in or channels)
 
 
 def count_parameters(module: nn.Module) -> int:

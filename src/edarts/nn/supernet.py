@@ -3,91 +3,125 @@
 from collections.abc import Mapping
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from edarts.errors import UsageError
-from edarts.nn.cells import Cell, Skeleton, Weights
-from edarts.space.darts import Space
-from edarts.space.genotype import KINDS, Edge
+from edarts.nn.cells import LARGEST_CELL_INPUT, Cell, Skeleton, Weights
+from edarts.space import operations
+from edarts.space.darts import DartsSpace
+from edarts.space.genotype import Edge
 
 
 class Supernet(Skeleton):
     """All operations of `space` on all its edges; norms without scale and shift, pools normed.
 
     It holds no architecture parameters: a method makes the weights (DARTS, Liu et al. 2019, eq. 2:
-    the mixed operation). `image`: (C, H, W) of the input. `partial`: see `Cell`.
-    `built`: {kind: (E, K) mask}; an operation that is false there counts as `none` (P-DARTS).
+    the mixed operation). `image`: (C, H, W) of the input. `channel_fraction`: see `Cell`.
+    `mask`: {kind: (E, K) mask}; an operation that is false there counts as `none` (P-DARTS).
     """
 
     def __init__(
         self,
-        space: Space,
+        space: DartsSpace,
         *,
         cells: int,
         channels: int,
         classes: int,
         image: tuple[int, int, int] = (3, 32, 32),
-        partial: int = 1,
-        built: Mapping[str, Tensor] | None = None,
+        channel_fraction: float = 1.0,
+        mask: Mapping[str, Tensor] | None = None,
     ) -> None:
         def candidates(kind: str) -> list[Edge]:
-            edges = space.candidates(kind)
-            if built is None:
+            edges = [Edge(op, *edge) for edge in space.edges(kind) for op in space.operations]
+            if mask is None:
                 return edges
-            mask = built[kind].flatten().tolist()
-            none = [edge._replace(operation="none") for edge in edges]
-            return [(none, edges)[there][row] for row, there in enumerate(mask)]
+            there = mask[kind].flatten().tolist()
+            return [
+                edge if kept else edge._replace(operation="none")
+                for edge, kept in zip(edges, there, strict=True)
+            ]
 
         super().__init__(
             candidates,
-            space.concat,
+            lambda kind: tuple(space.incoming(kind)),
             cells=cells,
             channels=channels,
             classes=classes,
             image=image,
             affine=False,
-            partial=partial,
+            channel_fraction=channel_fraction,
         )
         self.space = space
         for cell in self.cells:
-            cast(Cell, cell).loose_ends = space.pairs
-
-    def set_drop_path(self, probability: float) -> None:
-        """In training, zero each operation's output with this probability, per image."""
-        for cell in self.cells:
-            cast(Cell, cell).drop_path = probability
-
-    def set_skip_dropout(self, probability: float) -> None:
-        """In training, zero each value behind an identity with this probability."""
-        for cell in self.cells:
-            cast(Cell, cell).skip_dropout = probability
+            cast(Cell, cell).loose_ends = space.loose_ends
 
     def forward(
         self,
         x: Tensor,
         weights: Mapping[str, Tensor],
-        wanted: Mapping[str, Tensor] | None = None,
+        needs_grad: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Images (B, C, H, W) and {"normal": (E, K), "reduce": (E, K)} weights -> (B, classes).
 
         An operation whose weight is exactly zero is not computed and gets no gradient, unless
-        `wanted`, a mask of the same shapes, is true there. Raises UsageError for a wrong shape.
+        `needs_grad`, a mask of the same shapes, is true there. Raises UsageError for a wrong shape.
         """
         chosen: dict[str, Weights] = {}
-        for kind in KINDS:
+        for kind in self.space.groups:
             matrix = weights[kind]
-            shape = (len(self.space.topology(kind)), len(self.space.operations))
+            shape = self.space.shape(kind)
             if tuple(matrix.shape) != shape:
                 raise UsageError(
                     f"{kind} weights have shape {tuple(matrix.shape)}, the space needs {shape}"
                 )
-            needed = matrix.detach() != 0
-            if wanted is not None:
-                needed = needed | wanted[kind]
+            computed = matrix.detach() != 0
+            if needs_grad is not None:
+                computed = computed | needs_grad[kind]
             chosen[kind] = [
                 weight if keep else None
                 for weight, keep in zip(
-                    matrix.flatten().unbind(), needed.flatten().tolist(), strict=True
+                    matrix.flatten().unbind(), computed.flatten().tolist(), strict=True
                 )
             ]
         return self.classify(self.features(x, chosen)[-1].x)
+
+    def resources(self) -> dict[str, Tensor]:
+        """{group: (cells, 3, E, K)}: size, FLOPs, memory accesses of each candidate in each cell.
+
+        Maps count as squares of the image's longer side, which the stem halves if it is large.
+        """
+        found: dict[str, list[list[operations.Resources]]] = {g: [] for g in self.space.groups}
+        side = max(self.image[1:])
+        while side > LARGEST_CELL_INPUT:
+            side = (side + 1) // 2
+        for module, group in zip(self.cells, self.kinds, strict=True):
+            cell = cast(Cell, module)
+            side = (side + 1) // 2 if cell.reduces else side
+            found[group].append(self._costs(cell, group, side))
+        return {
+            group: torch.tensor(rows, dtype=torch.float32)
+            .reshape(-1, *self.space.shape(group), 3)
+            .permute(0, 3, 1, 2)
+            for group, rows in found.items()
+        }
+
+    def _costs(self, cell: Cell, group: str, side: int) -> list[operations.Resources]:
+        """Of every candidate of a cell with a `side` x `side` output, row by row."""
+        inputs = {source for source, _ in self.space.edges(group)} - set(self.space.incoming(group))
+        channels, reduces = cell.channels // cell.channel_groups, bool(cell.reduces)
+        return [
+            _cost(name, channels, side, 2 if reduces and source in inputs else 1)
+            for source, _ in self.space.edges(group)
+            for name in self.space.candidates(group)
+        ]
+
+
+def _cost(name: str, channels: int, side: int, stride: int) -> operations.Resources:
+    """What an operation costs. Raises UsageError if that is not known."""
+    cost = operations.get(name).resources
+    if cost is None:
+        raise UsageError(
+            f"operation {name} does not say what it costs: leave it out, or --constraint none"
+        )
+    return cost(channels, side, stride)

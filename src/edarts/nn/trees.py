@@ -6,7 +6,7 @@ methods.md sections 8 and 18. Shapes: B images, w channels of a block, H x W pix
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from edarts.errors import UsageError
 from edarts.nn.cells import stem
-from edarts.nn.kernels import Source, Stage, Term, node
-from edarts.nn.operations import Depthwise, Identity, Pointwise, Pool
+from edarts.nn.kernels import FeatureMap, SeparableStage, Term, node
+from edarts.nn.operations import Depthwise, Identity, Pointwise, Pooling
 from edarts.nn.whole import Whole, WholeNetwork
+from edarts.space.base import Image
+from edarts.space.picture import Box, Panel, Picture, Text, colour_of
 
 STAGES = 3  # each but the first begins with a block of stride 2
 STEM_WIDTH = 16
@@ -93,12 +95,48 @@ class ProxylessTrees(Whole):
         """JSON-ready form: a text for each block."""
         return {"format": self.FORMAT, "blocks": [str(block) for block in self.blocks]}
 
-    def build(self, classes: int, image: tuple[int, int, int]) -> "TreeNetwork":
-        """The network for (C, H, W) images."""
+    def network(self, image: Image, classes: int) -> "TreeNetwork":
         return TreeNetwork(self, classes, image)
+
+    def draw(self, title: str = "") -> Picture:
+        """A stage in each column, and in it a block in each line: width, then its children."""
+        per_stage = len(self.blocks) // STAGES
+        panels = [
+            _stage(f"blocks {first + 1} to {first + per_stage}", self.blocks, first, per_stage)
+            for first in range(0, len(self.blocks), per_stage)
+        ]
+        letters = ", ".join(f"{letter} = {name}" for letter, name in OPERATIONS.items())
+        note = (
+            "A, B: the halves of a block's 2 w channels. Each has two children: a grey edge, and"
+            f" two leaves that read it and are added.\n{letters}"
+        )
+        heading = f"{self}: {title}" if title else str(self)
+        return Picture(heading, tuple(panels), columns=STAGES, note=note)
 
     def __str__(self) -> str:
         return f"ProxylessNAS' network of {len(self.blocks)} tree blocks"
+
+
+# The operation of a cell that has the same kind, and so the same colour in drawings.
+_KINDS = {"i": "skip_connect", "a": "avg_pool_3x3", "m": "max_pool_3x3", "d": "dil_conv_3x3"}
+
+
+def _stage(caption: str, blocks: Sequence[Block], first: int, count: int) -> Panel:
+    """`count` blocks from number `first` on, a line each: width, edges in grey boxes, leaves."""
+    size = 0.2
+    texts = [Text((1.4 * n + 1.5, 0.0), name) for n, name in enumerate(("A1", "A2", "B1", "B2"))]
+    boxes = []
+    for row, index in enumerate(range(first, first + count), start=1):
+        y, block = -0.5 * row, blocks[index]
+        texts.append(Text((0.1, y), str(index + 1), size, "end"))
+        texts.append(Text((0.82, y), f"w {block.width}", size, "end"))
+        for group, child in enumerate(block.children):
+            for place, letter in enumerate(child):
+                colour = colour_of(_KINDS.get(letter, "sep_conv"))
+                at = (1.4 * group + 0.38 * place + 1.12, y)
+                fill = "#ffffff" if place else "#e5e7eb"
+                boxes.append(Box(at, letter, fill, colour, colour, size))
+    return Panel(caption, tuple(boxes), (), tuple(texts), (-0.3, -0.5 * count - 0.3, 6.5, 0.3))
 
 
 class TreeNetwork(WholeNetwork):
@@ -188,7 +226,7 @@ def build(name: str, channels: int) -> nn.Module:
     if name == "i":
         return Identity()
     if name in "am":
-        return Pool("avg" if name == "a" else "max", channels, stride=1, normed=False)
+        return Pooling("avg" if name == "a" else "max", channels, stride=1, normed=False)
     kernel, dilation = (3, 2) if name == "d" else (int(name), 1)
     return Separable(
         nn.BatchNorm2d(channels),
@@ -205,5 +243,10 @@ class Separable(nn.Sequential):
         parts = cast("tuple[nn.BatchNorm2d, nn.ReLU, Depthwise, Pointwise]", tuple(self))
         norm, _, wide, narrow = parts
         return node(
-            [Term(Source(x), (Stage(wide.weight, narrow.weight, 1, wide.dilation[0], norm),))]
+            [
+                Term(
+                    FeatureMap(x),
+                    (SeparableStage(wide.weight, narrow.weight, 1, wide.dilation[0], norm),),
+                )
+            ]
         )

@@ -4,40 +4,31 @@ Such an architecture stands where a genotype stands: it is data, kept as JSON, a
 network.
 """
 
-import json
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from edarts.errors import UsageError
+from edarts.space.base import Architecture, Image, Size
 
 
-class Whole(ABC):
-    """An architecture that is built as it is: immutable and hashable, like a genotype."""
+class Whole(Architecture):
+    """An architecture that is built as it is, with its own depth and width."""
 
-    FORMAT: ClassVar[str]
-    """Name and version of its JSON form."""
+    sized: ClassVar[bool] = False
 
-    @classmethod
-    @abstractmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Whole":
-        """The inverse of `to_dict`; raises UsageError."""
-
-    @abstractmethod
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; its `format` says which architecture it is."""
+    def build(self, size: Size, image: Image, classes: int) -> "WholeNetwork":
+        """Its network. Raises UsageError if `size` asks for what only cells have."""
+        if size != Size():
+            raise UsageError(f"{self}: has its own depth and width, and no auxiliary head")
+        return self.network(image, classes)
 
     @abstractmethod
-    def build(self, classes: int, image: tuple[int, int, int]) -> "WholeNetwork":
-        """The network for (C, H, W) images, its weights drawn at random."""
-
-    def to_json(self) -> str:
-        """As `to_dict`, for people and diffs."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
+    def network(self, image: Image, classes: int) -> "WholeNetwork":
+        """The network for these images, its weights drawn from torch's generator."""
 
 
 class WholeNetwork(nn.Module):
@@ -47,6 +38,7 @@ class WholeNetwork(nn.Module):
     `finish`.
     """
 
+    sized: ClassVar[bool] = False
     features: nn.Module
 
     def __init__(self, architecture: Whole, image: tuple[int, int, int]) -> None:

@@ -1,38 +1,38 @@
-"""The run folder: config, environment, metrics, atomic checkpoint, resume; and stopping on request.
+"""The run folder: config.yaml, environment.json, metrics.jsonl, checkpoint.pt, and what verbs add.
 
-Layout: design of the project, "The run folder". A run that exists is resumed when its config
-agrees and refused when not; a lock keeps a second process out.
+A run that exists is resumed when its config agrees and refused when not; a lock keeps a second
+process out. A file is replaced as a whole or not at all. torch is imported only to read or write a
+checkpoint.
 """
 
 import errno
 import hashlib
 import json
 import os
-import platform
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import torch
 import yaml
 from filelock import FileLock, Timeout
 
-from edarts.training import distributed as ranks
+from edarts import registry
 from edarts.config import read_yaml, write_yaml
 from edarts.errors import EdartsError
+from edarts.runs.environment import environment, explain
+from edarts.runs.processes import barrier, is_main, world_size
 
-CHECKPOINT_SECONDS = 10.0
+CHECKPOINT_SECONDS = 10.0  # between two checkpoints
+RENAMED = {"size": "recipe"}  # a key of config.yaml -> what it is called now
+SPACES = {"pnas": "blocks", "hierarchical_evolution": "motifs"}  # of methods of version 0.1
 
 
 class Run:
-    """One execution's folder. Create it with `open_run`."""
+    """One execution's folder. Create it with `open_run`; read one that is there with `Run(path)`.
+
+    `checkpoint_seconds`: the least seconds between two checkpoints.
+    """
 
     def __init__(self, path: Path, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
         self.path = path
@@ -45,23 +45,13 @@ class Run:
         """Phase -> its last saved state. Raises EdartsError if the file is damaged."""
         if self._states is None:
             path = self.path / "checkpoint.pt"
-            if not path.exists():
-                self._states = {}
-                return self._states
-            try:
-                states = torch.load(path, map_location="cpu", weights_only=True)
-                if not isinstance(states, dict):
-                    raise ValueError("holds no phases")
-            except Exception as error:  # torch, pickle and zip each raise their own
-                raise EdartsError(
-                    f"{path}: damaged checkpoint ({type(error).__name__}); delete it to begin this"
-                    " run again, or give another --out"
-                ) from None
-            self._states = states
+            self._states = _read_checkpoint(path) if path.exists() else {}
         return self._states
 
     def save(self, phase: str, state: Mapping[str, Any]) -> None:
         """Replace the state of `phase` in checkpoint.pt: written aside, fsynced, renamed."""
+        import torch
+
         states = self.states() | {phase: dict(state)}
         path = self.path / "checkpoint.pt"
         with _disk_errors(path), _replacing(path) as aside, aside.open("wb") as file:
@@ -111,21 +101,21 @@ class Run:
 
 
 class Follower(Run):
-    """The run folder as all ranks but the first have it: they read it and write nothing."""
+    """The run folder as every process but the main one has it: it is read and never written."""
 
     def save(self, phase: str, state: Mapping[str, Any]) -> None:
-        """Remember the state."""
+        """Remember the state of `phase` in memory alone."""
         self._states = self.states() | {phase: dict(state)}
 
     def write_bytes(self, name: str, content: bytes) -> Path:
-        """Nothing."""
+        """Does nothing: the main process writes the file. Returns its path."""
         return self.path / name
 
     def record(self, **metrics: Any) -> None:
-        """Nothing."""
+        """Does nothing: the main process writes metrics.jsonl."""
 
     def rewind(self, phase: str, epoch: int) -> None:
-        """Nothing."""
+        """Does nothing: the main process rewinds metrics.jsonl."""
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -149,6 +139,59 @@ def read_json(path: Path) -> Any:
         raise EdartsError(f"{path}: damaged: {error}") from None
 
 
+def read_settings(folder: str | Path) -> dict[str, Any]:
+    """The settings of a run: its config.yaml, with the keys of older versions renamed.
+
+    Every reader of a run's config.yaml comes through here. Raises EdartsError if the folder is
+    none, or has no such file, or it is no YAML.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise EdartsError(f"{folder}: no such run folder")
+    if not (folder / "config.yaml").exists():
+        raise EdartsError(f"{folder}: no run: it has no config.yaml")
+    return upgraded(read_yaml(folder / "config.yaml"))
+
+
+def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as this version calls them, from those of any version."""
+    named = {
+        RENAMED.get(key, key): upgraded(value) if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+    }
+    return named if "method" not in named or "space" in named else _with_space(named)
+
+
+def _with_space(old: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a search of version 0.1, which had no `space` and every method's options."""
+    method, new = str(old["method"]), {k: v for k, v in old.items() if v is not None}
+    new["space"] = SPACES.get(method, "enas" if old.get("topology") == "enas" else "darts")
+    if new["space"] != "darts":
+        new.pop("topology", None)
+    if "partial" in new:
+        new["channel_fraction"] = 1.0 / new.pop("partial")
+    if method == "nasnet_rl" and "arch_lr" in new:
+        new["controller_lr"] = new.pop("arch_lr")
+    if method == "edarts":
+        new.pop("order", None)  # it had but one
+    if method == "random_ws":
+        new.pop("arch_update", None)  # it sets it itself
+    return new
+
+
+@contextmanager
+def reading(folder: str | Path) -> Iterator[None]:
+    """The block makes something of what the run in `folder` holds.
+
+    If it needs a plug-in that is not installed here, the EdartsError says with which package the
+    run was made.
+    """
+    try:
+        yield
+    except registry.UnknownPlugin as error:
+        raise explain(folder, error) from None
+
+
 def default_path(verb: str, name: str, settings: Mapping[str, Any]) -> Path:
     """runs/VERB-NAME-HASH: the same command finds its folder again, another gets another."""
     text = json.dumps(settings, sort_keys=True, default=str)
@@ -169,16 +212,24 @@ def open_run(
     Those named in `free` may differ; then the new ones are kept.
 
     Raises EdartsError if the settings differ, another process uses the folder, the path is a file,
-    or the disk is full. Of many processes the first opens it, the others follow.
+    or the disk is full. Of the processes that torchrun has started the main one opens it and the
+    others follow, so the group must have been joined before (`training.device.runtime`).
     """
     path = Path(path)
-    if not ranks.first():
-        ranks.wait()  # until the first has opened it
-        follower = Follower(path, checkpoint_seconds)
-        follower.states()
-        ranks.wait()  # until all have read the checkpoint, which the first replaces from now on
-        yield follower
+    if is_main():
+        with _locked(path):
+            yield _opened(path, settings, checkpoint_seconds, free)
         return
+    barrier()  # until the main process has opened it
+    follower = Follower(path, checkpoint_seconds)
+    follower.states()
+    barrier()  # until all have read the checkpoint, which the main process replaces from now on
+    yield follower
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """The folder exists, and no other process may open it, while the block lasts."""
     with _disk_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / ".lock")
@@ -189,32 +240,41 @@ def open_run(
             f"{path}: another process is using this run; wait, or give --out"
         ) from None
     try:
-        run = Run(path, checkpoint_seconds)
-        # As YAML reads it back: tuples become lists.
-        plain = yaml.safe_load(yaml.safe_dump(dict(settings), sort_keys=False))
-        config = path / "config.yaml"
-        if config.exists():
-            old = read_yaml(config)
-            _check_settings(path, old | {k: plain[k] for k in free}, plain)
-        else:
-            old = None
-            strangers = [p.name for p in path.iterdir() if p.name != ".lock"]
-            if strangers:
-                raise EdartsError(
-                    f"{path}: holds other files ({strangers[0]}) but no config.yaml; give an empty"
-                    " or new folder with --out"
-                )
-            run.write_json("environment.json", environment())
-        if old != plain:
-            with _disk_errors(config), _replacing(config) as aside:
-                write_yaml(aside, plain)
-        if ranks.count() > 1:
-            run.states()
-            ranks.wait()
-            ranks.wait()
-        yield run
+        yield
     finally:
         lock.release()
+
+
+def _opened(
+    path: Path, settings: Mapping[str, Any], checkpoint_seconds: float, free: Sequence[str]
+) -> Run:
+    run = Run(path, checkpoint_seconds)
+    # As YAML reads it back: tuples become lists.
+    plain = yaml.safe_load(yaml.safe_dump(dict(settings), sort_keys=False))
+    config = path / "config.yaml"
+    old = read_settings(path) if config.exists() else None
+    if old is not None:
+        _check_settings(path, old | {k: plain[k] for k in free}, plain)
+    else:
+        _begin(run)
+    if old != plain:
+        with _disk_errors(config), _replacing(config) as aside:
+            write_yaml(aside, plain)
+    if world_size() > 1:
+        run.states()
+        barrier()
+        barrier()
+    return run
+
+
+def _begin(run: Run) -> None:
+    strangers = [p.name for p in run.path.iterdir() if p.name != ".lock"]
+    if strangers:
+        raise EdartsError(
+            f"{run.path}: holds other files ({strangers[0]}) but no config.yaml; give an empty"
+            " or new folder with --out"
+        )
+    run.write_json("environment.json", environment())
 
 
 def _check_settings(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -243,47 +303,19 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def environment() -> dict[str, Any]:
-    """Versions, processor, threads and source revision, for environment.json."""
-    packages = ("edarts", "torch", "numpy", "scipy", "datasets", "pillow")
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "processes": ranks.count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": {name: metadata.version(name) for name in packages},
-        "revision": _revision(),
-    }
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    import torch
 
-
-def processor() -> str:
-    """The processor's name; empty if the system does not tell."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((ln.split(":", 1)[1].strip() for ln in lines if ln.startswith("model name")), "")
-
-
-def _revision() -> str | None:
-    """The commit of the source tree, if edarts runs from one."""
-    root = Path(__file__).resolve().parents[3]
-    if not (root / ".git").exists():
-        return None
-    try:
-        asked = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
-        return None
-    return asked.stdout.strip() or None
+        states = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(states, dict):
+            raise ValueError("holds no phases")
+    except Exception as error:  # torch, pickle and zip each raise their own
+        raise EdartsError(
+            f"{path}: damaged checkpoint ({type(error).__name__}); delete it to begin this"
+            " run again, or give another --out"
+        ) from None
+    return states
 
 
 @contextmanager
@@ -320,32 +352,3 @@ def _errno_behind(error: BaseException) -> int | None:
         if isinstance(error, OSError):
             return error.errno
     return errno.ENOSPC if "file write failed" in str(error) else None
-
-
-class Stop:
-    """Whether the user asked to stop (Ctrl-C, SIGTERM). A second Ctrl-C stops at once."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and ranks.count() > 1:
-            return  # torchrun passes on what the terminal has sent already
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-        print("\nstopping after this step, with a checkpoint ...", file=sys.stderr)
-
-    @contextmanager
-    def listening(self) -> Iterator["Stop"]:
-        """Take over the signals inside the block; does nothing outside the main thread."""
-        try:
-            before = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:
-            yield self
-            return
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -1,7 +1,7 @@
-"""Where work is done: in this process, or in Ray's workers on this or many machines.
+"""Pool: where calls of one function are made, in this process or in Ray's workers.
 
-The work is one function, called with other arguments each time: the objective of a black-box
-search, or a study's run.
+The function is called with other arguments each time: it is the objective of a black-box search,
+or does a run of a study. Ray's workers are processes of this machine or of a cluster.
 """
 
 import logging
@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
-
 from edarts.errors import EdartsError, Interrupted, UsageError, one_line, reason_of
 
 Function = Callable[..., Any]
@@ -20,7 +18,7 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call gave: a value, or the reason why it is NaN; and wall seconds."""
+    """What a call gave: its value, or NaN and the reason why it failed; `seconds`: wall time."""
 
     value: Any
     reason: str | None
@@ -28,30 +26,30 @@ class Outcome:
 
     @property
     def score(self) -> float:
-        """The value, of an objective."""
+        """The value as a number, where the function is an objective."""
         return float(self.value)
 
 
 class Pool(Protocol):
-    """Calls a function, `workers` times at once."""
+    """Makes calls of a function, `workers` of them at once."""
 
     workers: int
 
     def submit(self, *arguments: Any) -> int:
-        """Begin a call; returns a ticket."""
+        """Begin a call with these arguments; returns its ticket, by which `wait` tells its end."""
 
     def ready(self, seconds: float) -> bool:
-        """Whether `wait` returns at once, after waiting for it for at most so long."""
+        """Whether a call has ended, so that `wait` returns at once; waits for one so long."""
 
     def wait(self) -> tuple[int, Outcome]:
-        """The ticket and outcome of one that is done; waits for it."""
+        """The ticket and outcome of a call that has ended; waits until there is one."""
 
     def stop(self, seconds: float) -> None:
-        """Ask the calls that go on to stop, as Ctrl-C would; waits for at most so long."""
+        """Ask the calls that still go on to stop, as Ctrl-C would; waits so long at most."""
 
 
 def call(function: Function, *arguments: Any) -> Outcome:
-    """The outcome of one call; what it raises becomes the reason, but for a stop."""
+    """The outcome of one call. What it raises becomes the reason, except Interrupted."""
     start = time.monotonic()
     try:
         return Outcome(function(*arguments), None, time.monotonic() - start)
@@ -62,7 +60,7 @@ def call(function: Function, *arguments: Any) -> Outcome:
 
 
 class Inline:
-    """One after the other, in this process."""
+    """The pool of one worker: calls are made in this process, one after the other."""
 
     workers = 1
 
@@ -83,12 +81,12 @@ class Inline:
         return self._done.pop(0)
 
     def stop(self, seconds: float) -> None:
-        """Nothing goes on between two calls."""
+        """Does nothing: whoever can call this has no call going on."""
 
 
 @contextmanager
 def pool(function: Function, workers: int, address: str | None) -> Iterator[Pool]:
-    """`Inline`, or Ray's workers if there are many or an address is given."""
+    """`Inline` for one worker without an address, else `ray_pool`."""
     if workers == 1 and address is None:
         yield Inline(function)
     else:
@@ -108,6 +106,8 @@ def ray_pool(function: Function, workers: int, address: str | None) -> Iterator[
         import ray
     except ImportError:
         raise UsageError("--workers needs Ray: pip install 'edarts[distributed]'") from None
+    import torch
+
     threads = max(1, torch.get_num_threads() // workers)
     local = address in (None, "local")
     names = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS")
@@ -176,6 +176,8 @@ class RayPool:
 
 
 def _call(function: Function, threads: int, *arguments: Any) -> Outcome:
-    """In a worker."""
+    """What a worker of Ray's does: one call, with so many processor threads."""
+    import torch
+
     torch.set_num_threads(threads)
     return call(function, *arguments)

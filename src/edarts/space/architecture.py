@@ -1,55 +1,42 @@
-"""Architecture: what a network is built from, a genotype's cells or a whole network, and its JSON.
-
-Wherever a genotype is asked for, a whole network may be given too.
-"""
+"""Architectures as JSON: which class reads which format, and what a name stands for."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edarts.config import given
-from edarts.nn.densenet import DenseNetBC
-from edarts.nn.network import Network
-from edarts.nn.trees import ProxylessTrees
-from edarts.nn.whole import Whole, WholeNetwork
+from edarts import registry
+from edarts.errors import UsageError
+from edarts.space.base import Architecture
 from edarts.space.genotype import Genotype, read_file
 
-Architecture = Genotype | Whole
-Model = Network | WholeNetwork
-
-_WHOLES: dict[str, type[Whole]] = {kind.FORMAT: kind for kind in (DenseNetBC, ProxylessTrees)}
-
-
-def build(
-    architecture: Architecture,
-    *,
-    cells: int | None,
-    channels: int | None,
-    classes: int,
-    image: tuple[int, int, int],
-    auxiliary: bool = False,
-) -> Model:
-    """The network of `architecture` for (C, H, W) images, its weights drawn at random.
-
-    `cells`, `channels`, `auxiliary`: see `Network`; None and False for a whole network.
-    """
-    if isinstance(architecture, Whole):
-        return architecture.build(classes, image)
-    return Network(
-        architecture,
-        cells=given(cells),
-        channels=given(channels),
-        classes=classes,
-        image=image,
-        auxiliary=auxiliary,
-    )
+FORMATS = {
+    "edarts.genotype/1": "edarts.space.genotype:Genotype",
+    "edarts.densenet_bc/1": "edarts.nn.baselines.densenet_bc:DenseNetBC",
+    "edarts.proxyless_trees/1": "edarts.nn.trees:ProxylessTrees",
+}
 
 
 def from_dict(fields: Mapping[str, Any]) -> Architecture:
-    """The inverse of any architecture's `to_dict`. Raises UsageError."""
-    kind = _WHOLES.get(str(fields.get("format"))) if isinstance(fields, Mapping) else None
-    return Genotype.from_dict(fields) if kind is None else kind.from_dict(fields)
+    """The inverse of any architecture's `to_dict`; without a format it is a genotype.
+
+    The format of a plug-in is `GROUP.NAME/VERSION`: the baseline, or the space's `Architecture`,
+    with that name reads it. Raises UsageError.
+    """
+    if not isinstance(fields, Mapping) or "format" not in fields:
+        return Genotype.from_dict(fields)
+    kind: type[Architecture] = _class_of(str(fields["format"]))
+    return kind.from_dict(fields)
+
+
+def _class_of(text: str) -> Any:
+    if text in FORMATS:
+        return registry.locate(FORMATS[text])
+    group, _, name = text.partition("/")[0].partition(".")
+    if group not in ("spaces", "baselines"):
+        raise UsageError(f"an architecture of the unknown format '{text}'")
+    plugin = registry.get(group, name)
+    return getattr(plugin, "Architecture", plugin)
 
 
 def parse(text: str) -> Architecture:

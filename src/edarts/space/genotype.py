@@ -14,20 +14,25 @@ import ast
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
+from edarts import registry
 from edarts.errors import EdartsError, UsageError, unknown
-from edarts.nn.operations import PRIMITIVES, check_operation
+from edarts.space import operations
+from edarts.space.base import Architecture, Image, Size
+from edarts.space.cell_picture import cells_picture
+from edarts.space.picture import Picture
+
+if TYPE_CHECKING:
+    from torch import nn
 
 INPUTS = 2
 KINDS = ("normal", "reduce")
 Parsed = TypeVar("Parsed")
-PLUMBINGS = ("darts", "nasnet", "enas")
-_SHORT = {operation.short: name for name, operation in PRIMITIVES.items()}
+PREPROCESSINGS = ("darts", "nasnet", "enas")
 
 
 class Edge(NamedTuple):
@@ -37,24 +42,38 @@ class Edge(NamedTuple):
     source: int
     node: int
 
+    @property
+    def from_input(self) -> bool:
+        """Whether it leaves one of the cell's two inputs."""
+        return self.source < INPUTS
+
+
+class CellDesign(NamedTuple):
+    """One cell: its `edges`, and the nodes whose concatenation is its output."""
+
+    edges: tuple[Edge, ...]
+    concat: tuple[int, ...]
+
 
 @dataclass(frozen=True)
-class Genotype:
+class Genotype(Architecture):
     """Two cells as edge lists.
 
     `normal`, `reduce`: edges, sorted on construction by node, source and operation.
     `normal_concat`, `reduce_concat`: the nodes whose concatenation is the cell's output.
-    `plumbing`: how a network's cells take their inputs, `darts`, `nasnet` or `enas` (see
-    `cells.Cell`).
-    Raises UsageError for an unknown operation or plumbing, an edge that does not go forward, a
+    `preprocessing`: how a network's cells bring their inputs to their own width, `darts`, `nasnet`
+    or `enas` (see `cells.Cell`).
+    Raises UsageError for an unknown operation or preprocessing, an edge that does not go forward, a
     concatenation of a missing node, or an empty cell.
     """
+
+    FORMAT: ClassVar[str] = "edarts.genotype/1"
 
     normal: tuple[Edge, ...]
     reduce: tuple[Edge, ...]
     normal_concat: tuple[int, ...]
     reduce_concat: tuple[int, ...]
-    plumbing: str = "darts"
+    preprocessing: str = "darts"
 
     def __post_init__(self) -> None:
         for kind in KINDS:
@@ -63,8 +82,13 @@ class Genotype:
             _check_cell(kind, edges, concat)
             object.__setattr__(self, kind, edges)
             object.__setattr__(self, f"{kind}_concat", concat)
-        if self.plumbing not in PLUMBINGS:
-            raise unknown("plumbing", self.plumbing, PLUMBINGS)
+        if self.preprocessing not in PREPROCESSINGS:
+            raise unknown("preprocessing", self.preprocessing, PREPROCESSINGS)
+
+    @property
+    def cells(self) -> dict[str, CellDesign]:
+        """The design of each kind of cell, by the kind's name."""
+        return {kind: CellDesign(self.edges(kind), self.concat(kind)) for kind in KINDS}
 
     def edges(self, kind: str) -> tuple[Edge, ...]:
         """The edges of the `kind` ("normal" or "reduce") cell."""
@@ -74,14 +98,44 @@ class Genotype:
         """The concatenated nodes of the `kind` cell."""
         return self.normal_concat if kind == "normal" else self.reduce_concat
 
-    def count(self, kind: str, *operations: str) -> int:
-        """How many edges of the `kind` cell carry one of `operations`."""
-        counts = Counter(edge.operation for edge in self.edges(kind))
-        return sum(counts[operation] for operation in operations)
+    def count(self, kind: str, *names: str) -> int:
+        """How many edges of the `kind` cell carry one of the operations with these `names`."""
+        return sum(edge.operation in names for edge in self.edges(kind))
 
-    def skips(self) -> dict[str, int]:
-        """Number of skip connections in each kind of cell."""
-        return {kind: self.count(kind, "skip_connect") for kind in KINDS}
+    def parameter_free(self, kind: str) -> int:
+        """How many edges of the `kind` cell carry an operation without a convolution."""
+        return sum(operations.parameter_free(edge.operation) for edge in self.edges(kind))
+
+    def operations(self) -> dict[str, list[str]]:
+        """The operation of every edge, for each kind of cell."""
+        return {kind: [edge.operation for edge in self.edges(kind)] for kind in KINDS}
+
+    def build(self, size: Size, image: Image, classes: int) -> "nn.Module":
+        """A stack of its cells; `size` says how many and how wide. Raises UsageError."""
+        network: nn.Module = registry.locate("edarts.nn.network:Network")(
+            self,
+            cells=size.cells,
+            channels=size.channels,
+            classes=classes,
+            image=image,
+            auxiliary=size.auxiliary,
+        )
+        return network
+
+    def details(self) -> dict[str, str]:
+        """The nodes of each cell's output, and how the cells take their inputs."""
+        return {
+            "normal output": str(self.normal_concat),
+            "reduce output": str(self.reduce_concat),
+            "preprocessing": self.preprocessing,
+        }
+
+    def lines(self) -> dict[str, str]:
+        """Both cells in short form."""
+        return {
+            "normal cell": self.describe("normal"),
+            "reduction cell": self.describe("reduce"),
+        }
 
     def __str__(self) -> str:
         """Short form, e.g. `normal 2:sep3(0)+sep3(1) ...`, nodes in order."""
@@ -91,8 +145,12 @@ class Genotype:
         """One cell in short form: `2:sep3(0)+skip(1) 3:...`, sources in brackets."""
         nodes: dict[int, list[str]] = {}
         for operation, source, node in self.edges(kind):
-            nodes.setdefault(node, []).append(f"{PRIMITIVES[operation].short}({source})")
+            nodes.setdefault(node, []).append(f"{operations.get(operation).short}({source})")
         return " ".join(f"{node}:{'+'.join(parts)}" for node, parts in nodes.items())
+
+    def draw(self, title: str = "") -> Picture:
+        """The drawing of both cells, the normal one above."""
+        return cells_picture(self.cells, title)
 
     def digest(self) -> str:
         """A hash that is the same for genotypes which differ only in the numbers of their nodes.
@@ -101,7 +159,7 @@ class Genotype:
         node is told by what it computes (its sources, downwards) and by what reads it (upwards):
         a sum of two readings of one node is not a sum of one reading of each of two equal nodes.
         """
-        parts = [self.plumbing, *(_cell_digest(self.edges(k), self.concat(k)) for k in KINDS)]
+        parts = [self.preprocessing, *(_cell_digest(self.edges(k), self.concat(k)) for k in KINDS)]
         return _hash(parts)
 
     # -- reading and writing ---------------------------------------------------------------------
@@ -109,12 +167,12 @@ class Genotype:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form: edges as [operation, source, node], and the concatenated nodes."""
         return {
-            "format": "edarts.genotype/1",
+            "format": self.FORMAT,
             "normal": [list(edge) for edge in self.normal],
             "normal_concat": list(self.normal_concat),
             "reduce": [list(edge) for edge in self.reduce],
             "reduce_concat": list(self.reduce_concat),
-            **({} if self.plumbing == "darts" else {"plumbing": self.plumbing}),
+            **({} if self.preprocessing == "darts" else {"preprocessing": self.preprocessing}),
         }
 
     def to_json(self) -> str:
@@ -129,8 +187,8 @@ class Genotype:
         An edge is [operation, source, node], or [operation, source]: then edges come in pairs, the
         first pair for node 2, the second for node 3 and so on (DARTS' genotypes.py). A cell may
         also be a text as `describe` writes it. A missing concat means all intermediate nodes, the
-        text "loose ends" those nodes and inputs that no edge leaves. Raises UsageError for anything
-        else.
+        text "loose ends" those nodes and inputs that no edge leaves. `preprocessing` was called
+        `plumbing` once, and is read under either name. Raises UsageError for anything else.
         """
         if not isinstance(fields, Mapping):
             raise UsageError("a genotype is an object with the keys 'normal' and 'reduce'")
@@ -146,7 +204,8 @@ class Genotype:
             if not isinstance(concat, Sequence | range) or not all(type(n) is int for n in concat):
                 raise UsageError(f"{kind}_concat of the genotype is no list of nodes: {concat!r}")
             parts[f"{kind}_concat"] = tuple(concat)
-        return cls(**parts, plumbing=str(fields.get("plumbing", "darts")))
+        preprocessing = fields.get("preprocessing", fields.get("plumbing", "darts"))
+        return cls(**parts, preprocessing=str(preprocessing))
 
     @classmethod
     def parse(cls, text: str) -> "Genotype":
@@ -216,7 +275,7 @@ def _canonical(kind: str, edges: Iterable[Edge]) -> tuple[Edge, ...]:
     """
     kept: dict[int, list[Edge]] = {}
     for edge in sorted(edges, key=lambda e: (e.node, e.source, e)):
-        check_operation(edge.operation)
+        operations.check(edge.operation)
         if not 0 <= edge.source < edge.node or edge.node < INPUTS:
             raise UsageError(f"{kind} cell: edge {edge.source} -> {edge.node} does not go forward")
         if edge.source < INPUTS or edge.source in kept:
@@ -266,9 +325,7 @@ def _read_short(kind: str, text: str) -> tuple[Edge, ...]:
                     f"the {kind} cell of the genotype is no list of edges, nor a text such as"
                     f" '2:sep3(0)+skip(1) 3:...': {group!r}"
                 )
-            if match[1] not in _SHORT:
-                raise unknown("short name of an operation", match[1], _SHORT)
-            edges.append(Edge(_SHORT[match[1]], int(match[2]), int(node)))
+            edges.append(Edge(operations.by_short(match[1]), int(match[2]), int(node)))
     return tuple(edges)
 
 

@@ -8,15 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
+from edarts import registry
 from edarts.errors import unknown
-from edarts.nn.operations import count_parameters
 from edarts.space import architecture
-from edarts.space.architecture import Architecture, Model
+from edarts.space.base import Architecture, Size
 from edarts.space.genotype import Genotype
+
+if TYPE_CHECKING:
+    from torch import nn
 
 CIFAR = (3, 32, 32)
 
@@ -73,21 +74,19 @@ class Entry:
             raise TypeError(f"{self.name} is a whole network, not a genotype")
         return self.architecture
 
-    def build(self, classes: int = 10, *, auxiliary: bool = False) -> Model:
+    def build(self, classes: int = 10, *, auxiliary: bool = False) -> "nn.Module":
         """The network for CIFAR images at its published size, its weights drawn at random."""
-        return architecture.build(
-            self.architecture,
-            cells=self.cells,
-            channels=self.channels,
-            classes=classes,
-            image=CIFAR,
-            auxiliary=auxiliary,
-        )
+        size = Size(self.cells, self.channels, auxiliary)
+        return self.architecture.build(size, CIFAR, classes)
 
     def parameters(self, classes: int = 10) -> int:
         """Parameters at the published size, counted without memory for them."""
+        import torch
+
         with torch.device("meta"):
-            return count_parameters(self.build(classes))
+            network = self.build(classes)
+        count: int = registry.locate("edarts.nn.operations:count_parameters")(network)
+        return count
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: all fields, and the `parameters` counted here."""
@@ -100,17 +99,11 @@ class Entry:
 
     def describe(self) -> str:
         """All of it as text, a line each."""
-        if isinstance(self.architecture, Genotype):
-            cells = self.architecture
-            lines = {
-                "normal cell": f"{cells.describe('normal')}  output {cells.normal_concat}",
-                "reduction cell": f"{cells.describe('reduce')}  output {cells.reduce_concat}",
-                "plumbing": cells.plumbing,
-                "size": f"{self.cells} cells, {self.channels} channels",
-            }
-        else:
-            lines = {"network": str(self.architecture)}
-        lines |= {
+        sized = {"size": f"{self.cells} cells, {self.channels} channels"} if self.cells else {}
+        lines = {
+            **self.architecture.lines(),
+            **self.architecture.details(),
+            **sized,
             "parameters": f"{self.parameters():,} counted here, 10 classes, no auxiliary head",
             "published": self.published.describe(),
             "known as": self.row,

@@ -27,7 +27,7 @@ import torch
 from edarts import api as verbs
 from edarts.api import Session
 from edarts.config import DataConfig, SearchConfig, TrainConfig, given, read_yaml
-from edarts.data.data import open_catalogue
+from edarts.data.sources import open_catalogue
 from edarts.errors import EdartsError, Interrupted, reason_of
 from edarts.methods.oneshot import driver as oneshot
 from edarts.reporting import page

@@ -9,13 +9,13 @@ from typing import ClassVar
 
 from edarts.config import given
 from edarts.errors import EdartsError, UsageError
-from edarts.nn.operations import OPERATIONS
 from edarts.reporting import stats
 from edarts.reporting.model import Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
 from edarts.space.darts import Space, format_topology
 from edarts.space.darts import Topology as Edges
 from edarts.space.genotype import INPUTS, Edge, Genotype
+from edarts.space.operations import CANDIDATES
 from edarts.studies.base import (
     MEASURED,
     Job,
@@ -58,7 +58,7 @@ class Topology:
     def __post_init__(self) -> None:
         self.recipe.leave_open("study topology searches nothing")
         Space((self.operation,))
-        if self.operation not in OPERATIONS:
+        if self.operation not in CANDIDATES:
             raise UsageError(f"operation '{self.operation}' is none of a cell's candidates")
         self.indices()
 

@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from edarts.config import SearchConfig
-from edarts.data.data import Dataset
+from edarts.data.dataset import Dataset
 from edarts.errors import EdartsError, Interrupted, UsageError
 from edarts.methods.blackbox import driver as blackbox
 from edarts.methods.blackbox import ledger
@@ -28,7 +28,8 @@ from edarts.methods.oneshot import registry_ as methods
 from edarts.methods.oneshot.base import weights_of
 from edarts.methods.oneshot.driver import SearchResult
 from edarts.runs import pool as parallel
-from edarts.runs.folder import Run, Stop
+from edarts.runs.folder import Run
+from edarts.runs.stop import Stop
 from edarts.seeds import derive
 from edarts.space.darts import Space
 from edarts.space.encoding import suggest

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edarts import Genotype, Space, Supernet
-from edarts.data.data import Transform
+from edarts.data.batches import Transform
 from edarts.methods.blackbox.objective import Inherited, read_table
 from edarts.testing import contract as testing
 from support import fails, run

@@ -12,7 +12,7 @@ from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import enas
 from edarts.methods.oneshot.base import weights_of
 from edarts.nn.cells import Cell
-from edarts.nn.kernels import Source
+from edarts.nn.kernels import FeatureMap
 from edarts.space.genotype import KINDS, Edge
 from edarts.testing import contract as testing
 
@@ -178,7 +178,7 @@ def test_supernet_gives_out_loose_ends_only() -> None:
         assert isinstance(cell, Cell)
         stem = net.stem(torch.randn(2, 3, 8, 8))
         chosen = [w if w else None for w in weights["normal"].flatten().unbind()]
-        parts = cell(Source(stem), Source(stem), chosen).parts
+        parts = cell(FeatureMap(stem), FeatureMap(stem), chosen).parts
         alive = {
             node for node, part in zip(range(2, 7), parts, strict=True) if part.abs().sum() > 0
         }

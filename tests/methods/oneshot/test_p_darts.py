@@ -13,7 +13,7 @@ from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import p_darts
 from edarts.methods.oneshot.base import strongest
 from edarts.nn.cells import Cell
-from edarts.nn.kernels import Source
+from edarts.nn.kernels import FeatureMap
 from edarts.nn.operations import count_parameters
 from edarts.runs.folder import Run
 from edarts.space.genotype import KINDS
@@ -29,7 +29,7 @@ def learner(**changes: object) -> p_darts.PDarts:
 
 def test_first_stage_has_the_published_size() -> None:
     stage = next(learner().stages(75))
-    net = Supernet(Space(), cells=stage.cells, channels=16, classes=10, built=stage.built)
+    net = Supernet(Space(), cells=stage.cells, channels=16, classes=10, mask=stage.built)
     assert count_parameters(net) == 1_275_834
 
 
@@ -72,7 +72,7 @@ def test_what_is_dropped_is_not_built() -> None:
     built = {kind: torch.zeros(14, 8, dtype=torch.bool) for kind in KINDS}
     for mask in built.values():
         mask[:, 3:5] = True
-    net = Supernet(space, cells=5, channels=4, classes=10, built=built)
+    net = Supernet(space, cells=5, channels=4, classes=10, mask=built)
     small = Space(("skip_connect", "sep_conv_3x3"))
     assert count_parameters(net) == count_parameters(
         Supernet(small, cells=5, channels=4, classes=10)
@@ -106,13 +106,13 @@ def test_dropout_reaches_identities_only() -> None:
     assert isinstance(cell, Cell)
     x = torch.randn(64, 12, 8, 8)
     source = cell.preprocess[0](x)
-    y = cell(Source(x), Source(x), [torch.ones(())]).x
+    y = cell(FeatureMap(x), FeatureMap(x), [torch.ones(())]).x
     kept = y != 0
     assert float(kept.float().mean()) == pytest.approx(0.6, abs=0.02)
     torch.testing.assert_close(y[kept], source[kept] / 0.6)
     reduction = net.cells[1]
     assert isinstance(reduction, Cell)
-    reduced = reduction(Source(x), Source(y), [torch.ones(())]).x
+    reduced = reduction(FeatureMap(x), FeatureMap(y), [torch.ones(())]).x
     assert (reduced != 0).all()  # stride 2 is no identity
 
 

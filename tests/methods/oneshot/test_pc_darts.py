@@ -8,7 +8,7 @@ from edarts import SearchConfig, Space, Supernet, UsageError
 from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import pc_darts
 from edarts.nn.cells import Cell
-from edarts.nn.kernels import Source
+from edarts.nn.kernels import FeatureMap
 from edarts.nn.operations import Identity, count_parameters
 from edarts.space.genotype import INPUTS, KINDS
 from edarts.testing import contract as testing
@@ -23,7 +23,7 @@ def learner(seed: int = 0, **changes: object) -> pc_darts.PCDarts:
 
 
 def test_published_size() -> None:
-    net = Supernet(Space(), cells=8, channels=16, classes=10, partial=4)
+    net = Supernet(Space(), cells=8, channels=16, classes=10, channel_fraction=1 / 4)
     assert count_parameters(net) == 299_578
 
 
@@ -51,7 +51,7 @@ def test_betas_normalise_over_the_edges_of_a_node() -> None:
 
 def test_betas_get_a_gradient_and_move() -> None:
     method = learner(operations="skip_connect,sep_conv_3x3")
-    net = Supernet(method.space, cells=3, channels=4, classes=3, partial=4)
+    net = Supernet(method.space, cells=3, channels=4, classes=3, channel_fraction=1 / 4)
     before = {kind: beta.detach().clone() for kind, beta in method.betas.items()}
     batch = (torch.randn(6, 3, 8, 8), torch.arange(6) % 3)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -64,7 +64,7 @@ def test_betas_get_a_gradient_and_move() -> None:
 def plain_cell(cell: Cell, s0: Tensor, s1: Tensor, weights: Tensor) -> Tensor:
     """The cell by the paper's words: split, mix, pass by, concatenate, shuffle, sum the edges."""
     states = [cell.preprocess[0](s0), cell.preprocess[1](s1)]
-    part, index = cell.channels // cell.partial, 0
+    part, index = cell.channels // cell.channel_groups, 0
     for node in sorted(cell.incoming):
         total = torch.zeros(())
         for source in range(node):
@@ -82,7 +82,7 @@ def plain_cell(cell: Cell, s0: Tensor, s1: Tensor, weights: Tensor) -> Tensor:
                 rest = nn.functional.max_pool2d(rest, 2)
             both = torch.cat([mixed, share * rest], dim=1)
             b, c, h, w = both.shape
-            both = both.view(b, cell.partial, c // cell.partial, h, w).transpose(1, 2)
+            both = both.view(b, cell.channel_groups, c // cell.channel_groups, h, w).transpose(1, 2)
             total = total + both.reshape(b, c, h, w)
         states.append(total)
     return torch.cat(states[2:], dim=1)
@@ -101,19 +101,20 @@ def test_partial_channels_are_the_papers(partial: int, reduces: bool) -> None:
         halved=False,
         reduces=reduces,
         affine=False,
-        partial=partial,
+        channel_fraction=1 / partial,
     ).double()
     s0, s1 = torch.randn(2, 3, 12, 8, 8, dtype=torch.float64)
     weights = torch.rand(14 * 8, dtype=torch.float64)
     torch.testing.assert_close(
-        cell(Source(s0), Source(s1), list(weights.unbind())).x, plain_cell(cell, s0, s1, weights)
+        cell(FeatureMap(s0), FeatureMap(s1), list(weights.unbind())).x,
+        plain_cell(cell, s0, s1, weights),
     )
 
 
 def test_skips_alone_only_shuffle() -> None:
     """With identities everywhere an edge permutes the channels of its source, by the shuffle."""
     space = Space(("skip_connect",), ((0, 2),), ((0, 2),))
-    net = Supernet(space, cells=1, channels=8, classes=2, partial=4)
+    net = Supernet(space, cells=1, channels=8, classes=2, channel_fraction=1 / 4)
     cell = net.cells[0]
     assert isinstance(cell, Cell)
     cell.reduces = False
@@ -122,16 +123,16 @@ def test_skips_alone_only_shuffle() -> None:
     source = cell.preprocess[0](stem)
     order = torch.arange(16).view(4, 4).T.flatten()
     torch.testing.assert_close(
-        cell(Source(stem), Source(stem), [torch.ones(())]).x, source[:, order]
+        cell(FeatureMap(stem), FeatureMap(stem), [torch.ones(())]).x, source[:, order]
     )
 
 
 def test_odd_sizes_and_a_width_that_does_not_divide() -> None:
-    net = Supernet(Space(), cells=3, channels=4, classes=2, partial=4)
+    net = Supernet(Space(), cells=3, channels=4, classes=2, channel_fraction=1 / 4)
     weights = learner().weights(training=True)
     assert net(torch.randn(2, 3, 9, 9), weights).shape == (2, 2)
-    with pytest.raises(UsageError, match="partial 4 does not divide the 6 channels"):
-        Supernet(Space(), cells=3, channels=6, classes=2, partial=4)
+    with pytest.raises(UsageError, match="the 6 channels of a cell cannot be divided by 4"):
+        Supernet(Space(), cells=3, channels=6, classes=2, channel_fraction=1 / 4)
 
 
 def test_discretisation_is_the_authors_rule_on_the_product() -> None:

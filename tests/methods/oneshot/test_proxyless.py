@@ -12,10 +12,10 @@ from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import proxyless
 from edarts.methods.oneshot.base import strongest
 from edarts.nn.cells import Cell
-from edarts.nn.kernels import Source
+from edarts.nn.kernels import FeatureMap
 from edarts.space.genotype import KINDS
 from edarts.testing import contract as testing
-from edarts.training.loop import cross_entropy, descend
+from edarts.training.optim import cross_entropy, descend
 
 TINY = Space(("skip_connect", "sep_conv_3x3", "max_pool_3x3"), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
 
@@ -62,7 +62,7 @@ def test_gradient_of_a_gate_is_output_times_operation() -> None:
     assert isinstance(cell, Cell)
     source: list[Tensor] = []
     cell.preprocess[1].register_forward_hook(lambda *call: source.append(call[-1]))
-    node: list[Source] = []
+    node: list[FeatureMap] = []
     cell.register_forward_hook(lambda *call: node.append(call[-1]))
     loss = cross_entropy(net(x, gates, wanted), labels)
     (by_gate,) = torch.autograd.grad(loss, gates["reduce"], retain_graph=True)

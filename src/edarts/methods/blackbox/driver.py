@@ -5,6 +5,7 @@ A trial that a killed driver left running is taken up again by the driver of the
 trial that fails is recorded with its reason and proposed once more, with another seed.
 """
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -19,17 +20,18 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from edarts.config import SearchConfig, given, resolve
+from edarts.config import SHARED, UNSET, SearchConfig, option_names, resolve
 from edarts.errors import EdartsError, Interrupted, UsageError
-from edarts.methods.blackbox import registry_ as samplers
-from edarts.methods.blackbox.ledger import Reseeded, by_end, history
+from edarts.methods.blackbox.base import TRAINING
+from edarts.methods.blackbox.ledger import by_end, history, suggest
 from edarts.methods.blackbox.objective import Objective, parse_score
-from edarts.runs.folder import Run, Stop
+from edarts.runs.folder import Run
 from edarts.runs.pool import Inline, Outcome, Pool
 from edarts.runs.progress import Progress, clock
+from edarts.runtime import Runtime
 from edarts.seeds import derive
-from edarts.space.encoding import CellEncoding, Encoding, suggest
-from edarts.space.genotype import Genotype
+from edarts.space import architecture
+from edarts.space.base import Architecture, SearchSpace
 
 # What a trial's user attributes say beside its choices.
 DIGEST, GENOTYPE, OWNER, REASON = "digest", "genotype", "owner", "reason"
@@ -38,41 +40,50 @@ SCORED = "scored"  # whether the score was computed for this trial, rather than 
 
 
 @dataclass(frozen=True)
+class TrialCounts:
+    """Of a ledger's trials: how many were `scored`, had a `known` score already, and `failed`."""
+
+    scored: int
+    known: int
+    failed: int
+
+
+@dataclass(frozen=True)
 class BlackBoxResult:
     """What a search found, and what it cost.
 
-    `score`: the mean score of the genotype. `trials`: how many have a score, were `scored` (the
-    others were known already) and `failed` in the ledger. `seconds`: of scoring, all trials
-    together.
+    `score`: the mean score of the architecture. `seconds`: of scoring, all trials together.
     """
 
-    genotype: Genotype
+    architecture: Architecture
     score: float
-    trials: dict[str, int]
+    trials: TrialCounts
     seconds: float
 
 
-def resolve_config(config: SearchConfig) -> tuple[SearchConfig, Encoding]:
-    """Fill in what `config` leaves open; the encoding is what the sampler decides on.
+def resolve_config(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
+    """Fill in what `config` leaves open; the space says what the sampler decides on.
 
-    Raises UsageError if the method or the score does not take an option.
+    Raises UsageError if the method or the score does not accept an option.
     """
-    kind, _ = parse_score(config.score or "train")
-    defaults = samplers.options(config.method, kind)
-    samplers.check_options(config)
-    config = resolve(config, defaults)
-    if config.method.startswith(samplers.OPTUNA):
-        return config, CellEncoding.of(config)
-    return config, samplers.load(config.method).encoding(config)
+    method, kind = config.plugins()
+    usual = {name: value for name, value in method.taken().items() if name in option_names(kind)}
+    config = dataclasses.replace(config, space=config.space or method.SPACE).with_options(usual)
+    trains = parse_score(config.options.score)[0] == "train"
+    for name in SHARED:
+        if getattr(config, name) is UNSET or name == "space" or (name in TRAINING and trains):
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        if name in TRAINING:
+            raise UsageError(f"{flag} trains networks: it needs --score train")
+        reason = f": {method.REASONS[name]}" if name in method.REASONS else ""
+        raise UsageError(f"method {config.method} takes no {flag}{reason}; one-shot methods may")
+    return resolve(config, TRAINING if trains else {}), kind.of(config.space_options)
 
 
-def make_sampler(encoding: Encoding, config: SearchConfig, seed: int) -> BaseSampler:
+def make_sampler(space: SearchSpace, config: SearchConfig, seed: int) -> BaseSampler:
     """The sampler of a resolved config. Raises UsageError."""
-    if config.method.startswith(samplers.OPTUNA):
-        return Reseeded(config.method, seed)
-    module = samplers.load(config.method)
-    own = {n: getattr(config, n) for n in module.DEFAULTS if n not in ("operations", "topology")}
-    sampler: BaseSampler = module.PLUGIN(encoding, seed, **own)
+    sampler: BaseSampler = config.plugins()[0].of(config.method, space, seed, config.options)
     return sampler
 
 
@@ -88,7 +99,7 @@ class _Search:
     """One driver's view of the ledger."""
 
     study: Study
-    encoding: Encoding
+    space: SearchSpace
     config: SearchConfig
     seed: int
     owner: str
@@ -139,7 +150,7 @@ class _Search:
                 assert trial.value is not None
                 self.scores.setdefault(trial.user_attrs[DIGEST], []).append(trial.value)
 
-    def ask(self) -> tuple[Trial, Genotype | None]:
+    def ask(self) -> tuple[Trial, Architecture | None]:
         """The next trial, this driver's from now on; None in place of choices that stand for none.
 
         One that was left running first, then one that failed, then a new one.
@@ -150,7 +161,7 @@ class _Search:
             trial = self.study.ask()
         trial.set_user_attr(OWNER, self.owner)
         try:
-            genotype = suggest(self.encoding, trial)
+            genotype = suggest(self.space, trial)
         except UsageError as error:
             self.fail(trial, str(error), again=False)
             return trial, None
@@ -166,7 +177,7 @@ class _Search:
         digest = genotype.digest()
         scores = self.scores.get(digest, [])
         alike = sum(digest == other for other, _ in self.running.values())
-        if len(scores) + alike < given(self.config.repeats):
+        if len(scores) + alike < self.config.options.repeats:
             again = RETRY_OF in trial.user_attrs
             seed = derive(self.seed, "score", digest, len(scores) + alike, again)
             self.running[pool.submit(genotype, seed)] = digest, trial
@@ -228,11 +239,11 @@ class _Search:
 
 
 def line(trial: FrozenTrial) -> dict[str, Any]:
-    """A finished trial as a line of metrics.jsonl; `epoch` is its number."""
+    """A finished trial as a line of metrics.jsonl."""
     attributes = trial.user_attrs
     return {
         "phase": "search",
-        "epoch": trial.number,
+        "trial": trial.number,
         "state": trial.state.name.lower(),
         "score": trial.value,
         **{k: attributes[k] for k in (SCORED, SECONDS, REASON, RETRY_OF) if k in attributes},
@@ -242,14 +253,11 @@ def line(trial: FrozenTrial) -> dict[str, Any]:
 
 def black_box(
     study: Study,
-    encoding: Encoding,
+    space: SearchSpace,
     objective: Objective,
     config: SearchConfig,
+    runtime: Runtime,
     *,
-    seed: int = 0,
-    run: Run | None = None,
-    progress: Progress | None = None,
-    stop: Stop | None = None,
     pool: Pool | None = None,
     shared: bool = False,
 ) -> BlackBoxResult:
@@ -260,16 +268,16 @@ def black_box(
     Interrupted when a stop was asked for, after the trials that are running here, and EdartsError
     if no trial has a score.
     """
-    progress, stop = progress or Progress(), stop or Stop()
+    run, progress, stop = runtime.run, runtime.progress, runtime.stop
     pool = pool or Inline(objective)
     owner = f"{socket.gethostname()}:{run.path.resolve()}" if run is not None else "here"
-    search = _Search(study, encoding, config, seed, owner, run, progress, shared)
+    search = _Search(study, space, config, runtime.seed, owner, run, progress, shared)
     if run is not None:
         finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
         run.write_text("metrics.jsonl", "".join(json.dumps(line(t)) + "\n" for t in finished))
         if finished:
             progress.say(f"search: continues a ledger of {len(finished)} trials")
-    total, begun, start = given(config.trials), search.spent, time.monotonic()
+    total, begun, start = config.options.trials, search.spent, time.monotonic()
     with progress.phase():
         while True:
             search.look()
@@ -308,12 +316,12 @@ def result(study: Study) -> BlackBoxResult:
     best = max(means, key=lambda digest: means[digest])
     states = Counter(trial.state for trial in trials)
     return BlackBoxResult(
-        Genotype.parse(found[best].user_attrs[GENOTYPE]),
+        architecture.parse(found[best].user_attrs[GENOTYPE]),
         means[best],
-        {
-            "scored": sum(map(len, scores.values())),
-            "known": states[TrialState.COMPLETE] - sum(map(len, scores.values())),
-            "failed": states[TrialState.FAIL],
-        },
+        TrialCounts(
+            scored=sum(map(len, scores.values())),
+            known=states[TrialState.COMPLETE] - sum(map(len, scores.values())),
+            failed=states[TrialState.FAIL],
+        ),
         sum(trial.user_attrs.get(SECONDS, 0.0) for trial in trials),
     )

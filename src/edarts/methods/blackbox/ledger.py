@@ -1,21 +1,16 @@
 """The ledger of a search is an Optuna study: what samplers read of it, and how it is opened."""
 
-import random
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
 from sqlalchemy import event
 
-from edarts.errors import EdartsError, UsageError, one_line, unknown
-from edarts.methods.blackbox.registry_ import OPTUNA
-from edarts.seeds import derive
-from edarts.space.encoding import Encoding, distributions
+from edarts.errors import EdartsError, one_line
+from edarts.space.base import Architecture, SearchSpace
 
 
 def history(study: Study) -> list[FrozenTrial]:
@@ -34,99 +29,26 @@ def goodness(study: Study, trial: FrozenTrial) -> float:
     return trial.value if study.direction == StudyDirection.MAXIMIZE else -trial.value
 
 
-class LedgerSampler(BaseSampler, ABC):
-    """A sampler whose proposal is a function of the ledger, the trial's number and the seed.
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """The decisions of a space as Optuna knows them."""
+    return {name: CategoricalDistribution(options) for name, options in space.decisions().items()}
 
-    It proposes all decisions of `encoding` together. What it keeps in memory only saves it from
-    computing the same again.
+
+def suggest(space: SearchSpace, trial: BaseTrial) -> Architecture:
+    """What the sampler of a trial's study proposes: any sampler of Optuna's or ours.
+
+    Raises UsageError if the decisions stand for no architecture.
     """
-
-    def __init__(self, encoding: Encoding, seed: int = 0) -> None:
-        self.encoding, self.seed = encoding, seed
-        self._distributions = distributions(encoding)
-
-    @abstractmethod
-    def propose(
-        self, study: Study, trial: FrozenTrial, draw: random.Random
-    ) -> dict[str, int | str]:
-        """Choices for `trial`; `draw` is seeded by its number."""
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return dict(self._distributions)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self.propose(study, trial, random.Random(derive(self.seed, trial.number)))
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Refused: such a parameter is none of the encoding's. Raises UsageError."""
-        known = self._distributions.get(param_name)
-        if isinstance(known, CategoricalDistribution):
-            raise UsageError(f"{param_name}: its options are {', '.join(map(str, known.choices))}")
-        raise unknown("parameter of the sampler", param_name, self._distributions)
+    decisions: dict[str, int | str] = {}
+    for name, options in space.decisions().items():
+        decisions[name] = cast(int | str, trial.suggest_categorical(name, options))
+    return space.decode(decisions)
 
 
-class Reseeded(BaseSampler):
-    """Optuna's sampler `name`, seeded anew for every trial by its number: so it can be resumed."""
-
-    def __init__(self, name: str, seed: int = 0) -> None:
-        kind = getattr(optuna.samplers, name.removeprefix(OPTUNA), None)
-        if not (isinstance(kind, type) and issubclass(kind, BaseSampler)):
-            known = [OPTUNA + k for k in optuna.samplers.__all__ if k.endswith("Sampler")]
-            raise unknown("method", name, known)
-        self.kind = cast(Callable[..., BaseSampler], kind)
-        self.seed = seed
-        try:
-            self.inner = self.kind(seed=seed)
-        except (TypeError, ImportError) as error:
-            raise UsageError(
-                f"{name} cannot be made by its name alone: {one_line(error)}"
-            ) from None
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self.inner = self.kind(seed=derive(self.seed, trial.number) % 2**32)
-        self.inner.before_trial(study, trial)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self.inner.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self.inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self.inner.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        self.inner.after_trial(study, trial, state, values)
-
-
-def open_study(url: str, name: str, sampler: BaseSampler) -> Study:
+def open_study(url: str, name: str, sampler: BaseSampler, *, alone: bool = False) -> Study:
     """The study `name` at a database's URL, made if it is not there; it maximises.
+
+    `alone`: the database holds no more than one study, which is opened whatever its name.
 
     Raises EdartsError that names the URL if there is no such database.
     """
@@ -136,9 +58,10 @@ def open_study(url: str, name: str, sampler: BaseSampler) -> Study:
         if storage.engine.dialect.name == "sqlite":
             event.listen(storage.engine, "connect", _write_ahead)
             storage.engine.dispose()  # the connections there are were made without it
+        known = optuna.get_all_study_names(storage) if alone else []
         return optuna.create_study(
             storage=storage,
-            study_name=name,
+            study_name=known[0] if len(known) == 1 else name,
             sampler=sampler,
             direction="maximize",
             load_if_exists=True,

@@ -12,25 +12,29 @@ the seed. The probability of a proposal under the controller that drew it is kep
 """
 
 import random
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import torch
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 from torch import Tensor, nn
 
-from edarts.config import SearchConfig
-from edarts.methods.blackbox.ledger import LedgerSampler, goodness, history
+from edarts.config import Between
+from edarts.methods.blackbox.base import LedgerOptions, LedgerSampler
+from edarts.methods.blackbox.ledger import goodness, history
 from edarts.seeds import derive
-from edarts.space.encoding import CellEncoding, Encoding
+from edarts.space.base import SearchSpace
 
-DEFAULTS: dict[str, Any] = {
-    "operations": "skip_connect,sep_conv_3x3,sep_conv_5x5,sep_conv_7x7,avg_pool_3x3,max_pool_3x3,"
-    "dil_conv_3x3,conv_1x1,conv_3x3,conv_1x7_7x1",
-    "topology": "enas",
-    "arch_lr": 3.5e-4,
-}
+
+@dataclass(frozen=True)
+class Options(LedgerOptions):
+    """What can be chosen of the method."""
+
+    controller_lr: Annotated[float, Between(1e-12)] = 3.5e-4
+    """Learning rate of the controller (Adam)."""
+
 
 HIDDEN = 100
 INITIAL = 0.1  # all weights begin in +- this
@@ -41,12 +45,7 @@ BASELINE = 0.95  # its share that stays at every score
 KEPT = "edarts:log_probability"
 
 
-def encoding(config: SearchConfig) -> CellEncoding:
-    """The space that the config names."""
-    return CellEncoding.of(config)
-
-
-class Controller(nn.Module):
+class DecisionController(nn.Module):
     """Draws D decisions, the d-th among `sizes[d]` options; each is told what the last one took."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
@@ -104,7 +103,7 @@ class Learner:
     def __init__(self, sizes: Sequence[int], seed: int, lr: float) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "controller"))
-            self.controller = Controller(sizes)
+            self.controller = DecisionController(sizes)
         self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=lr)
         self.baseline: float | None = None
         self.seen: list[int] = []  # numbers of the trials that it learned from
@@ -126,16 +125,23 @@ class Learner:
 
 
 class NasnetRL(LedgerSampler):
-    """`arch_lr`: Adam's rate for the controller."""
+    """Draws from the controller that the ledger's batches have taught."""
 
-    def __init__(self, encoding: Encoding, seed: int = 0, arch_lr: float = 3.5e-4) -> None:
-        super().__init__(encoding, seed)
-        self.options = [list(options) for options in encoding.decisions.values()]
-        self.lr = arch_lr
+    Options: ClassVar[type] = Options
+    SPACE: ClassVar[str] = "enas"
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {
+        "operations": "skip_connect,sep_conv_3x3,sep_conv_5x5,sep_conv_7x7,avg_pool_3x3,"
+        "max_pool_3x3,dil_conv_3x3,conv_1x1,conv_3x3,conv_1x7_7x1"
+    }
+
+    def __init__(self, space: SearchSpace, seed: int = 0, options: Any = None) -> None:
+        super().__init__(space, seed, options)
+        self.choices = [list(options) for options in space.decisions().values()]
         self._learner = self._new()
 
     def _new(self) -> Learner:
-        return Learner([len(options) for options in self.options], self.seed, self.lr)
+        sizes = [len(options) for options in self.choices]
+        return Learner(sizes, self.seed, self.options.controller_lr)
 
     def learner(self, study: Study) -> Learner:
         """The controller that the ledger describes; goes on from the last call if that fits."""
@@ -157,10 +163,10 @@ class NasnetRL(LedgerSampler):
         return self._learner
 
     def _places(self, trial: FrozenTrial) -> list[int]:
-        names = self.encoding.decisions
+        names = self.space.decisions()
         return [
             options.index(trial.params[name])
-            for name, options in zip(names, self.options, strict=True)
+            for name, options in zip(names, self.choices, strict=True)
         ]
 
     def propose(
@@ -172,7 +178,7 @@ class NasnetRL(LedgerSampler):
         return {
             name: options[place]
             for name, options, place in zip(
-                self.encoding.decisions, self.options, places, strict=True
+                self.space.decisions(), self.choices, places, strict=True
             )
         }
 

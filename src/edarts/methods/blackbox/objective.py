@@ -11,26 +11,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from edarts.config import DataConfig, SearchConfig, TrainConfig, from_settings, given, read_yaml
-from edarts.data.data import Dataset, Transform, stratified_split
+from edarts.config import DataConfig, SearchConfig, TrainConfig, is_black_box
+from edarts.data.batches import Transform
+from edarts.data.dataset import Dataset
+from edarts.data.splits import stratified_split
 from edarts.errors import EdartsError, UsageError, one_line, unknown
-from edarts.methods.blackbox.registry_ import TRAINING
-from edarts.methods.oneshot.base import weights_of
+from edarts.methods.blackbox.base import TRAINING
 from edarts.methods.oneshot.driver import build_supernet, search_subset, split_halves
-from edarts.nn.supernet import Supernet
-from edarts.runs.folder import Run
-from edarts.space.darts import Space
-from edarts.space.genotype import Genotype
-from edarts.training import fit as train
-from edarts.training.loop import device_of, place
+from edarts.runs.folder import Run, read_settings
+from edarts.runtime import Runtime
+from edarts.space import architecture
+from edarts.space.base import Architecture, SearchSpace
+from edarts.training import fit
+from edarts.training.device import open_device, place
 
 HELD_OUT = 0.2  # share of the images that judge a network trained on the others
 SCORES = ("train", "supernet", "table")
 
 
-Objective = Callable[[Genotype, int], float]
-"""(genotype, seed of weights and batches) -> score; raises EdartsError if there is none."""
+Objective = Callable[[Architecture, int], float]
+"""(architecture, seed of weights and batches) -> score; raises EdartsError if there is none."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,11 @@ class Trained:
     recipe: TrainConfig
     device: str = "auto"
 
-    def __call__(self, genotype: Genotype, seed: int) -> float:
-        network = train.build(genotype, self.recipe, self.data, seed=seed)
-        fitted = train.fit(network, self.data, self.recipe, seed=seed, device=self.device)
-        return train.evaluate(network, self.valid, fitted.transform, device=self.device).accuracy
+    def __call__(self, found: Architecture, seed: int) -> float:
+        runtime = Runtime(open_device(self.device), seed)
+        network = fit.build(found, self.recipe, self.data, seed)
+        fitted = fit.fit(network, self.data, self.recipe, runtime)
+        return fit.evaluate(network, self.valid, fitted.transform, runtime).accuracy
 
 
 @dataclass(frozen=True)
@@ -55,42 +58,43 @@ class Inherited:
     The seed changes nothing.
     """
 
-    net: Supernet
+    net: nn.Module
+    space: SearchSpace
     valid: Dataset
     transform: Transform
     batch_size: int
     device: str = "auto"
 
     @torch.no_grad()
-    def __call__(self, genotype: Genotype, seed: int) -> float:
-        if not self.net.space.holds(genotype):
-            raise EdartsError("the supernet does not hold this genotype")
-        where = device_of(self.device)
-        net = place(self.net, where)
+    def __call__(self, found: Architecture, seed: int) -> float:
+        if not self.space.supports(found):
+            raise EdartsError(f"the supernet does not have all of {found}")
+        device = open_device(self.device)
+        net = place(self.net, device)
         net.train()  # the running statistics are those of mixtures, not of one cell
-        weights = weights_of(net.space, genotype, where)
+        weights = {g: w.to(device) for g, w in self.space.weights_of(found).items()}
         right = 0
         for images, labels in zip(
             self.valid.images.split(self.batch_size),
             self.valid.labels.split(self.batch_size),
             strict=True,
         ):
-            logits = net(self.transform.normalise(images.to(where)), weights)
+            logits = net(self.transform.normalise(images.to(device)), weights)
             right += int((logits.argmax(dim=1).cpu() == labels).sum())
         return right / len(self.valid)
 
 
 @dataclass(frozen=True)
-class Table:
+class ScoreTable:
     """The score that `scores` has for the genotype's digest. The seed changes nothing."""
 
     name: str
     scores: Mapping[str, float]
 
-    def __call__(self, genotype: Genotype, seed: int) -> float:
-        score = self.scores.get(genotype.digest())
+    def __call__(self, found: Architecture, seed: int) -> float:
+        score = self.scores.get(found.digest())
         if score is None:
-            raise EdartsError(f"{self.name} has no score for {genotype}")
+            raise EdartsError(f"{self.name} has no score for {found}")
         return score
 
 
@@ -113,21 +117,21 @@ def objective(
     With score=train a stratified `data_fraction` of the images is cut in two: `HELD_OUT` of them
     judge. Raises EdartsError.
     """
-    kind, path = parse_score(given(config.score))
+    kind, path = parse_score(config.options.score)
     if kind == "table":
         return read_table(Path(path))
     if kind == "supernet":
         return _inherited(data, source, Path(path), device)
-    data = search_subset(data, given(config.data_fraction), seed)
+    data = search_subset(data, config.data_fraction, seed)
     rest, held = stratified_split(data.labels.numpy(), HELD_OUT, seed, stream="held out")
     recipe = TrainConfig(
         **{name: getattr(config, name) for name in TRAINING if name != "data_fraction"}
     )
     train_part, valid = (data.subset(torch.from_numpy(part)) for part in (rest, held))
-    return Trained(train_part, valid, train.resolve_config(recipe, len(rest)), device)
+    return Trained(train_part, valid, fit.resolve_config(recipe, len(rest)), device)
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> ScoreTable:
     """From JSON: a list of {"genotype": as in genotype.json, "accuracy": 0..1}.
 
     Genotypes that differ in the numbers of their nodes alone are the same. Raises EdartsError that
@@ -150,40 +154,47 @@ def read_table(path: Path) -> Table:
         if isinstance(accuracy, bool) or not isinstance(accuracy, int | float):
             raise EdartsError(f"{where}: accuracy must be a number, got {accuracy!r}")
         try:
-            digest = Genotype.from_dict(entry["genotype"]).digest()
+            digest = architecture.from_dict(entry["genotype"]).digest()
         except UsageError as error:
             raise EdartsError(f"{where}: {error}") from None
         if scores.setdefault(digest, accuracy) != accuracy and not math.isnan(accuracy):
             raise EdartsError(f"{where}: the same genotype has another accuracy further up")
-    return Table(str(path), scores)
+    return ScoreTable(str(path), scores)
 
 
 def _inherited(data: Dataset, source: DataConfig, run: Path, device: str) -> Inherited:
     """The supernet of a finished one-shot run; judged by the images of its architecture steps."""
     if not (run / "config.yaml").exists():
         raise EdartsError(f"{run}: no run folder; give that of a one-shot search")
-    settings = read_yaml(run / "config.yaml")
-    own = from_settings(DataConfig, settings)
+    settings = read_settings(run)
+    if "method" not in settings or is_black_box(str(settings["method"])):
+        raise UsageError(f"{run}: not the run of a one-shot search, so it has no supernet")
+    _check_source(run, DataConfig.from_settings(settings), source)
+    config = SearchConfig.from_settings(settings)
+    method, kind = config.plugins()
+    config = config.with_options({**method.taken(), **method.FIXED})
+    states = {k: v for k, v in Run(run).states().items() if k.startswith("search")}
+    if set(states) != {"search"}:
+        what = "no supernet" if not states else "several supernets, none of which has all"
+        raise UsageError(f"{run}: holds {what}; give the run of a search with one supernet")
+    if states["search"]["epoch"] < config.epochs:
+        raise EdartsError(f"{run}: its search is not finished; continue it first")
+    space = kind.of(config.space_options)
+    net = build_supernet(space, config, data)
+    try:
+        net.load_state_dict(states["search"]["state"]["net"])
+    except (KeyError, RuntimeError) as error:
+        reason = one_line(error)[:120]
+        raise EdartsError(f"{run}: its supernet does not fit its config: {reason}") from None
+    _, valid = split_halves(data, config.data_fraction, settings["seed"])
+    return Inherited(net, space, valid, Transform.of(data), config.batch_size, device)
+
+
+def _check_source(run: Path, own: DataConfig, source: DataConfig) -> None:
+    """Raises UsageError if a run's supernet was trained on other data than `source`."""
     if own != source:
         differs = next(n for n in vars(own) if getattr(own, n) != getattr(source, n))
         raise UsageError(
             f"{run}: its supernet was trained on other data: {differs} is"
             f" {getattr(own, differs)} there, {getattr(source, differs)} now"
         )
-    config = from_settings(SearchConfig, settings)
-    states = {k: v for k, v in Run(run).states().items() if k.startswith("search")}
-    if set(states) != {"search"}:
-        what = "no supernet" if not states else "several supernets, none of which has all"
-        raise UsageError(f"{run}: holds {what}; give the run of a search with one supernet")
-    if states["search"]["epoch"] < given(config.epochs):
-        raise EdartsError(f"{run}: its search is not finished; continue it first")
-    space = Space.parse(given(config.operations), given(config.topology))
-    net = build_supernet(space, config, data, cells=given(config.cells))
-    try:
-        net.load_state_dict(states["search"]["state"]["net"])
-    except (KeyError, RuntimeError) as error:
-        reason = one_line(error)[:120]
-        raise EdartsError(f"{run}: its supernet does not fit its config: {reason}") from None
-    seed = settings["seed"]
-    _, valid = split_halves(data, given(config.data_fraction), seed)
-    return Inherited(net, valid, Transform.of(data), given(config.batch_size), device)

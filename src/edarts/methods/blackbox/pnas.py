@@ -11,33 +11,24 @@ a level begins when all of the one before have begun.
 
 import copy
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import combinations_with_replacement, product
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 from torch import Tensor, nn
 
-from edarts.config import SearchConfig, given
+from edarts.config import Between
 from edarts.errors import UsageError
-from edarts.methods.blackbox.ledger import LedgerSampler, goodness, history
+from edarts.methods.blackbox.base import LedgerOptions, LedgerSampler
+from edarts.methods.blackbox.ledger import goodness, history
 from edarts.seeds import derive
-from edarts.space.darts import Space
-from edarts.space.encoding import Choices, Encoding
-from edarts.space.genotype import INPUTS, Edge, Genotype
+from edarts.space.base import SearchSpace
+from edarts.space.blocks import FIRST, BlockSpace, Cell
 
-DEFAULTS: dict[str, Any] = {
-    "operations": "sep_conv_3x3,sep_conv_5x5,sep_conv_7x7,conv_1x7_7x1,skip_connect,avg_pool_3x3,"
-    "max_pool_3x3,dil_conv_3x3",
-    "beam": 256,
-    "surrogate": "mlp",
-}
-REASONS = {"topology": "its cells grow by blocks of two pairs"}
-
-BLOCKS = 5
 HIDDEN = 100
 ENSEMBLE = 5  # predictors, each fitted on all but one fifth
 STEPS = 200
@@ -46,74 +37,15 @@ MEAN = 1.8  # bias of the last layer: a score of 0.86
 INITIAL = 0.1  # embeddings begin in +- this
 CHUNK = 8192  # cells that are ranked at once
 
-Half = tuple[int, int]
-"""Source node and place of the operation."""
-Block = tuple[Half, Half]
-Cell = tuple[Block, ...]
 
+@dataclass(frozen=True)
+class Options(LedgerOptions):
+    """What can be chosen of the method."""
 
-class Blocks:
-    """The encoding: `blocks`, how many there are, and `BLOCK.HALF.source`, `BLOCK.HALF` of each.
-
-    Decisions on blocks that are not there do not count.
-    """
-
-    def __init__(self, operations: Sequence[str], blocks: int = BLOCKS) -> None:
-        self.operations, self.blocks = tuple(operations), blocks
-        self.decisions: dict[str, Sequence[int | str]] = {"blocks": tuple(range(1, blocks + 1))}
-        for block in range(blocks):
-            for half in range(2):
-                self.decisions[f"{block}.{half}.source"] = tuple(range(INPUTS + block))
-                self.decisions[f"{block}.{half}"] = self.operations
-
-    def cell(self, choices: Choices) -> Cell:
-        """The blocks as numbers, the halves of each sorted."""
-        halves = [
-            tuple(
-                (int(choices[f"{b}.{h}.source"]), self.operations.index(str(choices[f"{b}.{h}"])))
-                for h in range(2)
-            )
-            for b in range(int(choices["blocks"]))
-        ]
-        return tuple((min(a, b), max(a, b)) for a, b in halves)
-
-    def choices(self, cell: Cell) -> dict[str, int | str]:
-        """The inverse of `cell`; what does not count takes its first option."""
-        result = {name: options[0] for name, options in self.decisions.items()}
-        result["blocks"] = len(cell)
-        for b, block in enumerate(cell):
-            for h, (source, operation) in enumerate(block):
-                result[f"{b}.{h}.source"] = source
-                result[f"{b}.{h}"] = self.operations[operation]
-        return result
-
-    def widened(self, cell: Cell) -> Iterator[Cell]:
-        """`cell` with each block that it may get next, halves not told apart."""
-        halves = list(product(range(INPUTS + len(cell)), range(len(self.operations))))
-        for first, second in combinations_with_replacement(halves, 2):
-            yield (*cell, (first, second))
-
-    def decode(self, choices: Choices) -> Genotype:
-        """The cell, normal and reduction alike, all its blocks concatenated."""
-        edges = tuple(
-            Edge(self.operations[operation], source, INPUTS + b)
-            for b, block in enumerate(self.cell(choices))
-            for source, operation in block
-        )
-        concat = tuple(sorted({edge.node for edge in edges}))
-        return Genotype(edges, edges, concat, concat)
-
-    def sample(self, generator: random.Random) -> dict[str, int | str]:
-        """A cell of all the blocks, drawn uniformly."""
-        drawn = {name: generator.choice(options) for name, options in self.decisions.items()}
-        return self.choices(self.cell(drawn | {"blocks": self.blocks}))
-
-    def mutate(self, choices: Choices, generator: random.Random) -> dict[str, int | str]:
-        """One decision, but for their number, with an option drawn from all."""
-        count = int(choices["blocks"])
-        name = generator.choice([n for n in self.decisions if n != "blocks" and int(n[0]) < count])
-        changed = {n: choices[n] for n in self.decisions}
-        return changed | {name: generator.choice(self.decisions[name])}
+    beam: Annotated[int, Between(1)] = 256
+    """Cells tried, and widened, at each level."""
+    surrogate: Literal["mlp", "lstm"] = "mlp"
+    """What predicts scores."""
 
 
 class Predictor(nn.Module):
@@ -151,10 +83,10 @@ class Predictor(nn.Module):
 class Surrogate:
     """`ENSEMBLE` predictors, drawn by `seed`; their mean ranks cells."""
 
-    def __init__(self, kind: Literal["mlp", "lstm"], space: Blocks, seed: int) -> None:
+    def __init__(self, kind: Literal["mlp", "lstm"], space: BlockSpace, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "surrogate"))
-            sizes = INPUTS + space.blocks, len(space.operations)
+            sizes = FIRST + space.blocks, len(space.operations)
             self.members = [Predictor(kind, *sizes) for _ in range(ENSEMBLE)]
         self.fits = 0
 
@@ -189,37 +121,26 @@ def _tensor(cells: Sequence[Cell]) -> Tensor:
     return torch.tensor([[(a[0], b[0], a[1], b[1]) for a, b in cell] for cell in cells])
 
 
-def encoding(config: SearchConfig) -> Blocks:
-    """Blocks over the config's operations."""
-    return Blocks(Space.parse(given(config.operations)).searchable)
-
-
 class PNAS(LedgerSampler):
-    """`beam`: cells that are tried and widened at a level. `surrogate`: `mlp` or `lstm`.
+    """Widens the best cells block by block. Raises UsageError for a space that has no blocks."""
 
-    Raises UsageError if the encoding is not made of `Blocks`.
-    """
+    Options: ClassVar[type] = Options
+    SPACE: ClassVar[str] = "blocks"
+    REASONS: ClassVar[Mapping[str, str]] = {"topology": "its cells grow by blocks of two pairs"}
 
-    encoding: Blocks
+    space: BlockSpace
 
-    def __init__(
-        self,
-        encoding: Encoding,
-        seed: int = 0,
-        beam: int = 256,
-        surrogate: Literal["mlp", "lstm"] = "mlp",
-    ) -> None:
-        if not isinstance(encoding, Blocks):
-            raise UsageError("pnas widens cells block by block: it needs the encoding Blocks")
-        super().__init__(encoding, seed)
-        self.beam, self.surrogate = beam, surrogate
+    def __init__(self, space: SearchSpace, seed: int = 0, options: Any = None) -> None:
+        if not isinstance(space, BlockSpace):
+            raise UsageError("pnas widens cells block by block: it needs --space blocks")
+        super().__init__(space, seed, options)
         self._cells: dict[int, Cell] = {}  # of trials by number
         # From level 2 on: when it began, the cells to try, the surrogate as it was then.
         self._levels: list[tuple[datetime, list[Cell], Surrogate]] = []
 
     def _cell(self, trial: FrozenTrial) -> Cell:
         if trial.number not in self._cells:
-            self._cells[trial.number] = self.encoding.cell(trial.params)
+            self._cells[trial.number] = self.space.cell(trial.params)
         return self._cells[trial.number]
 
     def plans(self, study: Study, began: Callable[[int], datetime]) -> Iterator[list[Cell]]:
@@ -227,11 +148,11 @@ class PNAS(LedgerSampler):
 
         A level's plan learns from what was finished when the first trial of the level began.
         """
-        tried = list(self.encoding.widened(()))
+        tried = list(self.space.widened(()))
         random.Random(derive(self.seed, "level one")).shuffle(tried)
         yield tried
-        surrogate = Surrogate(self.surrogate, self.encoding, self.seed)
-        for level, blocks in enumerate(range(2, self.encoding.blocks + 1)):
+        surrogate = Surrogate(self.options.surrogate, self.space, self.seed)
+        for level, blocks in enumerate(range(2, self.space.blocks + 1)):
             if level == len(self._levels) or self._levels[level][0] != began(blocks):
                 del self._levels[level:]
                 known = {
@@ -244,14 +165,14 @@ class PNAS(LedgerSampler):
                 if not known:
                     return
                 candidates = list(
-                    dict.fromkeys(c for parent in tried for c in self.encoding.widened(parent))
+                    dict.fromkeys(c for parent in tried for c in self.space.widened(parent))
                 )
                 surrogate = copy.deepcopy(surrogate)
                 surrogate.fit(list(known), list(known.values()))
                 predicted = surrogate.predict(candidates)
                 order = sorted(range(len(candidates)), key=lambda i: -predicted[i])
-                last = blocks == self.encoding.blocks
-                plan = [candidates[i] for i in (order if last else order[: self.beam])]
+                last = blocks == self.space.blocks
+                plan = [candidates[i] for i in (order if last else order[: self.options.beam])]
                 self._levels.append((began(blocks), plan, surrogate))
             _, tried, surrogate = self._levels[level]
             yield tried
@@ -263,7 +184,7 @@ class PNAS(LedgerSampler):
         starts: dict[int, datetime] = {}
         now = trial.datetime_start or datetime.now()
         for other in study.get_trials(deepcopy=False):
-            if len(other.params) < len(self.encoding.decisions):
+            if len(other.params) < len(self.space.decisions()):
                 continue  # this one, and those that others are asking for
             cell = self._cell(other)
             begun.add(cell)
@@ -272,8 +193,8 @@ class PNAS(LedgerSampler):
         for plan in self.plans(study, lambda blocks: starts.get(blocks, now)):
             for cell in plan:
                 if cell not in begun:
-                    return self.encoding.choices(cell)
-        return self.encoding.sample(draw)
+                    return self.space.decisions_of(cell)
+        return self.space.sample_decisions(draw)
 
 
 PLUGIN = PNAS

@@ -6,53 +6,43 @@ which a supernet in training never reads.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edarts.config import SearchConfig
 from edarts.errors import UsageError
-from edarts.methods.oneshot.base import Alphas, FirstOrder, valid_loss
-from edarts.methods.oneshot.registry_ import Batch
-from edarts.nn.supernet import Supernet
-from edarts.space.darts import Space
-from edarts.training import distributed as ranks
-from edarts.training.loop import cross_entropy, frozen, gradients
+from edarts.methods.oneshot.alphas import Alphas, FirstOrder, valid_loss
+from edarts.methods.oneshot.base import Batch
+from edarts.space.base import SearchSpace
+from edarts.training import distributed
+from edarts.training.optim import cross_entropy, frozen, gradients
 
-DEFAULTS: dict[str, Any] = {
-    "order": 1,
-    "epochs": 50,
-    "batch_size": 64,
-    "cells": 8,
-    "channels": 16,
-    "operations": "all",
-    "topology": "all",
-    "attention": "none",
-    "data_fraction": 1.0,
-    "arch_update": "step",
-    "arch_lr": 3e-4,
-    "arch_weight_decay": 1e-3,
-    "lr": 0.025,
-    "lr_min": 0.001,
-    "momentum": 0.9,
-    "weight_decay": 3e-4,
-    "clip": 5.0,
-}
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen of the method."""
+
+    order: Literal[1, 2] = 1
+    """1 takes the gradient at the current weights, 2 after a virtual training step."""
 
 
 class Darts(FirstOrder):
-    """alpha (E, K) for each kind; weights are its softmax, `none` included."""
+    """alpha (E, K) for each group; weights are its softmax, `none` included."""
 
-    def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
+    Options: ClassVar[type] = Options
+
+    def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device) -> None:
         super().__init__(space, config, device)
-        self.order = config.order
-        if config.order == 2 and config.arch_update == "joint":
+        self.order: int = config.options.order
+        if self.order == 2 and config.arch_update == "joint":
             raise UsageError("order 2 looks ahead to a validation loss; arch_update=joint has none")
 
     def arch_step(
         self,
-        net: Supernet,
+        net: nn.Module,
         train_batch: Batch,
         valid_batch: Batch,
         weight_optimizer: torch.optim.Optimizer,
@@ -68,7 +58,7 @@ class Darts(FirstOrder):
 
 
 def second_order(
-    net: Supernet,
+    net: nn.Module,
     alphas: Alphas,
     train_batch: Batch,
     valid_batch: Batch,
@@ -95,7 +85,7 @@ def second_order(
         for index, (weight, origin) in enumerate(zip(weights, saved, strict=True)):
             weight.copy_(origin if direction is None else origin.add(direction[index], alpha=scale))
 
-    fixed = {kind: value.detach() for kind, value in alphas.softmax().items()}
+    fixed = {group: value.detach() for group, value in alphas.softmax().items()}
     virtual = []
     for weight, gradient in zip(weights, _gradients(train_loss(fixed), weights), strict=True):
         momentum = weight_optimizer.state.get(weight, {}).get("momentum_buffer")
@@ -124,7 +114,7 @@ def second_order(
 
 def _gradients(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     # All ranks look ahead to the same weights.
-    return ranks.average(gradients(loss, inputs))
+    return distributed.average(gradients(loss, inputs))
 
 
 PLUGIN = Darts

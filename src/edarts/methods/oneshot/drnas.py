@@ -6,54 +6,43 @@ its l2 variant. Its progressive learning, in two stages, is left out: the supern
 with one in four channels through the operations.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from edarts.config import SearchConfig
-from edarts.methods.oneshot.base import FirstOrder
-from edarts.space.darts import Space
-
-DEFAULTS: dict[str, Any] = {
-    "epochs": 50,
-    "batch_size": 64,
-    "cells": 8,
-    "channels": 16,
-    "partial": 4,
-    "operations": "all",
-    "topology": "all",
-    "attention": "none",
-    "data_fraction": 1.0,
-    "arch_update": "step",
-    "arch_lr": 6e-4,
-    "arch_weight_decay": 1e-3,
-    "lr": 0.1,
-    "lr_min": 0.0,
-    "momentum": 0.9,
-    "weight_decay": 3e-4,
-    "clip": 5.0,
-}
+from edarts.methods.oneshot.alphas import FirstOrder
+from edarts.methods.oneshot.base import DARTS, Weights
+from edarts.space.base import SearchSpace
 
 
 class DrNAS(FirstOrder):
-    """alpha (E, K) for each kind; weights are a draw from Dirichlet(elu(alpha) + 1)."""
+    """alpha (E, K) for each group; weights are a draw from Dirichlet(elu(alpha) + 1)."""
 
-    def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {
+        "channel_fraction": 1 / 4,
+        "arch_lr": 6e-4,
+        "lr": 0.1,
+        "lr_min": 0.0,
+    }
+
+    def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device) -> None:
         super().__init__(space, config, device)
         for value in self.alphas.values.values():  # so that concentrations follow the attention
             share = value.data.softmax(dim=-1) * value.shape[-1]
             value.data = torch.where(share > 1, share - 1, share.log())
 
-    def weights(self, training: bool) -> dict[str, Tensor]:
+    def weights(self, training: bool) -> Weights:
         """In training a draw, with its pathwise gradient; else the mean of the distribution."""
         return {
-            kind: draw(concentration) if training else concentration / concentration.sum(-1, True)
-            for kind, concentration in self.concentrations().items()
+            group: draw(concentration) if training else concentration / concentration.sum(-1, True)
+            for group, concentration in self.concentrations().items()
         }
 
-    def concentrations(self) -> dict[str, Tensor]:
-        """(E, K) for each kind, all above zero; one is uniform over the simplex."""
+    def concentrations(self) -> Weights:
+        """(E, K) for each group, all above zero; one is uniform over the simplex."""
         return {k: torch.nn.functional.elu(v) + 1 for k, v in self.alphas.values.items()}
 
 

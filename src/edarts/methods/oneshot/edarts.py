@@ -11,50 +11,31 @@ Only the abstract and slides are public, so the details are this project's readi
   shows no gain from them and they cost the most; on other data the cells are no better for it, nor
   shown to be worse, and a search takes a quarter less time (results/attention-digits);
 - sparse update: first-order updates at the end of each epoch only, with a learning rate that lets
-  alpha travel as far as in DARTS' search (see `oneshot.resolve_config`).
+  alpha travel as far as in DARTS' search (see `driver.resolve_config`).
 Every part is an option that other methods take too.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-import torch
-
-from edarts.config import SearchConfig
-from edarts.errors import UsageError
-from edarts.methods.oneshot.base import FirstOrder
-from edarts.space.darts import Space
-
-DEFAULTS: dict[str, Any] = {
-    "order": 1,
-    "epochs": 50,
-    "batch_size": 64,
-    "cells": 5,
-    "channels": 16,
-    "operations": None,  # those of attention
-    "topology": "1",
-    "attention": "sep_conv_3x3=4,dil_conv_3x3=1,skip_connect=1,max_pool_3x3=1",
-    "data_fraction": 1 / 6,
-    "arch_update": "epoch",
-    "arch_lr": 3e-4,
-    "arch_weight_decay": 1e-3,
-    "lr": 0.025,
-    "lr_min": 0.001,
-    "momentum": 0.9,
-    "weight_decay": 3e-4,
-    "clip": 5.0,
-}
+from edarts.methods.oneshot.alphas import FirstOrder
+from edarts.methods.oneshot.base import DARTS
 
 
 class EDarts(FirstOrder):
-    """alpha (E, K) for each kind, started at log(share); weights are its softmax.
+    """alpha (E, K) for each group, started at log(share); weights are its softmax.
 
     On the fixed topology its genotype is the strongest operation on every edge.
     """
 
-    def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
-        if config.order == 2:
-            raise UsageError("edarts is a first-order method; for order 2 give --method darts")
-        super().__init__(space, config, device)
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {
+        "cells": 5,
+        "operations": None,  # those of attention
+        "topology": "1",
+        "attention": "sep_conv_3x3=4,dil_conv_3x3=1,skip_connect=1,max_pool_3x3=1",
+        "data_fraction": 1 / 6,
+        "arch_update": "epoch",
+    }
 
 
 PLUGIN = EDarts

@@ -14,43 +14,31 @@ Differences, most of them because weights are trained as for all methods here:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from edarts.config import SearchConfig, given
+from edarts.config import Between, SearchConfig
 from edarts.errors import UsageError
-from edarts.methods.oneshot.base import valid_loss, weights_of
-from edarts.methods.oneshot.registry_ import Batch, OneStage
-from edarts.nn.operations import PARAMETER_FREE
-from edarts.nn.supernet import Supernet
-from edarts.space.darts import Space
-from edarts.space.genotype import INPUTS, KINDS, Edge, Genotype
+from edarts.methods.oneshot.alphas import valid_loss
+from edarts.methods.oneshot.base import DARTS, Batch, OneShot, Weights
+from edarts.space import architecture
+from edarts.space.base import Architecture, SearchSpace
+from edarts.space.operations import parameter_free
 
-DEFAULTS: dict[str, Any] = {
-    "epochs": 150,
-    "batch_size": 160,
-    "cells": 8,
-    "channels": 20,
-    "operations": "sep_conv_3x3,sep_conv_5x5,avg_pool_3x3,max_pool_3x3,skip_connect",
-    "topology": "enas",
-    "data_fraction": 1.0,
-    "arch_update": "epoch",
-    "arch_steps": 30,
-    "samples": 10,
-    "arch_lr": 0.0035,
-    "arch_weight_decay": 0.0,
-    "lr": 0.05,
-    "lr_min": 0.0005,
-    "momentum": 0.9,
-    "weight_decay": 2e-4,
-    "clip": 5.0,
-}
 
-REASONS = {"attention": "its controller begins with biases of its own towards convolutions"}
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen of the method."""
+
+    samples: Annotated[int, Between(1)] = 10
+    """Cells drawn and scored at each update, the best of which may be returned."""
+
 
 HIDDEN = 64
+SOURCES = 2  # inputs of a cell
 INITIAL = 0.1  # all weights begin in +- this
 TANH = 1.10  # largest logit of a source
 TANH_OPERATION = 1.10 / 2.5  # and of an operation
@@ -59,12 +47,14 @@ ENTROPY = 1e-4  # weight of the entropy in the reward
 BASELINE = 0.99  # its share that stays at every draw
 
 
-class Controller(nn.Module):
-    """Draws the two cells, decision by decision: two sources and two operations for each node."""
+class CellController(nn.Module):
+    """Draws the cells of `groups` kinds, decision by decision: two sources, two operations a
+    node.
+    """
 
-    def __init__(self, nodes: int, operations: Sequence[str]) -> None:
+    def __init__(self, nodes: int, operations: Sequence[str], groups: int = 2) -> None:
         super().__init__()
-        self.nodes = nodes
+        self.nodes, self.groups = nodes, groups
         self.lstm = nn.LSTMCell(HIDDEN, HIDDEN, bias=False)
         self.start = nn.Parameter(torch.empty(1, HIDDEN))
         self.embedding = nn.Parameter(torch.empty(len(operations), HIDDEN))
@@ -73,7 +63,7 @@ class Controller(nn.Module):
         self.score = nn.Parameter(torch.empty(HIDDEN))
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -INITIAL, INITIAL)
-        convolves = torch.tensor([name not in PARAMETER_FREE for name in operations])
+        convolves = torch.tensor([not parameter_free(name) for name in operations])
         self.bias = nn.Parameter(BIAS * convolves.float())
         self.fixed_bias = FIXED_BIAS * (2 * convolves.float() - 1)
 
@@ -89,8 +79,8 @@ class Controller(nn.Module):
         batch = count if forced is None else len(forced)
         decisions = _Decisions(forced)
         state = None
-        for kind in KINDS:
-            bias = self.fixed_bias if kind == KINDS[0] else torch.zeros_like(self.fixed_bias)
+        for group in range(self.groups):
+            bias = self.fixed_bias if group == 0 else torch.zeros_like(self.fixed_bias)
             state = self._cell(batch, state, bias, decisions)
         taken, log, spread = (
             torch.stack(part, dim=1) for part in (decisions.taken, decisions.log, decisions.spread)
@@ -107,7 +97,7 @@ class Controller(nn.Module):
         start = self.start.expand(batch, -1)
         every = torch.arange(batch)
         anchors, keys = [], []  # of each node: what the next step reads; what a query looks for
-        for _ in range(INPUTS):
+        for _ in range(SOURCES):
             state = self.lstm(start, state)
             anchors.append(torch.zeros_like(start))
             keys.append(state[0] @ self.key)
@@ -153,43 +143,68 @@ class _Decisions:
         return place
 
 
-class ENAS(OneStage):
-    """Weights are the counts of a drawn genotype: a pair drawn twice counts two.
+class ENAS(OneShot):
+    """Weights are the counts of a drawn cell: a pair drawn twice counts two.
 
     The controller lives on the CPU, so that it draws alike for every device.
     """
 
-    def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
-        super().__init__(config)
-        if not space.pairs:
-            raise UsageError("enas chooses every source itself: it needs topology 'enas'")
-        if "none" in space.operations:
+    Options: ClassVar[type] = Options
+    SPACE: ClassVar[str] = "enas"
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {
+        name: value for name, value in DARTS.items() if name not in ("attention", "topology")
+    } | {
+        "epochs": 150,
+        "batch_size": 160,
+        "channels": 20,
+        "operations": "sep_conv_3x3,sep_conv_5x5,avg_pool_3x3,max_pool_3x3,skip_connect",
+        "arch_update": "epoch",
+        "arch_steps": 30,
+        "arch_lr": 0.0035,
+        "arch_weight_decay": 0.0,
+        "lr": 0.05,
+        "lr_min": 0.0005,
+        "weight_decay": 2e-4,
+    }
+    REASONS: ClassVar[Mapping[str, str]] = {
+        "attention": "its controller begins with biases of its own towards convolutions"
+    }
+
+    def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device) -> None:
+        super().__init__(space, config, device)
+        if space.relaxable:
+            raise UsageError("enas chooses every source itself: it needs --space enas")
+        operations = space.candidates(space.groups[0])
+        if "none" in operations:
             raise UsageError("enas builds whole cells: leave out operation 'none'")
-        self.space, self.device = space, device
-        self.samples = given(config.samples)
-        self.controller = Controller(len(space.incoming(KINDS[0])), space.operations)
+        self.samples: int = config.options.samples
+        nodes = len(space.incoming(space.groups[0]))
+        self.controller = CellController(nodes, operations, len(space.groups))
         self.optimizer = torch.optim.Adam(
             self.controller.parameters(),
-            lr=given(config.arch_lr),
+            lr=config.arch_lr,
             betas=(0.0, 0.999),
             eps=1e-3,
-            weight_decay=given(config.arch_weight_decay),
+            weight_decay=config.arch_weight_decay,
         )
         self.baseline = 0.0
-        self.best = self.draw()
+        self.best: Any = self.draw()
 
-    def draw(self) -> Genotype:
+    def draw(self) -> Architecture:
         """A cell of the controller's."""
         with torch.no_grad():
             return cells(self.space, self.controller()[0][0].tolist())
 
-    def weights(self, training: bool) -> dict[str, Tensor]:
+    def weights(self, training: bool) -> Weights:
         """(E, K): in training a newly drawn cell's, else the best one's."""
-        return weights_of(self.space, self.draw() if training else self.best, self.device)
+        return self._weights_of(self.draw() if training else self.best)
+
+    def _weights_of(self, drawn: Any) -> Weights:
+        return {group: w.to(self.device) for group, w in self.space.weights_of(drawn).items()}
 
     def arch_step(
         self,
-        net: Supernet,
+        net: nn.Module,
         train_batch: Batch,
         valid_batch: Batch,
         weight_optimizer: torch.optim.Optimizer,
@@ -198,14 +213,14 @@ class ENAS(OneStage):
         decisions, log_probability, entropy = self.controller(self.samples)
         results, advantages = [], []
         for row, spread in zip(decisions.tolist(), entropy.tolist(), strict=True):
-            genotype = cells(self.space, row)
-            weights = weights_of(self.space, genotype, self.device)
+            drawn = cells(self.space, row)
+            weights = self._weights_of(drawn)
             with torch.no_grad():
                 _, metrics = valid_loss(net, weights, valid_batch)
             reward = metrics["valid_accuracy"] + ENTROPY * spread
             self.baseline += (1 - BASELINE) * (reward - self.baseline)
             advantages.append(reward - self.baseline)
-            results.append((metrics["valid_accuracy"], genotype, metrics))
+            results.append((metrics["valid_accuracy"], drawn, metrics))
         self.best = max(results, key=lambda result: result[0])[1]
         self.optimizer.zero_grad()
         reinforce(log_probability, torch.tensor(advantages)).backward()
@@ -215,9 +230,10 @@ class ENAS(OneStage):
             for name in results[0][2]
         }
 
-    def genotype(self) -> Genotype:
+    def architecture(self) -> Architecture:
         """The best on its validation batch among the cells of the last update."""
-        return self.best
+        best: Architecture = self.best
+        return best
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -231,7 +247,7 @@ class ENAS(OneStage):
         self.controller.load_state_dict(state["controller"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.baseline = state["baseline"]
-        self.best = Genotype.from_dict(state["best"])
+        self.best = architecture.from_dict(state["best"])
 
 
 def reinforce(log_probability: Tensor, advantage: Tensor) -> Tensor:
@@ -242,17 +258,16 @@ def reinforce(log_probability: Tensor, advantage: Tensor) -> Tensor:
     return -(log_probability * advantage).mean()
 
 
-def cells(space: Space, decisions: Sequence[int]) -> Genotype:
-    """The genotype of the controller's decisions."""
+def cells(space: SearchSpace, decisions: Sequence[int]) -> Architecture:
+    """The architecture of the controller's decisions."""
     rest = iter(decisions)
-    edges: dict[str, list[Edge]] = {}
-    for kind in KINDS:
-        edges[kind] = []
-        for node in space.incoming(kind):
+    chosen: dict[str, list[tuple[int, int]]] = {}
+    for group in space.groups:
+        chosen[group] = []
+        for rows in space.incoming(group).values():
             first, second, *operations = (next(rest) for _ in range(4))
-            for source, operation in zip((first, second), operations, strict=True):
-                edges[kind].append(Edge(space.operations[operation], source, node))
-    return space.genotype(edges)
+            chosen[group] += zip((rows[first], rows[second]), operations, strict=True)
+    return space.derive(chosen)
 
 
 PLUGIN = ENAS

@@ -5,58 +5,41 @@ The figures are the paper's [from memory]; weights and architecture are trained 
 DARTS. Only the drawn operations are computed, so an alpha learns through them alone.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from edarts.config import SearchConfig, given
-from edarts.methods.oneshot.base import FirstOrder, gumbel
-from edarts.nn.supernet import Supernet
-from edarts.space.darts import Space
-from edarts.space.genotype import KINDS
-
-DEFAULTS: dict[str, Any] = {
-    "epochs": 240,
-    "batch_size": 64,
-    "cells": 8,
-    "channels": 16,
-    "operations": "all",
-    "topology": "all",
-    "attention": "none",
-    "data_fraction": 1.0,
-    "arch_update": "step",
-    "arch_lr": 3e-4,
-    "arch_weight_decay": 1e-3,
-    "lr": 0.025,
-    "lr_min": 0.001,
-    "momentum": 0.9,
-    "weight_decay": 3e-4,
-    "clip": 5.0,
-}
+from edarts.config import SearchConfig
+from edarts.methods.oneshot.alphas import FirstOrder, gumbel
+from edarts.methods.oneshot.base import DARTS, Weights
+from edarts.space.base import SearchSpace
 
 HOTTEST, COLDEST = 10.0, 0.1
 
 
 class GDAS(FirstOrder):
-    """alpha (E, K) for each kind; weights are a one-hot draw, with the gradient of the soft one."""
+    """alpha (E, K) for each group; weights are a one-hot draw, with the soft one's gradient."""
 
-    def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {"epochs": 240}
+
+    def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device) -> None:
         super().__init__(space, config, device)
-        self.epochs, self.temperature = given(config.epochs), HOTTEST
+        self.epochs, self.temperature = config.epochs, HOTTEST
 
-    def begin_epoch(self, net: Supernet, epoch: int) -> None:
+    def begin_epoch(self, net: nn.Module, epoch: int) -> None:
         """Linear cooling, to the coldest in the last epoch."""
         done = epoch / max(1, self.epochs - 1)
         self.temperature = HOTTEST + done * (COLDEST - HOTTEST)
 
-    def weights(self, training: bool) -> dict[str, Tensor]:
+    def weights(self, training: bool) -> Weights:
         """In training a draw; else softmax(alpha)."""
         if not training:
             return self.alphas.softmax()
         return {
-            kind: straight_through(self.alphas.values[kind].log_softmax(-1), self.temperature)
-            for kind in KINDS
+            group: straight_through(self.alphas.values[group].log_softmax(-1), self.temperature)
+            for group in self.space.groups
         }
 
 

@@ -11,40 +11,28 @@ stage keeps K, 5/8 K and 3/8 K, but two at least; `epochs` is shared among the s
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import exp
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from edarts.config import SearchConfig, given
+from edarts.config import Between, SearchConfig
 from edarts.errors import UsageError
-from edarts.methods.oneshot.base import FirstOrder, strongest
-from edarts.methods.oneshot.registry_ import Stage
-from edarts.nn.supernet import Supernet
-from edarts.space.darts import Space
-from edarts.space.genotype import KINDS, Genotype
+from edarts.methods.oneshot.alphas import FirstOrder
+from edarts.methods.oneshot.base import DARTS, Stage, Weights
+from edarts.methods.oneshot.derive import strongest
+from edarts.space.base import Architecture, SearchSpace
 
-DEFAULTS: dict[str, Any] = {
-    "epochs": 75,
-    "warm_up": 10 / 25,
-    "batch_size": 96,
-    "cells": 5,
-    "channels": 16,
-    "operations": "all",
-    "topology": "all",
-    "attention": "none",
-    "data_fraction": 1.0,
-    "arch_update": "step",
-    "arch_lr": 6e-4,
-    "arch_weight_decay": 1e-3,
-    "lr": 0.025,
-    "lr_min": 0.0,
-    "momentum": 0.9,
-    "weight_decay": 3e-4,
-    "clip": 5.0,
-    "skip_cap": 2,
-}
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen of the method."""
+
+    skip_cap: Annotated[int, Between(0)] = 2
+    """Most skip connections in the first group of the space, such as the normal cell."""
+
 
 DEEPER = (0, 6, 12)  # cells of a stage beyond those of the first
 KEPT = (1, 5 / 8, 3 / 8)  # share of the operations on an edge
@@ -54,54 +42,66 @@ ARCH_CLIP = 5.0
 
 
 class PDarts(FirstOrder):
-    """alpha (E, K) for each kind, and which of them are left; weights are the softmax of those."""
+    """alpha (E, K) for each group, and which of them are left; weights are the softmax of those."""
 
-    def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
-        if given(config.epochs) < len(DEEPER):
+    Options: ClassVar[type] = Options
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {
+        "epochs": 75,
+        "warm_up": 10 / 25,
+        "batch_size": 96,
+        "cells": 5,
+        "arch_lr": 6e-4,
+        "lr_min": 0.0,
+    }
+
+    def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device) -> None:
+        if config.epochs < len(DEEPER):
             raise UsageError(
                 f"p_darts trains {len(DEEPER)} supernets: give that many epochs or more"
             )
         super().__init__(space, config, device, clip=ARCH_CLIP)
-        self.config = config
         self.stage, self.epochs = 0, 1
-        self.left = {
-            kind: torch.ones_like(self.alphas.values[kind], dtype=torch.bool) for kind in KINDS
-        }
+        values = self.alphas.values
+        self.left = {g: torch.ones_like(values[g], dtype=torch.bool) for g in space.groups}
 
     def stages(self, epochs: int) -> Iterator[Stage]:
         """Three; before the second and the third, the weakest operations go."""
         count = len(DEEPER)
-        operations = len(self.space.operations)
         for stage in range(count):
             if stage:
-                self.left = keep(self.weights(training=False), stage_size(operations, stage))
+                self.left = keep(self.weights(training=False), stage)
                 self.alphas.redraw()
             self.stage, self.epochs = stage, (epochs + count - 1 - stage) // count
-            yield Stage(self.epochs, self.cells + DEEPER[stage], built=self.left)
+            yield Stage(self.epochs, self.config.cells + DEEPER[stage], mask=self.left)
 
-    def begin_epoch(self, net: Supernet, epoch: int) -> None:
+    def begin_epoch(self, net: nn.Module, epoch: int) -> None:
         """Dropout behind skip connections, at this epoch's rate."""
         warm_up = self.config.warm_up_epochs(self.epochs)
-        net.set_skip_dropout(dropout_rate(DROPOUT[self.stage], epoch, self.epochs, warm_up))
+        rate = dropout_rate(DROPOUT[self.stage], epoch, self.epochs, warm_up)
+        setter = getattr(net, "set_skip_dropout", None)
+        if setter is None:
+            raise UsageError("p_darts drops values behind skip connections; this space cannot")
+        setter(rate)
 
-    def weights(self, training: bool) -> dict[str, Tensor]:
+    def weights(self, training: bool) -> Weights:
         """softmax(alpha) over the operations that are left; exact zeros for the others."""
         return {
-            kind: self.alphas.values[kind].masked_fill(~self.left[kind], -torch.inf).softmax(dim=-1)
-            for kind in KINDS
+            group: self.alphas.values[group].masked_fill(~left, -torch.inf).softmax(dim=-1)
+            for group, left in self.left.items()
         }
 
-    def genotype(self) -> Genotype:
+    def architecture(self) -> Architecture:
         """DARTS' rule, with a cap on the skip connections of the normal cell."""
-        return cap_skips(self.space, self.weights(training=False), given(self.config.skip_cap))
+        cap = self.config.options.skip_cap
+        return self.space.derive(cap_skips(self.space, self.weights(training=False), cap))
 
     def state_dict(self) -> dict[str, Any]:
         return {"alphas": super().state_dict(), "left": self.left}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state["alphas"])
-        for kind in KINDS:
-            self.left[kind].copy_(state["left"][kind])
+        for group in self.space.groups:
+            self.left[group].copy_(state["left"][group])
 
 
 def stage_size(operations: int, stage: int) -> int:
@@ -109,14 +109,16 @@ def stage_size(operations: int, stage: int) -> int:
     return max(min(operations, 2), round(KEPT[stage] * operations))
 
 
-def keep(weights: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
-    """(E, K) mask for each kind: the `size` largest weights of every edge.
+def keep(weights: Mapping[str, Tensor], stage: int) -> Weights:
+    """(E, K) mask for each group: the `stage_size` largest weights of every edge.
 
     `none` may be kept or go like any other; discretisation never takes it.
     """
     return {
-        kind: torch.zeros_like(w, dtype=torch.bool).scatter(1, w.topk(size, dim=-1).indices, True)
-        for kind, w in weights.items()
+        group: torch.zeros_like(w, dtype=torch.bool).scatter(
+            1, w.topk(stage_size(w.shape[-1], stage), dim=-1).indices, True
+        )
+        for group, w in weights.items()
     }
 
 
@@ -127,27 +129,27 @@ def dropout_rate(first: float, epoch: int, epochs: int, warm_up: int) -> float:
     return first * exp(-DECAY * (epoch - warm_up))
 
 
-def cap_skips(space: Space, weights: Mapping[str, Tensor], cap: int) -> Genotype:
-    """DARTS' genotype with at most `cap` skip connections in the normal cell.
+def cap_skips(
+    space: SearchSpace, weights: Mapping[str, Tensor], cap: int
+) -> dict[str, list[tuple[int, int]]]:
+    """DARTS' choice with at most `cap` skip connections in the first group, the normal cell.
 
     While there are more, the weakest one's weight is set to zero and the cell derived anew (the
     authors' code, M = cap). Where an edge has nothing but its skip connection, that stays.
     """
-    weights = {kind: w.detach().clone() for kind, w in weights.items()}
+    weights = {group: w.detach().clone() for group, w in weights.items()}
+    first = space.groups[0]
+    names = space.candidates(first)
     while True:
-        genotype = strongest(space, weights)
-        rows = [
-            space.topology("normal").index((edge.source, edge.node))
-            for edge in genotype.normal
-            if edge.operation == "skip_connect"
-        ]
+        chosen = strongest(space, weights)
+        rows = [row for row, column in chosen[first] if names[column] == "skip_connect"]
         if len(rows) <= cap:
-            return genotype
-        column = weights["normal"][:, space.operations.index("skip_connect")]
-        positive = [row for row in rows if column[row] > 0]
+            return chosen
+        shares = weights[first][:, names.index("skip_connect")]
+        positive = [row for row in sorted(rows) if shares[row] > 0]
         if not positive:
-            return genotype
-        column[min(positive, key=lambda row: float(column[row]))] = 0
+            return chosen
+        shares[min(positive, key=lambda row: float(shares[row]))] = 0
 
 
 PLUGIN = PDarts

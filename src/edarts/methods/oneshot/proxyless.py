@@ -8,62 +8,48 @@ what else concerns the weights is DARTS'. No latency term: the paper's CIFAR sea
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edarts.config import SearchConfig
-from edarts.methods.oneshot.base import Alphas, strongest, valid_loss
-from edarts.methods.oneshot.registry_ import Batch, OneStage
-from edarts.nn.supernet import Supernet
-from edarts.space.darts import Space
-from edarts.space.genotype import Genotype
-from edarts.training.loop import frozen, gradients
-
-DEFAULTS: dict[str, Any] = {
-    "epochs": 160,
-    "warm_up": 40 / 160,
-    "batch_size": 64,
-    "cells": 8,
-    "channels": 16,
-    "operations": "all",
-    "topology": "all",
-    "attention": "none",
-    "data_fraction": 1.0,
-    "arch_update": "step",
-    "arch_lr": 0.006,
-    "arch_weight_decay": 0.0,
-    "lr": 0.025,
-    "lr_min": 0.0,
-    "momentum": 0.9,
-    "weight_decay": 3e-4,
-    "clip": 5.0,
-}
+from edarts.methods.oneshot.alphas import Alphas, valid_loss
+from edarts.methods.oneshot.base import DARTS, Batch, OneShot, Weights
+from edarts.methods.oneshot.derive import strongest
+from edarts.space.base import Architecture, SearchSpace
+from edarts.training.optim import frozen, gradients
 
 
-class Proxyless(OneStage):
-    """alpha (E, K) for each kind; weights are gates: one on every edge is open, drawn by softmax.
+class Proxyless(OneShot):
+    """alpha (E, K) for each group; weights are gates: one on every edge is open, drawn by softmax.
 
     The weights of a path that was not drawn get no gradient, so neither momentum nor decay moves
     them (the driver sets gradients to None, and the supernet computes what is open only).
     """
 
-    def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
-        super().__init__(config)
-        self.space = space
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {
+        "epochs": 160,
+        "warm_up": 40 / 160,
+        "arch_lr": 0.006,
+        "arch_weight_decay": 0.0,
+        "lr_min": 0.0,
+    }
+
+    def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device) -> None:
+        super().__init__(space, config, device)
         self.alphas = Alphas.of(space, config, device, betas=(0.0, 0.999))
 
-    def weights(self, training: bool) -> dict[str, Tensor]:
+    def weights(self, training: bool) -> Weights:
         """In training (E, K) one-hot gates, a draw; else the probabilities softmax(alpha)."""
         probabilities = self.alphas.softmax()
         if not training:
             return probabilities
-        return {kind: one_hot(draw(p, 1), p) for kind, p in probabilities.items()}
+        return {group: one_hot(draw(p, 1), p) for group, p in probabilities.items()}
 
     def arch_step(
         self,
-        net: Supernet,
+        net: nn.Module,
         train_batch: Batch,
         valid_batch: Batch,
         weight_optimizer: torch.optim.Optimizer,
@@ -72,33 +58,34 @@ class Proxyless(OneStage):
 
         Of the two, one is drawn to be open. An edge whose open path is `none` learns nothing.
         """
-        paths, gates, wanted = {}, {}, {}
-        for kind, p in self.alphas.softmax().items():
-            paths[kind] = draw(p.detach(), min(2, p.shape[1]))  # (E, 2)
-            pair = self.alphas.values[kind].detach().gather(1, paths[kind]).softmax(dim=-1)
-            opened = paths[kind].gather(1, draw(pair, 1))
-            gates[kind] = one_hot(opened, p).requires_grad_()
-            wanted[kind] = one_hot(paths[kind], p).bool()
+        paths, gates, needs_grad = {}, {}, {}
+        for group, p in self.alphas.softmax().items():
+            paths[group] = draw(p.detach(), min(2, p.shape[1]))  # (E, 2)
+            pair = self.alphas.values[group].detach().gather(1, paths[group]).softmax(dim=-1)
+            opened = paths[group].gather(1, draw(pair, 1))
+            gates[group] = one_hot(opened, p).requires_grad_()
+            needs_grad[group] = one_hot(paths[group], p).bool()
         with frozen(net):
-            loss, metrics = valid_loss(net, gates, valid_batch, wanted)
+            loss, metrics = valid_loss(net, gates, valid_batch, needs_grad)
         gate_gradients = gradients(loss, list(gates.values()))
         before, steps = {}, []
-        for kind, gradient in zip(gates, gate_gradients, strict=True):
-            before[kind] = self.alphas.values[kind].detach().gather(1, paths[kind])
-            learned = path_gradient(gradient.gather(1, paths[kind]), before[kind])
-            if "none" in self.space.operations:
-                none = self.space.operations.index("none")
-                learned = learned * (gates[kind].detach()[:, none, None] == 0)
-            steps.append(torch.zeros_like(gradient).scatter(1, paths[kind], learned))
+        for group, gradient in zip(gates, gate_gradients, strict=True):
+            before[group] = self.alphas.values[group].detach().gather(1, paths[group])
+            learned = path_gradient(gradient.gather(1, paths[group]), before[group])
+            names = self.space.candidates(group)
+            if "none" in names:
+                none = names.index("none")
+                learned = learned * (gates[group].detach()[:, none, None] == 0)
+            steps.append(torch.zeros_like(gradient).scatter(1, paths[group], learned))
         self.alphas.step(steps)
-        for kind, old in before.items():
-            value = self.alphas.values[kind].data
-            value.scatter_(1, paths[kind], rescaled(value.gather(1, paths[kind]), old))
+        for group, old in before.items():
+            value = self.alphas.values[group].data
+            value.scatter_(1, paths[group], rescaled(value.gather(1, paths[group]), old))
         return metrics
 
-    def genotype(self) -> Genotype:
+    def architecture(self) -> Architecture:
         """DARTS' rule on the probabilities."""
-        return strongest(self.space, self.weights(training=False))
+        return self.space.derive(strongest(self.space, self.weights(training=False)))
 
     def state_dict(self) -> dict[str, Any]:
         return self.alphas.state_dict()

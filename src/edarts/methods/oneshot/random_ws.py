@@ -9,72 +9,76 @@ best cells on all validation images, is left out. Weights are trained as by DART
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from edarts.config import SearchConfig, given
-from edarts.errors import UsageError
-from edarts.methods.oneshot.base import valid_loss, weights_of
-from edarts.methods.oneshot.registry_ import Batch, OneStage
-from edarts.nn.supernet import Supernet
-from edarts.space.darts import Space
-from edarts.space.genotype import Genotype
-
-DEFAULTS: dict[str, Any] = {
-    "epochs": 50,
-    "warm_up": 0.99,  # cells are scored after the last epoch only
-    "batch_size": 64,
-    "cells": 8,
-    "channels": 16,
-    "operations": "all",
-    "topology": "all",
-    "data_fraction": 1.0,
-    "arch_update": "epoch",
-    "arch_steps": 10,
-    "samples": 1000,
-    "lr": 0.025,
-    "lr_min": 0.001,
-    "momentum": 0.9,
-    "weight_decay": 3e-4,
-    "clip": 5.0,
-}
-
-REASONS = {"attention": "it draws all operations alike"}
+from edarts.config import Between, SearchConfig
+from edarts.methods.oneshot.alphas import valid_loss
+from edarts.methods.oneshot.base import DARTS, Batch, OneShot, Weights
+from edarts.space.base import Architecture, SearchSpace
 
 
-class RandomWS(OneStage):
-    """Weights are the counts of a drawn genotype: ones on its edges, zeros elsewhere."""
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen of the method."""
 
-    def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
-        super().__init__(config)
-        if config.arch_update != "epoch":
-            raise UsageError("random_ws scores cells when an epoch is over: give arch_update=epoch")
-        self.space, self.device = space, device
-        draw = generator()
-        self.cells_drawn = [space.sample(draw) for _ in range(given(config.samples))]
-        self.losses = torch.zeros(len(self.cells_drawn), dtype=torch.float64)
+    samples: Annotated[int, Between(1)] = 1000
+    """Cells drawn and scored, of which the best is returned."""
 
-    def begin_epoch(self, net: Supernet, epoch: int) -> None:
+
+class RandomWS(OneShot):
+    """Weights are the counts of a drawn architecture: ones on its edges, zeros elsewhere."""
+
+    Options: ClassVar[type] = Options
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {
+        name: value
+        for name, value in DARTS.items()
+        if name not in ("attention", "arch_lr", "arch_weight_decay", "arch_update")
+    } | {"warm_up": 0.99, "arch_steps": 10}  # cells are scored after the last epoch only
+    FIXED: ClassVar[Mapping[str, Any]] = {"arch_update": "epoch"}
+    REASONS: ClassVar[Mapping[str, str]] = {
+        "attention": "it draws all operations alike",
+        "arch_update": "it scores cells when an epoch is over",
+    }
+
+    def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device) -> None:
+        super().__init__(space, config, device)
+        self.rng = generator()
+        self.losses = torch.zeros(config.options.samples, dtype=torch.float64)
+        self._drawn: list[Any] = []
+
+    @property
+    def cells_drawn(self) -> list[Any]:
+        """The architectures that are scored: drawn when they are first asked for."""
+        while len(self._drawn) < len(self.losses):
+            self._drawn.append(self.space.sample(self.rng))
+        return self._drawn
+
+    def begin_epoch(self, net: nn.Module, epoch: int) -> None:
         """Scores of weights that have changed since are forgotten."""
         self.losses.zero_()
 
-    def weights(self, training: bool) -> dict[str, Tensor]:
+    def weights(self, training: bool) -> Weights:
         """(E, K): in training a new cell's, else the best one's."""
-        chosen = self.space.sample(generator()) if training else self.genotype()
-        return weights_of(self.space, chosen, self.device)
+        return self._weights_of(self.space.sample(generator()) if training else self.architecture())
+
+    def _weights_of(self, architecture: Any) -> Weights:
+        weights = self.space.weights_of(architecture)
+        return {group: w.to(self.device) for group, w in weights.items()}
 
     @torch.no_grad()
     def arch_step(
         self,
-        net: Supernet,
+        net: nn.Module,
         train_batch: Batch,
         valid_batch: Batch,
         weight_optimizer: torch.optim.Optimizer,
     ) -> dict[str, float]:
         """Score every drawn cell on one batch; returns the averages over the cells."""
-        drawn = [weights_of(self.space, cell, self.device) for cell in self.cells_drawn]
+        drawn = [self._weights_of(cell) for cell in self.cells_drawn]
         results = [valid_loss(net, weights, valid_batch)[1] for weights in drawn]
         losses = torch.tensor([result["valid_loss"] for result in results], dtype=torch.float64)
         if not losses.isfinite().all():
@@ -82,9 +86,10 @@ class RandomWS(OneStage):
         self.losses += losses
         return {name: sum(r[name] for r in results) / len(results) for name in results[0]}
 
-    def genotype(self) -> Genotype:
+    def architecture(self) -> Architecture:
         """The cell of the lowest loss; the first one drawn while there is none."""
-        return self.cells_drawn[int(self.losses.argmin())]
+        best: Architecture = self.cells_drawn[int(self.losses.argmin())]
+        return best
 
     def state_dict(self) -> dict[str, Any]:
         return {"losses": self.losses.clone()}  # a resumed search draws the same cells again

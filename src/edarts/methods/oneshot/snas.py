@@ -12,38 +12,27 @@ edge is derived by its argmax, and one whose argmax is `none` is left out. Diffe
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from edarts.config import SearchConfig, given
-from edarts.methods.oneshot.base import FirstOrder, connected, gumbel, strongest
-from edarts.nn.cells import LARGEST_CELL_INPUT, Cell
-from edarts.nn.supernet import Supernet
-from edarts.space.darts import Space
-from edarts.space.genotype import INPUTS, KINDS, Edge, Genotype
+from edarts.config import SearchConfig
+from edarts.errors import UsageError
+from edarts.methods.oneshot.alphas import FirstOrder, gumbel
+from edarts.methods.oneshot.base import DARTS, Weights
+from edarts.methods.oneshot.derive import connected, strongest
+from edarts.space.base import Architecture, Chosen, SearchSpace
 
-DEFAULTS: dict[str, Any] = {
-    "epochs": 150,
-    "batch_size": 64,
-    "cells": 8,
-    "channels": 16,
-    "operations": "all",
-    "topology": "all",
-    "attention": "none",
-    "data_fraction": 1.0,
-    "arch_update": "joint",
-    "arch_lr": 3e-4,
-    "arch_weight_decay": 1e-3,
-    "lr": 0.025,
-    "lr_min": 0.001,
-    "momentum": 0.9,
-    "weight_decay": 3e-4,
-    "clip": 5.0,
-    "drop_path": 0.3,
-    "constraint": "mild",
-}
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen of the method."""
+
+    constraint: Literal["none", "mild", "moderate", "aggressive"] = "mild"
+    """How much size, FLOPs and memory accesses of the cells cost."""
+
 
 HOTTEST, COLDEST = 1.0, 0.03
 ARCH_CLIP = 10.0
@@ -51,38 +40,54 @@ FACTORS = {"none": 0.0, "mild": 1.5e-3, "moderate": 5e-3, "aggressive": 1.5e-2}
 
 
 class SNAS(FirstOrder):
-    """log alpha (E, K) for each kind; weights are a draw Z from its concrete distribution."""
+    """log alpha (E, K) for each group; weights are a draw Z from its concrete distribution."""
 
-    def __init__(self, space: Space, config: SearchConfig, device: torch.device) -> None:
+    Options: ClassVar[type] = Options
+    DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {
+        "epochs": 150,
+        "arch_update": "joint",
+        "drop_path": 0.3,
+    }
+
+    def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device) -> None:
         super().__init__(space, config, device, mean=1.0, noise=0.01, clip=ARCH_CLIP)
-        self.epochs = given(config.epochs)
         self.temperature = HOTTEST
-        self.factor = FACTORS[given(config.constraint)]
-        self.costs: dict[str, Tensor] | None = None
+        self.factor = FACTORS[config.options.constraint]
+        self.costs: Weights | None = None
 
-    def begin_epoch(self, net: Supernet, epoch: int) -> None:
+    def begin_epoch(self, net: nn.Module, epoch: int) -> None:
         """Linear cooling."""
-        self.temperature = COLDEST + (1 - epoch / self.epochs) * (HOTTEST - COLDEST)
+        done = epoch / self.config.epochs
+        self.temperature = COLDEST + (1 - done) * (HOTTEST - COLDEST)
 
-    def weights(self, training: bool) -> dict[str, Tensor]:
-        """In training Z (E, K), a draw that all cells of a kind share; else softmax(log alpha)."""
+    def weights(self, training: bool) -> Weights:
+        """In training Z (E, K), a draw that all cells of a group share; else softmax(log alpha)."""
         if not training:
             return self.alphas.softmax()
-        return {kind: sample(self.alphas.values[kind], self.temperature) for kind in KINDS}
+        return {
+            group: sample(self.alphas.values[group], self.temperature)
+            for group in self.space.groups
+        }
 
-    def penalty(self, net: Supernet, weights: Mapping[str, Tensor]) -> Tensor | float:
-        """The resource cost of Z, times the factor of the constraint."""
+    def penalty(self, net: nn.Module, weights: Mapping[str, Tensor]) -> Tensor | float:
+        """The resource cost of Z, times the factor of the constraint.
+
+        The supernet tells what its candidates cost: `net.resources()` -> {group: (cells, 3, E, K)}.
+        Raises UsageError if it does not.
+        """
         if self.factor == 0:
             return 0.0
         if self.costs is None:
-            self.costs = {
-                kind: costs(net, self.space, kind).to(weights[kind].device) for kind in KINDS
-            }
-        return self.factor * sum(cost(weights[kind], self.costs[kind]) for kind in KINDS)
+            told = getattr(net, "resources", None)
+            if told is None:
+                raise UsageError("this space states no costs of its operations: --constraint none")
+            self.costs = {group: c.to(weights[group].device) for group, c in told().items()}
+        groups = self.space.groups
+        return self.factor * sum(cost(weights[group], self.costs[group]) for group in groups)
 
-    def genotype(self) -> Genotype:
+    def architecture(self) -> Architecture:
         """The strongest operation on every edge; those with `none` are left out."""
-        return derive(self.space, self.weights(training=False))
+        return self.space.derive(argmax(self.space, self.weights(training=False)))
 
 
 def sample(log_alpha: Tensor, temperature: float) -> Tensor:
@@ -91,7 +96,7 @@ def sample(log_alpha: Tensor, temperature: float) -> Tensor:
 
 
 def cost(z: Tensor, table: Tensor) -> Tensor:
-    """Expected cost of cells of one kind: z (E, K), table (cells, 3, E, K) -> a scalar.
+    """Expected cost of the cells of one group: z (E, K), table (cells, 3, E, K) -> a scalar.
 
     (ln size + ln FLOPs + ln memory accesses) / 3 of each edge, each at least 0; their sum over the
     edges, averaged over the cells (the authors' log form, by reparametrisation).
@@ -101,64 +106,15 @@ def cost(z: Tensor, table: Tensor) -> Tensor:
     return (table * z).sum(-1).clamp_min(1.0).log().mean(1).sum(-1).mean()
 
 
-def costs(net: Supernet, space: Space, kind: str) -> Tensor:
-    """(cells, 3, E, K): size, FLOPs, memory accesses of each candidate in each cell of `kind`.
-
-    Maps count as squares of the image's longer side, which the stem halves if it is large.
-    """
-    rows = []
-    side = max(net.image[1:])
-    while side > LARGEST_CELL_INPUT:
-        side = (side + 1) // 2
-    for module, name in zip(net.cells, net.kinds, strict=True):
-        cell = cast(Cell, module)
-        side = (side + 1) // 2 if cell.reduces else side
-        if name == kind:
-            rows.append(
-                [
-                    resources(e.operation, cell.channels // cell.partial, side, _stride(cell, e))
-                    for e in space.candidates(kind)
-                ]
-            )
-    shape = (len(space.topology(kind)), len(space.operations), 3)
-    return torch.tensor(rows, dtype=torch.float32).reshape(-1, *shape).permute(0, 3, 1, 2)
-
-
-def _stride(cell: Cell, edge: Edge) -> int:
-    return 2 if cell.reduces and edge.source < INPUTS else 1
-
-
-def resources(operation: str, channels: int, side: int, stride: int) -> tuple[int, int, int]:
-    """(size, FLOPs, memory accesses) of an operation with a `side` x `side` output.
-
-    Size: parameters without norms. The authors' formulas, methods.md section 3.
-    """
-    area, kernel = side * side, int(operation[-1]) if operation[-1].isdigit() else 0
-    volume = area * channels
-    if operation == "none":
-        return 0, 0, 0
-    if "pool" in operation:
-        return 0, 9 * volume, (2 if stride == 1 else 5) * volume
-    if operation == "skip_connect" and stride == 1:
-        return 0, 0, 2 * volume
-    if operation == "skip_connect":
-        size = channels * channels
-        return size, size * area, 9 * volume + size
-    layer = channels * kernel**2 + channels**2
-    if operation.startswith("sep"):
-        return 2 * layer, 2 * layer * area, (8 if stride == 1 else 11) * volume + 2 * layer
-    return layer, layer * area, (4 if stride == 1 else 7) * volume + layer
-
-
-def derive(space: Space, weights: Mapping[str, Tensor]) -> Genotype:
-    """The argmax of every edge, `none` left out; DARTS' rule for cells that have nothing else."""
-    edges = {}
-    for kind in KINDS:
-        columns = weights[kind].detach().argmax(dim=-1).tolist()
-        names = [space.operations[column] for column in columns]
-        chosen = [Edge(n, *pair) for n, pair in zip(names, space.topology(kind), strict=True)]
-        edges[kind] = [edge for edge in chosen if edge.operation != "none"]
-    return connected(space, edges, otherwise=strongest(space, weights))
+def argmax(space: SearchSpace, weights: Mapping[str, Tensor]) -> Chosen:
+    """The argmax of every edge, `none` left out; DARTS' rule for groups that have nothing else."""
+    chosen = {}
+    for group in space.groups:
+        columns = weights[group].detach().argmax(dim=-1).tolist()
+        eligible, names = space.eligible(group), space.candidates(group)
+        pairs = enumerate(columns)
+        chosen[group] = [(row, column) for row, column in pairs if names[column] in eligible]
+    return connected(space, chosen, otherwise=strongest(space, weights))
 
 
 PLUGIN = SNAS

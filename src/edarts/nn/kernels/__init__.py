@@ -1,4 +1,4 @@
-"""Fast CPU paths, each equal to its plain PyTorch twin, and the one rule that picks them."""
+"""Fast CPU paths, each equal to its plain PyTorch twin; `compiled` has the rules that pick them."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edarts.nn.kernels.compiled import enabled, fast, load_loops
+from edarts.nn.kernels.compiled import enabled, fast, few_pixels, load_loops
 from edarts.nn.kernels.layout import concat
-from edarts.nn.kernels.nodes import Node, Source, Stage, Term
+from edarts.nn.kernels.nodes import NodeFunction
 from edarts.nn.kernels.pools import max_pool2d
+from edarts.nn.kernels.terms import FeatureMap, SeparableStage, Term
 
 __all__ = [
-    "Source",
-    "Stage",
+    "FeatureMap",
+    "SeparableStage",
     "Term",
     "concat",
     "enabled",
@@ -25,8 +26,6 @@ __all__ = [
     "pointwise_conv2d",
     "warm_up",
 ]
-
-FEW_PIXELS = 4096  # B * H * W; up to here a matrix product starts quicker than a convolution
 
 
 def warm_up(say: Callable[[str], None] | None = None) -> None:
@@ -48,9 +47,9 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
         x = torch.ones(2, 1, 2, 2, requires_grad=True)
         wide, narrow = (torch.ones(1, 1, k, k, requires_grad=True) for k in (5, 1))
         norm = nn.BatchNorm2d(1)
-        stages = (Stage(wide, narrow, 1, 1), Stage(wide, narrow, 1, 1, norm))
-        y = node([Term(Source(x), stages, norm)], [torch.ones((), requires_grad=True)])
-        even, odd = Source(y).halves
+        stages = (SeparableStage(wide, narrow, 1, 1), SeparableStage(wide, narrow, 1, 1, norm))
+        y = node([Term(FeatureMap(x), stages, norm)], [torch.ones((), requires_grad=True)])
+        even, odd = FeatureMap(y).halves
         (max_pool2d(y, 3, 1).sum() + even.x.sum() + odd.x.sum()).backward()
 
 
@@ -79,9 +78,9 @@ def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tens
     ]
     held = {id(p): p for term in terms for p in term.parameters()}
     vector = None if weights is None else torch.stack(list(weights))
-    bare = [term._replace(source=Source()) for term in terms]  # else its memory is kept twice
+    bare = [term._replace(source=FeatureMap()) for term in terms]  # else its memory is kept twice
     tensors = [x for x, _ in parts.values()]
-    return Node.apply(vector, bare, places, firsts, sums, *tensors, *held.values())  # type: ignore[no-any-return, no-untyped-call]
+    return NodeFunction.apply(vector, bare, places, firsts, sums, *tensors, *held.values())  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _fast(terms: Sequence[Term]) -> bool:
@@ -149,7 +148,6 @@ def pointwise_conv2d(x: Tensor, weight: Tensor) -> Tensor:
 
     On few pixels it is computed as the matrix product that it is.
     """
-    batch, _, height, width = x.shape
-    if x.device.type == "cpu" and batch * height * width <= FEW_PIXELS and enabled():
+    if few_pixels(x):
         return functional.linear(x.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
     return functional.conv2d(x, weight)

@@ -1,4 +1,4 @@
-"""The door to the compiled loops, and the rule of who may pass it.
+"""The door to the compiled loops, and the rules of who may take which fast path.
 
 Importing numba costs a moment, so it is put off until needed.
 """
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+FEW_PIXELS = 4096  # B * H * W, up to which `few_pixels` holds
+
 _threads = [0]  # that the loops were last set to
 
 
@@ -18,16 +20,38 @@ def enabled() -> bool:
     return os.environ.get("EDARTS_KERNELS", "on") != "off"
 
 
+def eager() -> bool:
+    """Whether operations run at once, and are not recorded: traced, exported or compiled.
+
+    What is recorded must hold for other sizes too, so no path may be chosen by size then.
+    """
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return not tracing and not torch.compiler.is_compiling()
+
+
 def fast(x: Tensor) -> bool:
     """The rule for every compiled loop: float32 on the CPU, with gradients."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        and x.numel() > 0
         and torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
+        and eager()
         and enabled()
+        and x.numel() > 0
+    )
+
+
+def few_pixels(x: Tensor) -> bool:
+    """The rule for 1 x 1 convolutions: so few pixels (B, C, H, W) that a matrix product is faster.
+
+    It starts quicker than a convolution does.
+    """
+    return (
+        x.device.type == "cpu"
+        and eager()
+        and enabled()
+        and x.shape[0] * x.shape[2] * x.shape[3] <= FEW_PIXELS
     )
 
 

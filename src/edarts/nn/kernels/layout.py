@@ -1,16 +1,24 @@
-"""A twin of torch.cat whose gradients stay channels-last and contiguous.
+"""How tensors lie in memory: what the loops are handed, and a twin of torch.cat.
 
-Autograd gives the parts of a concatenation views of its gradient; every operation that meets such a
-tensor then takes its slow path.
+Autograd gives the parts of a concatenation views of its gradient, and every operation that meets
+such a tensor then takes its slow path; `concat` gives gradients that stay channels-last and
+contiguous.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from edarts.nn.kernels.compiled import eager
 
-class _Concat(torch.autograd.Function):
+Floats = NDArray[np.float32]
+
+
+class ConcatFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *parts: Tensor) -> Tensor:
         ctx.sizes = [part.shape[1] for part in parts]
@@ -26,11 +34,26 @@ class _Concat(torch.autograd.Function):
 
 def concat(parts: list[Tensor]) -> Tensor:
     """(B, C_i, H, W) each -> (B, sum of C_i, H, W)."""
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        return _Concat.apply(*parts)  # type: ignore[no-any-return, no-untyped-call]
+    if torch.is_grad_enabled() and eager():
+        return ConcatFunction.apply(*parts)  # type: ignore[no-any-return, no-untyped-call]
     return torch.cat(parts, dim=1)
 
 
 def dense(x: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, H, W, C), contiguous; a view of channels-last memory."""
     return x.detach().permute(0, 2, 3, 1).contiguous()
+
+
+def pixels(x: Tensor) -> int:
+    """Rows of (N, H, W, C)."""
+    return x.numel() // x.shape[-1]
+
+
+def addresses(tensors: Sequence[Tensor]) -> NDArray[np.int64]:
+    """Where contiguous tensors lie."""
+    return np.array([x.data_ptr() for x in tensors], np.int64)
+
+
+def flat(x: Tensor) -> Floats:
+    """The numbers of a contiguous tensor, not copied."""
+    return x.view(-1).numpy()

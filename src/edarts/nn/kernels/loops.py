@@ -12,6 +12,8 @@ convolved, mixed by the 1 x 1 convolution, counted into the statistics and writt
 `wide` channels; a source of C channels and its result of D have wide(C) and wide(D) in here.
 """
 
+from typing import Any, NamedTuple
+
 import numba
 import numpy as np
 
@@ -189,14 +191,15 @@ def _scatter(source, start, pixels, width, addresses, size, share, pixel, fresh)
 
 
 @numba.njit(cache=True)
-def _fill(x, size, share, pixel, height, columns, scale, shift, out, place, pitch):
-    """An image into a padded one, as max(scale * x + shift, 0); x, size, share: see `_gather`."""
-    width = len(scale)
+def _fill(source, n, out, place, pitch):
+    """Image n of a source into a padded one, as max(scale * x + shift, 0)."""
+    count, height, columns, share = source.shape
+    size, width = count * height * columns * share, len(source.scale)
     for h in range(height):
-        row = place + h * pitch
-        _gather(x, size, share, pixel + h * columns, columns, out, row, width)
+        row, pixel = place + h * pitch, (n * height + h) * columns
+        _gather(source.parts, size, share, pixel, columns, out, row, width)
         for c in range(0, width, WIDTH):
-            a, b = load(scale, c), load(shift, c)
+            a, b = load(source.scale, c), load(source.shift, c)
             for w in range(columns):
                 m = row + w * width + c
                 v = multiply_add(a, load(out, m), b)
@@ -386,11 +389,11 @@ def _sides(height, width, k, s, d):
 
 
 @numba.njit(cache=True)
-def norm(moments, rows, eps, share, running_mean, running_var, gain, bias, out):
+def norm(moments, rows, eps, share, running_mean, running_var, weight, bias, out):
     """out (4, C): mean, s = 1 / standard deviation, scale and shift of the norm of `rows` rows.
 
     It computes scale * y + shift. `moments` (2, C): mean and biased variance, towards which the
-    running ones move by `share`; they, `gain` and `bias` are empty where there are none.
+    running ones move by `share`; they, `weight` and `bias` are empty where there are none.
     """
     for c in range(out.shape[1]):
         mean, var = moments[0, c], moments[1, c]
@@ -398,26 +401,80 @@ def norm(moments, rows, eps, share, running_mean, running_var, gain, bias, out):
             running_mean[c] += share * (mean - running_mean[c])
             running_var[c] += share * (var * rows / (rows - 1) - running_var[c])
         s = np.float32(1 / np.sqrt(var + eps))
-        scale = s * gain[c] if len(gain) > 0 else s
+        scale = s * weight[c] if len(weight) > 0 else s
         out[0, c], out[1, c], out[2, c] = mean, s, scale
         out[3, c] = (bias[c] if len(bias) > 0 else np.float32(0)) - scale * mean
 
 
 @numba.njit(cache=True)
-def norm_slope(norm, zero, one, rows, factor, pqr):
-    """pqr (3, C): the gradient of y is p * h + q * y + r, if that of factor * norm is h.
+def norm_grad_factors(norm, sum_grad, sum_grad_y, rows, factor, pqr):
+    """pqr (3, C): the gradient of y is p * grad + q * y + r, if that of factor * norm is grad.
 
-    `zero` (C,): sum of h; `one` (C,): that of h * (y - mean), which becomes that of h * n.
+    `sum_grad` (C,): sum of grad over the rows; `sum_grad_y` (C,): that of grad * (y - mean), which
+    becomes that of grad * n, n being the normed y.
     """
-    for c in range(len(zero)):
+    for c in range(len(sum_grad)):
         mean, s, scale = norm[0, c], norm[1, c], norm[2, c]
-        one[c] *= s
-        q = -factor * scale * s * one[c] / rows
+        sum_grad_y[c] *= s
+        q = -factor * scale * s * sum_grad_y[c] / rows
         pqr[0, c], pqr[1, c] = factor * scale, q
-        pqr[2, c] = -factor * scale * zero[c] / rows - q * mean
+        pqr[2, c] = -factor * scale * sum_grad[c] / rows - q * mean
 
 
 # -- a separable stage ----------------------------------------------------------------------------
+
+
+class _Source(NamedTuple):
+    """What a stage reads: `parts` side by side, by their addresses, `shape` (N, H, W, C / P) each.
+
+    `scale`, `shift`, `mean` (wide(C),): of the norm before it; see `norm`.
+    """
+
+    parts: Any
+    shape: Any
+    scale: Any
+    shift: Any
+    mean: Any
+
+
+class _Weights(NamedTuple):
+    """A stage's weights, packed: see `_taps` and `_matrix`; `mirrored` taps for the way back."""
+
+    taps: Any
+    mirrored: Any
+    matrix: Any
+
+
+class _Window(NamedTuple):
+    """The depthwise convolution's kernel size, stride and dilation."""
+
+    k: Any
+    s: Any
+    d: Any
+
+
+class _Result(NamedTuple):
+    """What a stage made, y (N, H', W', D), and its gradient p * grad + q * y + r."""
+
+    y: Any
+    grad: Any
+    p: Any
+    q: Any
+    r: Any
+
+
+class _Targets(NamedTuple):
+    """Where gradients go; see `separable_gradient`. `sized`: whether those of the weights do.
+
+    `tap_sums`, `matrix_sums`, `sums`: of this chunk of images.
+    """
+
+    dx: Any
+    fresh: Any
+    sized: Any
+    tap_sums: Any
+    matrix_sums: Any
+    sums: Any
 
 
 @numba.njit(parallel=True, cache=True)
@@ -436,10 +493,9 @@ def separable(x, shape, before, depthwise, pointwise, s, d, y, moments):
     for chunk in numba.prange(CHUNKS):
         first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
         if first < last:
-            _separable(
-                x, shape, first, last, a, b, taps, matrix, depthwise.shape[1], s, d, y, means,
-                squares,
-            )  # fmt: skip
+            source = _Source(x, shape, a, b, b)
+            weights, window = _Weights(taps, taps, matrix), _Window(depthwise.shape[1], s, d)
+            _separable(source, weights, window, first, last, y, means, squares)
     _merge(means, squares, y.shape[1] * y.shape[2], moments[0], moments[1])
 
 
@@ -459,10 +515,12 @@ def _merge(means, squares, rows, mean, var):
 
 
 @numba.njit(cache=True)
-def _separable(x, shape, first, last, scale, shift, taps, matrix, k, s, d, y, means, squares):
-    count, height, width, share = shape
-    size, outer = count * height * width * share, y.shape[3]
-    inside, outside = len(scale), _wide(outer)
+def _separable(source, weights, window, first, last, y, means, squares):
+    """`separable` of the images from `first` to `last`, and their moments."""
+    height, width = source.shape[1], source.shape[2]
+    k, s, d = window
+    outer = y.shape[3]
+    inside, outside = len(source.scale), _wide(outer)
     rows, columns, even, blocks, tall, broad = _sides(height, width, k, s, d)
     pad, pitch = d * (k - 1) // 2, broad * inside
     offsets = _offsets(k, d, pitch, inside)
@@ -471,45 +529,50 @@ def _separable(x, shape, first, last, scale, shift, taps, matrix, k, s, d, y, me
     moments = _scratch(3 * outside)  # the image's first pixel; sums of differences to it, squared
     result = y.reshape(y.size)
     for n in range(first, last):
-        inner, pixel = pad * pitch + pad * inside, n * height * width
-        _fill(x, size, share, pixel, height, width, scale, shift, padded, inner, pitch)
+        inner = pad * pitch + pad * inside
+        _fill(source, n, padded, inner, pitch)
         _set(moments, np.float32(0))
         for h in range(0, even, 2):
-            _convolve_rows(padded, h * s * pitch, pitch, s, taps, offsets, inside, blocks, u)
-            _multiply(u, matrix, 2 * blocks, inside, outside, v, ZERO)
+            _convolve_rows(
+                padded, h * s * pitch, pitch, s, weights.taps, offsets, inside, blocks, u
+            )
+            _multiply(u, weights.matrix, 2 * blocks, inside, outside, v, ZERO)
             for r in range(min(2, rows - h)):
                 _add_moments(v, r * blocks * outside, columns, outside, moments, h + r == 0)
                 place = ((n * rows + h + r) * columns) * outer
                 _narrow(v, r * blocks * outside, columns, outer, result, place, YES, outside)
         total = np.float32(rows * columns)
         for c in range(outer):
-            one = moments[outside + c] / total
-            means[n, c] = moments[c] + one
-            squares[n, c] = max(moments[2 * outside + c] - one * one * total, np.float32(0))
+            offset = moments[outside + c] / total
+            means[n, c] = moments[c] + offset
+            squares[n, c] = max(moments[2 * outside + c] - offset * offset * total, np.float32(0))
     fence()
 
 
 @numba.njit(cache=True)
 def _add_moments(v, place, columns, width, moments, begin):
-    """Sums over a row of v - centre and its square; `begin`: the first pixel becomes the centre."""
+    """Sums over a row of v - centre and its square; `begin`: the first pixel becomes the centre.
+
+    `moments` (3, width): the centre, the sums, the sums of squares.
+    """
     for c in range(0, width, WIDTH):
         if begin:
             store(moments, c, load(v, place + c))
         centre = load(moments, c)
-        one, two = load(moments, width + c), load(moments, 2 * width + c)
+        total, squares = load(moments, width + c), load(moments, 2 * width + c)
         for w in range(columns):
             e = subtract(load(v, place + w * width + c), centre)
-            one = add(one, e)
-            two = multiply_add(e, e, two)
-        store(moments, width + c, one)
-        store(moments, 2 * width + c, two)
+            total = add(total, e)
+            squares = multiply_add(e, e, squares)
+        store(moments, width + c, total)
+        store(moments, 2 * width + c, squares)
 
 
 @numba.njit(parallel=True, cache=True)
 def separable_gradient(
-    x, shape, before, depthwise, pointwise, s, d, y, g, pqr, dx, fresh, dd, dp, products
+    x, shape, before, depthwise, pointwise, s, d, y, grad, pqr, dx, fresh, dd, dp, products
 ):
-    """The gradients of `separable`, where that of y is p * g + q * y + r; `pqr` (3, D).
+    """The gradients of `separable`, where that of y is p * grad + q * y + r; `pqr` (3, D).
 
     `dx`: that of scale * x + shift, in parts as x is; added to what is there, unless `fresh` (P,).
     `products` (2, C): its sum, and that of it times (x - mean). `dd` (C, k, k) and `dp` (D, C): of
@@ -529,9 +592,14 @@ def separable_gradient(
         first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
         if first < last:
             _separable_gradient(
-                x, shape, first, last, a, b, m, taps, mirrored, matrix, k, s, d, y, g, pw, qw, rw,
-                dx, fresh, sized, tap_sums[chunk], matrix_sums[chunk], sums[chunk],
-            )  # fmt: skip
+                _Source(x, shape, a, b, m),
+                _Weights(taps, mirrored, matrix),
+                _Window(k, s, d),
+                _Result(y, grad, pw, qw, rw),
+                _Targets(dx, fresh, sized, tap_sums[chunk], matrix_sums[chunk], sums[chunk]),
+                first,
+                last,
+            )
     if sized:
         _unpack(_fold(tap_sums), _fold(matrix_sums), dd, dp)
     total = _fold(sums)
@@ -552,13 +620,13 @@ def _unpack(taps, matrix, dd, dp):
 
 
 @numba.njit(cache=True)
-def _separable_gradient(
-    x, shape, first, last, scale, shift, mean, taps, mirrored, matrix, k, s, d, y, g, p, q, r,
-    dx, fresh, sized, tap_sums, matrix_sums, sums,
-):  # fmt: skip
-    count, height, width, share = shape
-    size, outer = count * height * width * share, y.shape[3]
-    inside, outside = len(scale), _wide(outer)
+def _separable_gradient(source, weights, window, result, targets, first, last):
+    """`separable_gradient` of the images from `first` to `last`, added to the sums of `targets`."""
+    count, height, width, share = source.shape
+    k, s, d = window
+    sized, dx = targets.sized, targets.dx
+    size, outer = count * height * width * share, result.y.shape[3]
+    inside, outside = len(source.scale), _wide(outer)
     rows, columns, even, blocks, tall, broad = _sides(height, width, k, s, d)
     pad, pitch = d * (k - 1) // 2, broad * inside
     inner = pad * pitch + pad * inside
@@ -572,30 +640,33 @@ def _separable_gradient(
     both, u = _scratch(2 * blocks * outside), _scratch(2 * blocks * inside)
     held, mixed = _scratch(columns * outside), _scratch(2 * blocks * inside)
     spread = _scratch(tall * pitch if s > 1 and dx.size > 0 else 0)
-    result, slope = y.reshape(y.size), g.reshape(g.size)
+    y, grad = result.y.reshape(result.y.size), result.grad.reshape(result.grad.size)
     for n in range(first, last):
         start = n * height * width
-        _fill(x, size, share, start, height, width, scale, shift, padded, inner, pitch)
+        _fill(source, n, padded, inner, pitch)
         for h in range(0, even, 2):
             if h + 1 >= rows:
                 _set(both[blocks * outside :], np.float32(0))
             for i in range(min(2, rows - h)):
                 place = ((n * rows + h + i) * columns) * outer
                 _add_norm(
-                    slope, result, place, columns, outer, p, q, r, both, i * blocks * outside, held
-                )
+                    grad, y, place, columns, outer, result.p, result.q, result.r,
+                    both, i * blocks * outside, held,
+                )  # fmt: skip
             if sized:
-                _convolve_rows(padded, h * s * pitch, pitch, s, taps, offsets, inside, blocks, u)
-                _add_products(u, both, 2 * blocks, inside, outside, matrix_sums)
+                _convolve_rows(
+                    padded, h * s * pitch, pitch, s, weights.taps, offsets, inside, blocks, u
+                )
+                _add_products(u, both, 2 * blocks, inside, outside, targets.matrix_sums)
             at = du_inner + h * du_pitch
-            _multiply(both, matrix, 2 * blocks, outside, inside, mixed, ZERO)
+            _multiply(both, weights.matrix, 2 * blocks, outside, inside, mixed, ZERO)
             for i in range(2):
                 for m in range(0, blocks * inside, WIDTH):
                     store(du, at + i * du_pitch + m, load(mixed, i * blocks * inside + m))
             if sized:
                 _add_taps(
                     padded, h * s * pitch, pitch, s, du, at, du_pitch, offsets, inside, blocks,
-                    tap_sums,
+                    targets.tap_sums,
                 )  # fmt: skip
         if dx.size == 0:
             continue
@@ -603,29 +674,29 @@ def _separable_gradient(
             _set(spread, np.float32(0))
             for h in range(0, even, 2):
                 _spread(
-                    du, h * du_pitch, du_pitch, taps, offsets, inside, blocks, s, spread,
+                    du, h * du_pitch, du_pitch, weights.taps, offsets, inside, blocks, s, spread,
                     h * s * pitch, pitch,
                 )  # fmt: skip
         for h in range(0, height, 2):
             if s == 1:
                 _convolve_rows(
-                    du, h * du_pitch, du_pitch, ONE, mirrored, du_offsets, inside, blocks, u
+                    du, h * du_pitch, du_pitch, ONE, weights.mirrored, du_offsets, inside, blocks, u
                 )
             for i in range(min(2, height - h)):
                 row = inner + (h + i) * pitch
                 out, at = (u, i * blocks * inside) if s == 1 else (spread, row)
                 pixel = start + (h + i) * width
-                _gather(x, size, share, pixel, width, mixed, ZERO, inside)
-                _mask(out, at, padded, row, mixed, width, inside, mean, sums)
-                _scatter(out, at, width, inside, dx, size, share, pixel, fresh)
+                _gather(source.parts, size, share, pixel, width, mixed, ZERO, inside)
+                _mask(out, at, padded, row, mixed, width, inside, source.mean, targets.sums)
+                _scatter(out, at, width, inside, dx, size, share, pixel, targets.fresh)
     fence()
 
 
 @numba.njit(cache=True)
-def _add_norm(g, y, start, columns, channels, p, q, r, out, place, held):
-    """A row of p * g + q * y + r, widened; `held`: room for a widened row."""
+def _add_norm(grad, y, start, columns, channels, p, q, r, out, place, held):
+    """A row of p * grad + q * y + r, widened; `held`: room for a widened row."""
     width = _wide(channels)
-    _widen(g, start, columns, channels, out, place, width)
+    _widen(grad, start, columns, channels, out, place, width)
     _widen(y, start, columns, channels, held, ZERO, width)
     for c in range(0, width, WIDTH):
         pc, qc, rc = load(p, c), load(q, c), load(r, c)
@@ -640,15 +711,15 @@ def _mask(h, at, rectified, place, x, columns, width, mean, sums):
     """h becomes zero where `rectified` is; sums (2, width) += h and h * (x - mean)."""
     for c in range(0, width, WIDTH):
         centre = load(mean, c)
-        zero, one = load(sums, c), load(sums, width + c)
+        sum_grad, sum_grad_x = load(sums, c), load(sums, width + c)
         for w in range(columns):
             m = w * width + c
             v = where_positive(load(rectified, place + m), load(h, at + m))
             store(h, at + m, v)
-            zero = add(zero, v)
-            one = multiply_add(v, subtract(load(x, m), centre), one)
-        store(sums, c, zero)
-        store(sums, width + c, one)
+            sum_grad = add(sum_grad, v)
+            sum_grad_x = multiply_add(v, subtract(load(x, m), centre), sum_grad_x)
+        store(sums, c, sum_grad)
+        store(sums, width + c, sum_grad_x)
 
 
 # -- max pooling ----------------------------------------------------------------------------------
@@ -680,7 +751,7 @@ def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
     spread = _scratch(0 if forward else tall * pitch)
     row, most = _scratch(columns * wide), _scratch(columns * wide)
     inner, offsets = pad * pitch + pad * wide, _offsets(k, ONE, pitch, wide)
-    source, result, slope = x.reshape(x.size), out.reshape(out.size), outer.reshape(outer.size)
+    source, result, grad = x.reshape(x.size), out.reshape(out.size), outer.reshape(outer.size)
     for n in range(first, last):
         _set(spread, np.float32(0))
         for h in range(height):
@@ -689,7 +760,7 @@ def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
         for h in range(rows):
             place = (n * rows + h) * columns * channels
             if not forward:
-                _widen(slope, place, columns, channels, row, ZERO, wide)
+                _widen(grad, place, columns, channels, row, ZERO, wide)
             for c in range(0, wide, WIDTH):
                 start = h * s * pitch + c
                 for w in range(columns):
@@ -808,9 +879,9 @@ def moments(y, out):
     _fold_rows(seconds, var)
     rows = total // channels
     for c in range(channels):
-        one = mean[c] / rows
-        mean[c] = y[c] + one
-        var[c] = max(var[c] / rows - one * one, np.float32(0))
+        offset = mean[c] / rows
+        mean[c] = y[c] + offset
+        var[c] = max(var[c] / rows - offset * offset, np.float32(0))
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
@@ -839,45 +910,45 @@ def weighted_sum(addresses, norms, out):
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def product_sums(g, addresses, means, zero, one):
-    """zero (C,) = sum of g, one (T, C) = sum of g * (array - mean), over the rows of g (R * C,).
+def product_sums(grad, addresses, means, sum_grad, sum_grad_y):
+    """Sums over the rows of grad (R * C,): sum_grad (C,) of it, sum_grad_y (T, C) of its products.
 
-    `addresses` (T,): of arrays of g's size; `means` (T, C).
+    Those are grad * (array - mean); `addresses` (T,): of arrays of grad's size; `means` (T, C).
     """
-    total, count, channels = len(g), len(addresses), len(zero)
+    total, count, channels = len(grad), len(addresses), len(sum_grad)
     tile = max(1, TILE // channels) * channels
     tiles = (total + tile - 1) // tile
-    centres, zeros, ones = _tiled_rows(means), _parts(tile), _parts(count * tile)
+    centres, sums, products = _tiled_rows(means), _parts(tile), _parts(count * tile)
     for chunk in numba.prange(CHUNKS):
-        first = zeros[chunk]
+        first = sums[chunk]
         for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
-            slope = g[t * tile : min((t + 1) * tile, total)]
-            for m in range(len(slope)):
-                first[m] += slope[m]
+            part_grad = grad[t * tile : min((t + 1) * tile, total)]
+            for m in range(len(part_grad)):
+                first[m] += part_grad[m]
             for i in range(count):
                 part, centre = array_at(addresses[i], total)[t * tile :], centres[i]
-                second = ones[chunk, i * tile : (i + 1) * tile]
-                for m in range(len(slope)):
-                    second[m] += slope[m] * (part[m] - centre[m])
-    _fold_rows(zeros, zero)
+                second = products[chunk, i * tile : (i + 1) * tile]
+                for m in range(len(part_grad)):
+                    second[m] += part_grad[m] * (part[m] - centre[m])
+    _fold_rows(sums, sum_grad)
     for i in range(count):
-        _fold_rows(ones[:, i * tile : (i + 1) * tile].copy(), one[i])
+        _fold_rows(products[:, i * tile : (i + 1) * tile].copy(), sum_grad_y[i])
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def norm_gradient(g, y, pqr, out, fresh):
-    """out = p * g + q * y + r, added to what is there unless `fresh`; (R * C,), pqr (3, C)."""
-    total = len(g)
+def norm_gradient(grad, y, pqr, out, fresh):
+    """out = p * grad + q * y + r, added to what is there unless `fresh`; (R * C,), pqr (3, C)."""
+    total = len(grad)
     ps, qs, rs = _tiled(pqr[0]), _tiled(pqr[1]), _tiled(pqr[2])
     tile = len(ps)
     tiles = (total + tile - 1) // tile
     for chunk in numba.prange(CHUNKS):
         for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
-            slope, part = g[t * tile : min((t + 1) * tile, total)], y[t * tile :]
+            part_grad, part = grad[t * tile : min((t + 1) * tile, total)], y[t * tile :]
             o = out[t * tile :]
             if fresh:
-                for m in range(len(slope)):
-                    o[m] = ps[m] * slope[m] + qs[m] * part[m] + rs[m]
+                for m in range(len(part_grad)):
+                    o[m] = ps[m] * part_grad[m] + qs[m] * part[m] + rs[m]
             else:
-                for m in range(len(slope)):
-                    o[m] += ps[m] * slope[m] + qs[m] * part[m] + rs[m]
+                for m in range(len(part_grad)):
+                    o[m] += ps[m] * part_grad[m] + qs[m] * part[m] + rs[m]

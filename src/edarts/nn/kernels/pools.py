@@ -15,7 +15,7 @@ from edarts.nn.kernels.layout import dense
 from edarts.nn.kernels.sums import Sum
 
 
-class MaxPool(torch.autograd.Function):
+class MaxPoolFunction(torch.autograd.Function):
     """k x k windows, k odd, stride s, padded by k // 2: (N, C, H, W) -> (N, C, H', W')."""
 
     @staticmethod
@@ -39,7 +39,7 @@ class MaxPool(torch.autograd.Function):
         return given_to(ctx.total, out), None, None, None
 
 
-class Halves(torch.autograd.Function):
+class HalvesFunction(torch.autograd.Function):
     """Even rows and columns, odd rows and columns; H and W even."""
 
     @staticmethod
@@ -75,12 +75,12 @@ def max_pool2d(x: Tensor, kernel: int, stride: int, total: Sum | None = None) ->
     `total`: where the gradient of x goes, if it was forked.
     """
     if fast(x):
-        return MaxPool.apply(x, kernel, stride, total)  # type: ignore[no-any-return, no-untyped-call]
+        return MaxPoolFunction.apply(x, kernel, stride, total)  # type: ignore[no-any-return, no-untyped-call]
     return functional.max_pool2d(x, kernel, stride, kernel // 2)
 
 
 def halves(x: Tensor, total: Sum | None = None) -> tuple[Tensor, Tensor]:
     """(B, C, H, W), H and W even -> its even rows and columns, and its odd ones."""
     if fast(x):
-        return Halves.apply(x, total)  # type: ignore[no-any-return, no-untyped-call]
+        return HalvesFunction.apply(x, total)  # type: ignore[no-any-return, no-untyped-call]
     return x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]

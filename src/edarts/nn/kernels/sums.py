@@ -32,7 +32,7 @@ class Sum:
         return known
 
 
-class Fork(torch.autograd.Function):
+class ForkFunction(torch.autograd.Function):
     """A tensor as it is; its gradient is the `Sum` of the nodes and what all others give."""
 
     @staticmethod

@@ -1,0 +1,100 @@
+"""TrainConfig: how a network is trained from scratch."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any
+
+from edarts import registry
+from edarts.config.fields import Between, Count, NotNegative, Positive, Share, check_fields
+from edarts.errors import UsageError, unknown
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a network is trained from scratch. What is not given is the default of its recipe."""
+
+    recipe: str = "shallow"
+    """How networks are trained: shallow, 5 cells of 16 channels in some minutes; full, the
+    published training of 20 cells of 36 channels with auxiliary head, drop path and cutout; or a
+    plug-in's."""
+    cells: Count = None
+    """Depth of the network in cells."""
+    channels: Count = None
+    """Channels of its first cell."""
+    epochs: Count = None
+    """Passes over the training images; full: 600; shallow: as many as show it about a million
+    images, from 20 to 30."""
+    batch_size: Count = None
+    """Images per step."""
+    lr: Positive = None
+    """First learning rate (SGD with momentum, cosine to zero by epoch)."""
+    momentum: Share = None
+    """Momentum (0..1)."""
+    weight_decay: NotNegative = None
+    """L2 decay of all parameters."""
+    clip: Positive = None
+    """Largest norm of the gradient."""
+    auxiliary: NotNegative = None
+    """Weight of the auxiliary head's loss; 0 builds none."""
+    drop_path: Annotated[float | None, Between(0, 0.99)] = None
+    """Probability of dropping an edge, reached at the end of the training (0..1)."""
+    cutout: Share = None
+    """Side of the square cut out of every training image, as a share of the image (0..1)."""
+    valid_fraction: Annotated[float, Between(0, 0.9)] = 0.0
+    """Share of the training images held out to show accuracy while training (0..1)."""
+    options: Any = None
+    """What the recipe alone has: an instance of its `Options`; None: their defaults."""
+
+    def __post_init__(self) -> None:
+        if self.recipe not in registry.names("recipes"):
+            registry.get("recipes", self.recipe)  # raises UnknownPlugin, with the nearest names
+        check_fields(self)
+
+    @classmethod
+    def of(cls, recipe: Any = "shallow", **settings: Any) -> "TrainConfig":
+        """From flat names: those of fields go there, the others to the recipe's options.
+
+        `recipe`: a name, or from Python the recipe itself. Raises UsageError that names a setting
+        which the recipe does not have, and the recipes that do.
+        """
+        if not isinstance(recipe, str):
+            recipe = registry.name_of("recipes", registry.add("recipes", recipe))
+        shared = {f.name for f in fields(cls)} - {"recipe", "options"}
+        own = {name: settings.pop(name) for name in [*settings] if name not in shared}
+        options = _options_of(recipe, own) if own else None
+        return cls(recipe, **settings, options=options)
+
+    def to_settings(self) -> dict[str, Any]:
+        """The flat dictionary for config.yaml: the fields, then the recipe's own options."""
+        shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
+        return shared | (asdict(self.options) if self.options is not None else {})
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "TrainConfig":
+        """The inverse of `to_settings`; other keys of a run's config.yaml are passed over.
+
+        A config of version 0.1 calls the recipe `size`. Raises UnknownPlugin if it is not here.
+        """
+        recipe = settings.get("recipe", settings.get("size", cls.recipe))
+        known = {f.name for f in fields(cls)} - {"recipe", "options"} | _option_names(recipe)
+        return cls.of(recipe, **{k: v for k, v in settings.items() if k in known})
+
+
+def _options_of(recipe: str, given: Mapping[str, Any]) -> object:
+    """The recipe's `Options` with these values."""
+    for name in given:
+        if name in _option_names(recipe):
+            continue
+        others = [other for other, _ in registry.members("recipes") if name in _option_names(other)]
+        if others:
+            raise UsageError(
+                f"recipe {recipe} has no {name} (recipes that do: {', '.join(others)})"
+            )
+        shared = [f.name for f in fields(TrainConfig) if f.name != "options"]
+        raise unknown(f"setting of recipe {recipe}", name, [*shared, *_option_names(recipe)])
+    return registry.get("recipes", recipe).Options(**given)
+
+
+def _option_names(recipe: str) -> set[str]:
+    options = getattr(registry.get("recipes", recipe), "Options", None)
+    return set() if options is None else {f.name for f in fields(options)}

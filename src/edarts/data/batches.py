@@ -1,0 +1,110 @@
+"""Batches of a data set that lies on the device, and what is done to their images."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edarts.data.dataset import Dataset
+from edarts.seeds import permutation
+
+
+def batches(count: int, size: int) -> int:
+    """Number of batches of about `size` that hold `count` images."""
+    return max(1, -(-count // size))
+
+
+class Loader:
+    """Batches of one data set on `device`, a pure function of (epoch, step): nothing to save.
+
+    Every epoch is a new seeded permutation cut into batches of nearly equal size, so each image is
+    seen once and no batch is tiny. `stream` names the seed's use, so two loaders differ.
+    """
+
+    def __init__(
+        self, data: Dataset, batch_size: int, seed: int, stream: str, device: torch.device
+    ) -> None:
+        self.images = data.images.to(device)
+        self.labels = data.labels.to(device)
+        self.steps = batches(len(data), batch_size)
+        self.seed, self.stream = seed, stream
+        self._epoch, self._chunks = -1, ()  # type: int, tuple[Tensor, ...]
+
+    def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """(B, H, W, C) uint8 images and (B,) labels of one step."""
+        if epoch != self._epoch:
+            order = permutation(len(self.labels), self.seed, self.stream, epoch)
+            self._chunks = order.to(self.labels.device).tensor_split(self.steps)
+            self._epoch = epoch
+        index = self._chunks[step]
+        return self.images[index], self.labels[index]
+
+    def endless(self, count: int) -> tuple[Tensor, Tensor]:
+        """Batch number `count` of the endless stream: epoch after epoch."""
+        return self.batch(*divmod(count, self.steps))
+
+
+@dataclass(frozen=True)
+class Transform:
+    """uint8 (B, H, W, C) -> normalised float32 (B, C, H, W) in channels-last memory.
+
+    `mean`, `std`: per channel, of pixels scaled to 0..1, from the training split.
+    `flip`: mirror half of the images. `cutout`: side of the square as a share of the image.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    flip: bool = False
+    cutout: float = 0.0
+
+    @classmethod
+    def of(cls, data: Dataset, cutout: float = 0.0) -> "Transform":
+        """With the statistics of `data`."""
+        mean, std = data.statistics()
+        return cls(tuple(mean), tuple(std), data.flip, cutout)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Scale and shift only, for evaluation."""
+        mean = torch.tensor(self.mean, device=images.device)
+        std = torch.tensor(self.std, device=images.device)
+        scaled = images.float().mul(1 / (255 * std)).sub(mean / std)
+        return scaled.permute(0, 3, 1, 2)
+
+    def augment(self, images: Tensor) -> Tensor:
+        """Random crop after zero padding by an eighth, flip, normalise, cutout (DARTS' recipe).
+
+        Draws from torch's CPU generator, so that every device sees the same images.
+        """
+        batch, height, width, _ = images.shape
+        device = images.device
+        pad = max(1, max(height, width) // 8)
+        padded = torch.nn.functional.pad(images, (0, 0, pad, pad, pad, pad))
+        top = torch.randint(0, 2 * pad + 1, (batch, 1))
+        left = torch.randint(0, 2 * pad + 1, (batch, 1))
+        rows = top + torch.arange(height)
+        columns = left + torch.arange(width)
+        if self.flip:
+            mirrored = torch.rand(batch, 1) < 0.5
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        # One gather crops and mirrors all images, and leaves them channels-last.
+        cropped = padded[
+            torch.arange(batch, device=device)[:, None, None],
+            rows.to(device)[:, :, None],
+            columns.to(device)[:, None, :],
+        ]
+        x = self.normalise(cropped)
+        if self.cutout > 0:
+            x = x * _cutout_mask(batch, height, width, self.cutout).to(device)
+        return x
+
+
+def _cutout_mask(batch: int, height: int, width: int, share: float) -> Tensor:
+    """(B, 1, H, W): zero in one square per image, its centre uniform, clipped at the border."""
+    sides = []
+    for side in (height, width):
+        length = round(share * side)
+        start = torch.randint(0, side, (batch, 1)) - length // 2
+        place = torch.arange(side)
+        sides.append((place >= start) & (place < start + length))
+    hole = sides[0][:, :, None] & sides[1][:, None, :]
+    return (~hole)[:, None].float()

@@ -1,0 +1,51 @@
+"""One split of a data set, decoded."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One split of a data set, decoded.
+
+    `images`: (N, H, W, C) uint8. `labels`: (N,) int64 in 0..len(classes) - 1. `classes`: names.
+    `notes`: what was done to the images, for the user. `flip`: whether mirroring is harmless.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    name: str = "data"
+    notes: tuple[str, ...] = ()
+    flip: bool = True
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        _, height, width, channels = self.images.shape
+        return channels, height, width
+
+    def subset(self, index: Tensor) -> "Dataset":
+        """The images at `index` (n,) int64."""
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+    def statistics(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of each channel, of pixels scaled to 0..1."""
+        channels = self.images.shape[-1]
+        counts = [
+            torch.bincount(self.images[..., c].flatten(), minlength=256).double()
+            for c in range(channels)
+        ]
+        values = torch.arange(256).double() / 255
+        means = [float((n * values).sum() / n.sum()) for n in counts]
+        deviations = [
+            float(((n * (values - m) ** 2).sum() / n.sum()).sqrt())
+            for n, m in zip(counts, means, strict=True)
+        ]
+        # A constant channel carries nothing; any scale will do.
+        return means, [d if d > 1e-6 else 1.0 for d in deviations]

@@ -1,0 +1,181 @@
+"""Decoding: from files, bytes and arrays of numbers to uint8 pixels of one size."""
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edarts.config import DataConfig
+from edarts.data.catalogue import Item, Items, Labels, Pixels
+from edarts.errors import EdartsError, one_line
+
+SMALLEST, LARGEST = 8, 256  # pixels
+IMAGE_MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}
+CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+# -- one image -----------------------------------------------------------------------------------
+
+
+def read_image(item: Item) -> Image.Image:
+    """Decode one image file completely; raises EdartsError that names it."""
+    name = str(item) if isinstance(item, Path) else item.name
+    try:
+        with Image.open(item if isinstance(item, Path) else io.BytesIO(item.data)) as image:
+            image.load()
+            mode = IMAGE_MODES.get(image.mode, "L" if image.mode.startswith(("I", "F")) else "RGB")
+            if image.mode.startswith("I"):  # 16 bits a pixel
+                pixels = np.asarray(image)
+                top = max(int(pixels.max()), 255)
+                return Image.fromarray((pixels * (255.0 / top)).astype(np.uint8))
+            if image.mode == "P" and "transparency" in image.info:
+                mode = "RGBA"
+            return image.convert(mode) if image.mode != mode else image.copy()
+    except FileNotFoundError:
+        raise EdartsError(f"{name}: no such file") from None
+    except Exception as error:  # a broken file can make Pillow raise almost anything
+        raise EdartsError(f"{name}: not a readable image: {one_line(error)}") from None
+
+
+def to_pixels(image: Image.Image, shape: tuple[int, int, int]) -> Pixels:
+    """(H, W, C) uint8 of the given (C, H, W), resized and converted where needed."""
+    channels, height, width = shape
+    mode = CHANNEL_MODES[channels]
+    if image.mode != mode:
+        image = image.convert(mode)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
+
+
+# -- arrays of numbers ---------------------------------------------------------------------------
+
+
+def array_pixels(array: NDArray[Any], what: str) -> Pixels:
+    """(N, H, W), (N, H, W, C) or (N, C, H, W) of integers 0..255 or floats -> (N, H, W, C).
+
+    Floats lie in 0..255, or all in 0..1. `what`: how messages call the array. Raises EdartsError.
+    """
+    array = _channels_last(array, what)
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if not np.issubdtype(array.dtype, np.number):
+        raise EdartsError(f"{what}: values of type {array.dtype}; give numbers")
+    bad = ~np.isfinite(array)
+    if bad.any():
+        raise EdartsError(
+            f"{what}: NaN or infinite value in image {int(np.argwhere(bad)[0][0])}"
+            f" ({int(bad.any(axis=(1, 2, 3)).sum())} such images); remove or repair them"
+        )
+    low, high = float(array.min(initial=0)), float(array.max(initial=0))
+    if low < 0 or high > 255:
+        raise EdartsError(f"{what}: values from {low:g} to {high:g}; scale them to 0..255 or 0..1")
+    unit = np.issubdtype(array.dtype, np.floating) and high <= 1
+    return np.round(array * (255.0 if unit else 1.0)).astype(np.uint8)
+
+
+def _channels_last(array: NDArray[Any], what: str) -> NDArray[Any]:
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4:
+        raise EdartsError(f"{what}: shape {array.shape}; images are (N, H, W) or (N, H, W, C)")
+    if array.shape[-1] not in CHANNEL_MODES and array.shape[1] in CHANNEL_MODES:
+        array = array.transpose(0, 2, 3, 1)
+    if array.shape[-1] not in CHANNEL_MODES:
+        raise EdartsError(f"{what}: {array.shape[-1]} channels; 1 to 4 can be read")
+    return array
+
+
+# -- all images of a split -----------------------------------------------------------------------
+
+
+def decode(
+    items: Items, labels: Labels, config: DataConfig, shape: tuple[int, int, int] | None
+) -> tuple[Pixels, Labels, list[str]]:
+    """(N, H, W, C) pixels, the labels of the images that could be read, notes for the user.
+
+    `shape`: the (C, H, W) that the images get; None: as their own sizes and `config` decide.
+    """
+    if isinstance(items, np.ndarray):
+        pixels, notes = _decode_array(items, config, shape)
+        return pixels, labels, notes
+    notes = []
+    images, labels = _read_all(items, labels, config.skip_bad, notes)
+    if shape is None:
+        sizes = [(image.height, image.width) for image in images]
+        channels = max(len(image.getbands()) for image in images)
+        shape = (channels, *_target_size(sizes, config, notes))
+    return _stack(images, shape), labels, notes
+
+
+def _decode_array(
+    pixels: Pixels, config: DataConfig, shape: tuple[int, int, int] | None
+) -> tuple[Pixels, list[str]]:
+    notes: list[str] = []
+    _, height, width, channels = pixels.shape
+    target = shape or (channels, *_target_size([(height, width)], config, notes))
+    if (channels, height, width) == target:
+        return np.ascontiguousarray(pixels), notes
+    images = [Image.fromarray(p.squeeze(-1) if p.shape[-1] == 1 else p) for p in pixels]
+    return _stack(images, target), notes
+
+
+def _stack(images: Sequence[Image.Image], shape: tuple[int, int, int]) -> Pixels:
+    """(N, H, W, C) of the given (C, H, W)."""
+    channels, height, width = shape
+    result = np.empty((len(images), height, width, channels), dtype=np.uint8)
+    for index, image in enumerate(images):
+        result[index] = to_pixels(image, shape)
+    return result
+
+
+def _read_all(
+    items: Sequence[Item], labels: Labels, skip_bad: bool, notes: list[str]
+) -> tuple[list[Image.Image], Labels]:
+    def attempt(index: int) -> Image.Image | EdartsError:
+        try:
+            return read_image(items[index])
+        except EdartsError as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(attempt, range(len(items))))
+    bad = [result for result in results if isinstance(result, EdartsError)]
+    if bad and (not skip_bad or len(bad) == len(results)):
+        more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
+        raise EdartsError(f"{bad[0]}{more}; repair or remove, or go on without with --skip-bad")
+    if bad:
+        notes.append(f"skipped {len(bad)} unreadable images, the first: {bad[0]}")
+    good = [i for i, result in enumerate(results) if not isinstance(result, EdartsError)]
+    return [r for r in results if not isinstance(r, EdartsError)], labels[good]
+
+
+def _target_size(
+    sizes: Sequence[tuple[int, int]], config: DataConfig, notes: list[str]
+) -> tuple[int, int]:
+    """The (H, W) that all images get; `sizes`: (H, W) of each image, or the one of all."""
+    distinct = set(sizes)
+    if config.image_size is not None:
+        if distinct != {(config.image_size, config.image_size)}:
+            notes.append(f"resized to {config.image_size} x {config.image_size}")
+        return config.image_size, config.image_size
+    smallest = min(min(size) for size in distinct)
+    if smallest < SMALLEST:
+        raise EdartsError(
+            f"an image is only {smallest} pixels wide or high; at least {SMALLEST} are needed:"
+            " give --image-size to enlarge"
+        )
+    height, width = (int(np.median(sides)) for sides in zip(*sizes, strict=True))
+    scale = min(1.0, LARGEST / max(height, width))
+    height, width = (max(SMALLEST, round(side * scale)) for side in (height, width))
+    if distinct != {(height, width)}:
+        why = f"{len(distinct)} sizes" if len(distinct) > 1 else f"larger than {LARGEST}"
+        notes.append(f"{why}: all images resized to {height} x {width}")
+    return height, width

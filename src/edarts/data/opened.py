@@ -1,0 +1,179 @@
+"""The door to the data: opened without decoding, each split decoded once, when it is asked for."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from edarts.config import DataConfig
+from edarts.data import decoding
+from edarts.data.catalogue import Catalogue, Items, Labels, check, check_counts, pick
+from edarts.data.dataset import Dataset
+from edarts.data.sources import open_catalogue
+from edarts.data.splits import stratified_split
+
+Split = Literal["train", "test"]
+Shape = tuple[int, int, int]
+"""(C, H, W) of an image."""
+
+
+class Opened:
+    """A data set that is open: its classes and counts are known, its images decoded on demand.
+
+    Make it with `open_data`. Pickled, it is its config alone: another process opens the data
+    anew, and decodes a split once however many Opened it is sent.
+    """
+
+    def __init__(self, config: DataConfig) -> None:
+        self.config = config
+        self._catalogue: Catalogue = open_catalogue(config)
+        check(self._catalogue, config.data)
+        self._decoded: dict[Split, tuple[Shape | None, Dataset]] = {}
+
+    @property
+    def name(self) -> str:
+        """What the data set is called for the user: a file name, or a part of it."""
+        return self._catalogue.name
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; labels are places in them."""
+        return self._catalogue.classes
+
+    @property
+    def images(self) -> int:
+        """Number of training images, about, without decoding any: unreadable ones count."""
+        images = len(self._catalogue.labels)
+        if self._catalogue.test is None:
+            images = round(images * (1 - self.config.test_fraction))
+        return min(images, self.config.limit or images)
+
+    @property
+    def train(self) -> Dataset:
+        """The training split, decoded at the first use."""
+        return self.split("train")
+
+    @property
+    def test(self) -> Dataset:
+        """The test split, decoded at the first use, in its own size."""
+        return self.split("test")
+
+    def split(self, split: Split, shape: Shape | None = None) -> Dataset:
+        """The training or test split, decoded unless it was just now.
+
+        `shape`: (C, H, W) that the images must get, for a network that was trained on them;
+        without it the split's own sizes decide. Raises EdartsError naming the file, class or value.
+        """
+        asked, known = self._decoded.get(split, (None, None))
+        if known is None or shape not in (asked, known.shape):
+            self._decoded.pop(split, None)  # so that two copies never lie in memory
+            known = self._decode(split, shape)
+            self._decoded[split] = shape, known
+        return known
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_data, (self.config,)
+
+    def _decode(self, split: Split, shape: Shape | None) -> Dataset:
+        catalogue, config = self._catalogue, self.config
+        items, labels, notes = self._items(split)
+        images, labels, read_notes = decoding.decode(items, labels, config, shape)
+        flip = catalogue.flip if config.flip is None else config.flip
+        dataset = Dataset(
+            torch.from_numpy(images),
+            torch.from_numpy(np.asarray(labels, dtype=np.int64)),
+            catalogue.classes,
+            catalogue.name,
+            (*catalogue.notes, *notes, *read_notes),
+            images.shape[-1] >= 3 if flip is None else flip,
+        )
+        if split == "train":
+            check_counts(dataset.labels.numpy(), catalogue.classes, 2, "training images")
+        return dataset
+
+    def _items(self, split: Split) -> tuple[Items, Labels, list[str]]:
+        """What is to be decoded, the labels, and notes on what was cut off."""
+        catalogue, config = self._catalogue, self.config
+        items, labels = catalogue.items, catalogue.labels
+        notes = []
+        if catalogue.test is None:
+            train, test = stratified_split(labels, config.test_fraction, config.split_seed)
+            index = train if split == "train" else test
+            items, labels = pick(items, index), labels[index]
+            notes.append(
+                f"no test split given: {len(test)} of {len(train) + len(test)} images cut off"
+            )
+        elif split == "test":
+            items, labels = catalogue.test
+        limit, which = config.limit, "training"
+        if split == "test":
+            limit, which = config.test_limit, "test"
+        if limit is not None and limit < len(labels):
+            share = limit / len(labels)
+            _, index = stratified_split(labels, share, config.split_seed, stream="limit")
+            items, labels = pick(items, index), labels[index]
+            notes.append(f"limited to {len(labels)} {which} images")
+        return items, labels, notes
+
+
+Data = str | DataConfig | Dataset | tuple[Any, Any] | Opened
+"""What can be given as data: the argument of the command line, a DataConfig, images and labels as
+a Dataset or as (X, y) arrays of numpy or torch, or data that are open."""
+
+_last: tuple[object, Opened] | None = None  # in this process, and what it was opened as
+
+
+def open_data(data: Data) -> Opened:
+    """Open `data` without decoding an image; the data opened last are not opened again.
+
+    `(X, y)`: X is (N, H, W), (N, H, W, C) or (N, C, H, W) of 0..255 or 0..1, y (N,) whole numbers
+    or text; from these and from a Dataset the test split is cut off. They are not copied: do not
+    change them while they are in use. Raises EdartsError.
+    """
+    global _last  # noqa: PLW0603
+    if isinstance(data, Opened):
+        return data
+    config = data if isinstance(data, DataConfig) else DataConfig.of(data)
+    key = (config, _stamp(config.data))
+    if _last is None or _last[0] != key:
+        _last = None  # its images are freed before others are decoded
+        _last = (key, Opened(config))
+    return _last[1]
+
+
+def load(data: Data, split: Split = "train", shape: Shape | None = None) -> Dataset:
+    """Decode one split of `data` (see `open_data`), anew at each call.
+
+    `shape`: (C, H, W) that the images must get, for a network that was trained on them; without it
+    the split's own sizes decide. Raises EdartsError naming the file, class or value.
+    """
+    if isinstance(data, Opened):
+        return data.split(split, shape)
+    config = data if isinstance(data, DataConfig) else DataConfig.of(data)
+    return Opened(config).split(split, shape)
+
+
+def _stamp(data: str) -> str:
+    """Changes when the files that `data` names do; nothing is read but names, sizes and times."""
+    path = Path(data)
+    if not path.exists():
+        return ""
+    digest = hashlib.sha256(str(path.resolve()).encode())
+    for file, state in sorted(_files(path)):
+        digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> Iterator[tuple[str, os.stat_result]]:
+    if not path.is_dir():
+        yield "", path.stat()
+        return
+    for folder, _, files in os.walk(path, followlinks=True):
+        for name in files:
+            file = os.path.join(folder, name)
+            if os.path.exists(file):
+                yield file, os.stat(file)

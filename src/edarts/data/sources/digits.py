@@ -1,0 +1,29 @@
+"""Digits: 1,797 handwritten digits of 8 x 8 that come with scikit-learn, for a first try."""
+
+import numpy as np
+
+from edarts.config import DataConfig
+from edarts.data.catalogue import Catalogue
+
+
+class Digits:
+    """The word `digits`."""
+
+    describe = "digits"
+
+    def accepts(self, data: str) -> bool:
+        """The word itself."""
+        return data == "digits"
+
+    def open(self, data: str, config: DataConfig) -> Catalogue:
+        """(1797, 8, 8, 1), grey, without a test split."""
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        # 17 grey levels, 0..16
+        images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+        classes = tuple(map(str, range(10)))
+        return Catalogue("digits", classes, images, digits.target.astype(np.int64))
+
+
+PLUGIN = Digits()

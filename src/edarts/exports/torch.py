@@ -1,0 +1,43 @@
+"""A `torch.export` program with a batch of any size: (N, C, H, W) float32, normalised -> logits."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch.export import Dim
+
+from edarts.errors import EdartsError
+from edarts.exports.base import Export
+from edarts.training.models import TrainedModel
+
+
+class TorchProgram(Export):
+    """Opened anywhere by `torch.export.load(FILE).module()`, without this library.
+
+    What its input has to be normalised by, and the names of its classes, lie beside its graph in
+    the extra files `mean`, `std` and `classes`, a line each.
+    """
+
+    suffix: ClassVar[str] = ".pt2"
+
+    def write(self, model: TrainedModel, out: Path) -> list[Path]:
+        network = model.network.cpu().eval()
+        example = torch.zeros(2, *model.image)
+        program = torch.export.export(
+            network, (example,), dynamic_shapes=({0: Dim("batch", min=1)},), strict=False
+        )
+        extra = {
+            "mean": "\n".join(map(str, model.transform.mean)),
+            "std": "\n".join(map(str, model.transform.std)),
+            "classes": "\n".join(model.classes),
+        }
+        aside = out.with_name(f"new-{out.name}")
+        try:
+            torch.export.save(program, aside, extra_files=extra)
+            aside.replace(out)
+        except (OSError, RuntimeError) as error:
+            raise EdartsError(f"{out}: cannot be written: {error}") from None
+        return [out]
+
+
+PLUGIN = TorchProgram

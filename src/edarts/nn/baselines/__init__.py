@@ -1,0 +1,1 @@
+"""Plain published networks that compete with what a search finds, one file each."""

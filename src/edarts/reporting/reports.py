@@ -1,0 +1,319 @@
+"""What each verb returns: a frozen dataclass, whose `to_dict` is its JSON form."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edarts.reporting.stats import Estimate
+from edarts.space.base import Architecture
+
+
+def text(lines: Mapping[str, str], run: Path | None = None, *after: str) -> str:
+    """Headings and their texts, a line each; then what to do next, RUN standing for the run."""
+    items = [*lines.items()]
+    where = "" if run is None else shlex.quote(str(run))
+    items += [
+        ("" if index else "next", command.replace("RUN", where))
+        for index, command in enumerate(after)
+    ]
+    return "\n".join(f"{heading:18}{line}" for heading, line in items)
+
+
+def _found(design: Architecture) -> dict[str, str]:
+    counts = [f"{count} {group}" for group, count in design.skips().items()]
+    return design.lines() | ({"skip connections": ", ".join(counts)} if counts else {})
+
+
+def _size(parameters: int, flops: int) -> dict[str, str]:
+    return {"parameters": f"{parameters:,}", "FLOPs": f"{flops:,} multiply-adds per image"}
+
+
+def _seconds(seconds: Mapping[str, float]) -> dict[str, str]:
+    return {"seconds": ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items())}
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """What a one-shot search found, and what it cost.
+
+    `steps`: of the weights and of the architecture. `passes`: forward and backward, of a batch
+    through a supernet. `images_seen`: in the forward passes. `seconds`: of each phase. `data`: what
+    was searched for.
+    """
+
+    genotype: Architecture
+    weight_steps: int
+    architecture_steps: int
+    forward_passes: int
+    backward_passes: int
+    images_seen: int
+    seconds: Mapping[str, float]
+    run: Path
+    data: str
+
+    def summary(self) -> str:
+        """For a terminal."""
+        return text(
+            {
+                **_found(self.genotype),
+                "steps": f"{self.weight_steps} weight, {self.architecture_steps} architecture",
+                "passes": f"{self.forward_passes} forward, {self.backward_passes} backward;"
+                f" {self.images_seen} images seen",
+                **_seconds(self.seconds),
+                "run": f"{self.run}   (cells drawn in cell.png)",
+            },
+            self.run,
+            f"edarts train RUN {shlex.quote(self.data)}",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "genotype": self.genotype.to_dict(),
+            "skips": self.genotype.skips(),
+            "seconds": dict(self.seconds),
+            "steps": {"weight": self.weight_steps, "architecture": self.architecture_steps},
+            "passes": {"forward": self.forward_passes, "backward": self.backward_passes},
+            "images_seen": self.images_seen,
+            "run": str(self.run),
+        }
+
+
+@dataclass(frozen=True)
+class BlackBoxReport:
+    """What a black-box search found: the architecture of the best mean `score`, and its ledger.
+
+    `scored`, `known`, `failed`: trials whose score was computed, was known already, or is missing.
+    `storage`: the ledger's URL; `study`: its name there. `images_seen` is not counted.
+    """
+
+    genotype: Architecture
+    score: float
+    scored: int
+    known: int
+    failed: int
+    storage: str
+    study: str
+    seconds: Mapping[str, float]
+    run: Path
+    data: str
+    images_seen: int | None = None
+
+    def summary(self) -> str:
+        """For a terminal."""
+        return text(
+            {
+                **_found(self.genotype),
+                "score": f"{self.score:.4f} (best of the search, so too good a guess)",
+                "trials": f"{self.scored} scored, {self.known} known already, {self.failed} failed",
+                **{k: f"{v}, of all trials together" for k, v in _seconds(self.seconds).items()},
+                "ledger": f"{self.storage}, study {self.study}",
+                "run": f"{self.run}   (cells drawn in cell.png)",
+            },
+            self.run,
+            f"edarts train RUN {shlex.quote(self.data)}",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "genotype": self.genotype.to_dict(),
+            "skips": self.genotype.skips(),
+            "score": self.score,
+            "trials": {"scored": self.scored, "known": self.known, "failed": self.failed},
+            "seconds": dict(self.seconds),
+            "storage": self.storage,
+            "study": self.study,
+            "run": str(self.run),
+        }
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training gave.
+
+    `train_accuracy`: of the last epoch, on augmented images. `valid_accuracy`: on images held out
+    of the training split; None if there were none. `flops`: multiply-adds of one image.
+    """
+
+    genotype: Architecture
+    train_accuracy: float
+    valid_accuracy: float | None
+    parameters: int
+    flops: int
+    seconds: Mapping[str, float]
+    run: Path
+
+    def summary(self) -> str:
+        """For a terminal."""
+        held = {}
+        if self.valid_accuracy is not None:
+            held = {"valid accuracy": f"{self.valid_accuracy:.2%} (held out of the training split)"}
+        return text(
+            {
+                **self.genotype.lines(),
+                "train accuracy": f"{self.train_accuracy:.2%} (augmented images, last epoch)",
+                **held,
+                **_size(self.parameters, self.flops),
+                **_seconds(self.seconds),
+                "run": str(self.run),
+            },
+            self.run,
+            "edarts evaluate RUN",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `valid_accuracy` only if images were held out."""
+        held = {} if self.valid_accuracy is None else {"valid_accuracy": self.valid_accuracy}
+        return {
+            "train_accuracy": self.train_accuracy,
+            **held,
+            "parameters": self.parameters,
+            "flops": self.flops,
+            "seconds": dict(self.seconds),
+            "genotype": self.genotype.to_dict(),
+            "run": str(self.run),
+        }
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """How well a trained network does on test images.
+
+    `accuracy`: the share of right answers with Wilson's interval. `per_class`: that of each class;
+    None for one without images.
+    """
+
+    genotype: Architecture
+    accuracy: Estimate
+    per_class: Mapping[str, float | None]
+    parameters: int
+    flops: int
+    seconds: Mapping[str, float]
+    run: Path
+
+    @property
+    def test_accuracy(self) -> float:
+        """Share of right answers, 0..1."""
+        return self.accuracy.value
+
+    @property
+    def test_accuracy_ci95(self) -> tuple[float, float]:
+        """Wilson's 95 % interval."""
+        assert self.accuracy.low is not None and self.accuracy.high is not None
+        return self.accuracy.low, self.accuracy.high
+
+    @property
+    def test_images(self) -> int:
+        """How many images were tested."""
+        return self.accuracy.n
+
+    def tested(self) -> dict[str, str]:
+        """Accuracy and size, in words."""
+        low, high = self.test_accuracy_ci95
+        return {
+            "test accuracy": f"{self.test_accuracy:.2%}, 95 % interval {low:.2%} to {high:.2%}"
+            f" ({self.test_images} images)",
+            **_size(self.parameters, self.flops),
+        }
+
+    def summary(self) -> str:
+        """For a terminal."""
+        return text(self.tested())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "test_accuracy": self.test_accuracy,
+            "test_accuracy_ci95": list(self.test_accuracy_ci95),
+            "test_images": self.test_images,
+            "per_class": dict(self.per_class),
+            "parameters": self.parameters,
+            "flops": self.flops,
+            "seconds": dict(self.seconds),
+            "genotype": self.genotype.to_dict(),
+            "run": str(self.run),
+        }
+
+
+@dataclass(frozen=True)
+class FindReport(EvaluationReport):
+    """A search, a training and an evaluation in one run folder."""
+
+    weight_steps: int = 0
+    architecture_steps: int = 0
+
+    def summary(self) -> str:
+        """For a terminal."""
+        return text(
+            {
+                **_found(self.genotype),
+                **self.tested(),
+                **_seconds(self.seconds),
+                "run": f"{self.run}   (cells drawn in cell.png, model in model.safetensors)",
+            },
+            self.run,
+            "edarts predict RUN IMAGE...",
+            "edarts evaluate RUN OTHER_DATA",
+            "edarts train RUN DATA --recipe full",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return super().to_dict() | {
+            "skips": self.genotype.skips(),
+            "steps": {"weight": self.weight_steps, "architecture": self.architecture_steps},
+        }
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The class of the highest probability for one image; `file`: the path that was given."""
+
+    file: str
+    class_name: str
+    probability: float
+
+    def summary(self) -> str:
+        """For a terminal."""
+        return f"{self.file}  {self.class_name}  {self.probability:.4f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"file": self.file, "class": self.class_name, "probability": self.probability}
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """The files that a trained run was written to."""
+
+    format: str
+    files: tuple[Path, ...]
+    run: Path
+
+    def summary(self) -> str:
+        """For a terminal."""
+        return "\n".join(map(str, self.files))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self) | {"files": [str(file) for file in self.files], "run": str(self.run)}
+
+
+@dataclass(frozen=True)
+class FilesReport:
+    """Files that were written; `name`: of what."""
+
+    files: tuple[Path, ...]
+    name: str | None = None
+
+    def summary(self) -> str:
+        """For a terminal."""
+        return "\n".join(map(str, self.files))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        named = {} if self.name is None else {"name": self.name}
+        return named | {"files": [str(file) for file in self.files]}

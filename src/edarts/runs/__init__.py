@@ -1,0 +1,1 @@
+"""The run folder and what surrounds an execution: progress, stopping, workers."""

@@ -1,0 +1,126 @@
+"""A trained network with all that its use needs, written into a run folder and read from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from edarts import registry
+from edarts.data.batches import Transform
+from edarts.errors import EdartsError
+from edarts.nn.operations import count_flops, count_parameters
+from edarts.runs.folder import Run, read_json, reading
+from edarts.space import architecture
+from edarts.space.base import Architecture, Image, Size
+
+FORMAT = "edarts.model/1"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network and how it is fed.
+
+    `network`: images (B, C, H, W), normalised by `transform`, -> logits (B, classes). `classes`:
+    their names in the order of the logits. `flops`: multiply-adds of one image. `data`: what it was
+    trained on.
+    """
+
+    network: nn.Module
+    architecture: Architecture
+    size: Size
+    transform: Transform
+    classes: tuple[str, ...]
+    image: Image
+    parameters: int
+    flops: int
+    data: str
+
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        design: Architecture,
+        size: Size,
+        transform: Transform,
+        classes: tuple[str, ...],
+        image: Image,
+        data: str,
+    ) -> "TrainedModel":
+        """With its parameters and multiply-adds counted."""
+        counts = count_parameters(network), count_flops(network, image)
+        return cls(network, design, size, transform, classes, image, *counts, data)
+
+
+def save_model(run: Run, model: TrainedModel) -> None:
+    """Write model.safetensors, then model.json: it is written last, as the commit marker.
+
+    The auxiliary head helps training only and is left out.
+    """
+    tensors: dict[str, Tensor] = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.network.state_dict().items()
+        if not name.startswith("auxiliary")
+    }
+    run.write_bytes("model.safetensors", save_tensors(tensors))
+    used = registry.used()
+    run.write_json(
+        "model.json",
+        {
+            "format": FORMAT,
+            "genotype": model.architecture.to_dict(),
+            "cells": model.size.cells,
+            "channels": model.size.channels,
+            "image": list(model.image),
+            "classes": list(model.classes),
+            "mean": list(model.transform.mean),
+            "std": list(model.transform.std),
+            "parameters": model.parameters,
+            "flops": model.flops,
+            "data": model.data,
+            **({"plugins": used} if used else {}),
+        },
+    )
+
+
+def load_model(run: str | Path) -> TrainedModel:
+    """The trained network of a run folder. Raises EdartsError that names what is missing."""
+    folder = Path(run)
+    if not folder.is_dir():
+        raise EdartsError(f"{folder}: no such run folder")
+    if not (folder / "model.json").exists():
+        raise EdartsError(f"{folder}: no trained model; `edarts train {folder}` makes one")
+    fields = read_json(folder / "model.json")
+    weights = folder / "model.safetensors"
+    with reading(folder):
+        try:
+            return _read(fields, weights)
+        except registry.UnknownPlugin:
+            raise
+        except Exception as error:  # safetensors, torch and the parsers each raise their own
+            raise EdartsError(
+                f"{weights}: damaged model ({' '.join(str(error).split())[:120]}); train it again"
+            ) from None
+
+
+def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
+    design = architecture.from_dict(fields["genotype"])
+    size = Size(fields["cells"], fields["channels"])
+    channels, height, width = fields["image"]
+    classes = tuple(fields["classes"])
+    network = design.build(size, (channels, height, width), len(classes))
+    network.load_state_dict(load_tensors(weights.read_bytes()))
+    return TrainedModel(
+        network,
+        design,
+        size,
+        Transform(tuple(fields["mean"]), tuple(fields["std"])),
+        classes,
+        (channels, height, width),
+        fields["parameters"],
+        fields["flops"],
+        fields["data"],
+    )

@@ -1,0 +1,92 @@
+"""Recipe: how a network is trained from scratch. A file of `recipes/` or a plug-in is one.
+
+The training (`fit`) asks its recipe for the optimizer, the learning rate of every step, the loss
+and the augmentation; what a new recipe does not change, it inherits.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from edarts import registry
+from edarts.config import TrainConfig, given
+from edarts.config import resolve as fill_in
+from edarts.data.batches import Transform
+from edarts.data.dataset import Dataset
+from edarts.errors import UsageError
+from edarts.training import optim
+
+# Settings that networks without cells do not have: a choice of depth and width, an auxiliary head,
+# edges to drop.
+OF_CELLS = {"cells": None, "channels": None, "auxiliary": 0.0, "drop_path": 0.0}
+
+
+class Recipe:
+    """SGD with momentum, cosine to zero by epoch, random crop and flip: DARTS' retraining.
+
+    Base of all recipes. Hooks get a resolved config. A recipe keeps no state: what a training
+    learns is in its network and optimizer.
+    """
+
+    DEFAULTS: ClassVar[Mapping[str, object]] = {}
+    """Fields of TrainConfig -> their values where the user gives none."""
+
+    @dataclass(frozen=True)
+    class Options:
+        """The settings that this recipe alone has, a frozen dataclass; see `TrainConfig.of`."""
+
+    def resolve(self, config: TrainConfig, images: int, whole: bool) -> TrainConfig:
+        """Fill in what `config` leaves open, for a training split of `images`.
+
+        `whole`: the network has its own depth and width. Raises UsageError if `config` asks for
+        what only networks of cells have, or if the recipe leaves something open.
+        """
+        defaults = dict(self.DEFAULTS)
+        if whole:
+            _refuse_cells(config)
+            defaults |= OF_CELLS
+        if config.options is None:
+            config = dataclasses.replace(config, options=self.Options())
+        config = fill_in(config, defaults)
+        for field in fields(config):
+            if getattr(config, field.name) is None and not (whole and field.name in OF_CELLS):
+                raise UsageError(f"recipe {config.recipe} sets no {field.name}: give one")
+        return config
+
+    def optimizer(self, network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+        """The optimizer of all parameters; `lr` sets its learning rate before every step."""
+        return optim.sgd(
+            network, given(config.lr), given(config.momentum), given(config.weight_decay)
+        )
+
+    def lr(self, config: TrainConfig, epoch: int, step: int, steps: int) -> float:
+        """The learning rate of `step` of `steps` in `epoch`, both 0-based."""
+        return optim.cosine(epoch, given(config.epochs), given(config.lr), 0.0)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of logits (B, classes) and labels (B,), a scalar; of the auxiliary head too."""
+        return optim.cross_entropy(logits, labels)
+
+    def transform(self, data: Dataset, config: TrainConfig) -> Transform:
+        """How training images are augmented and all images are normalised."""
+        return Transform.of(data, given(config.cutout))
+
+
+def _refuse_cells(config: TrainConfig) -> None:
+    for name in OF_CELLS:
+        if getattr(config, name):
+            raise UsageError(f"{name} is for networks of cells; this is a whole network")
+
+
+def load(recipe: Any) -> Recipe:
+    """The recipe of that name, or the class or object itself.
+
+    Raises UnknownPlugin with the nearest names.
+    """
+    found = registry.get("recipes", recipe)
+    made: Recipe = found() if isinstance(found, type) else found
+    return made

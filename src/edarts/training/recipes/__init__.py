@@ -1,0 +1,1 @@
+"""One file a recipe: listing this folder is listing them."""

@@ -1,0 +1,72 @@
+"""`edarts bench`: the command, and that it needs no clone of the repository."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edarts
+from edarts.bench import driver, measure
+from edarts.bench.comparisons import group
+from edarts.bench.report import BenchRow
+from edarts.cli.main import main
+
+TINY = """
+import torch
+from edarts.bench.pairs import Comparison
+from edarts.bench.rows import compare
+
+tiny = Comparison("tiny", "weight", 3, 4, 4, "sep_conv_3x3,skip_connect", "1")
+row = compare(tiny, 1, torch.device("cpu"))
+assert row.ours_s > 0 and row.max_relative_error < 1e-2, row
+"""
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process that finds a copy of the package, without the repository."""
+    shutil.copytree(Path(edarts.__file__).parent, tmp_path / "site" / "edarts")
+    return os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+
+
+def test_outside_a_clone(tmp_path: Path, outside: dict[str, str]) -> None:
+    (tmp_path / "empty").mkdir()
+    # Without the compiled loops, as a new copy would have to compile them.
+    subprocess.run(
+        [sys.executable, "-c", TINY],
+        cwd=tmp_path / "empty",
+        env=outside | {"EDARTS_KERNELS": "off"},
+        check=True,
+    )
+
+
+@pytest.mark.slow
+def test_command_outside_a_clone(tmp_path: Path, outside: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edarts", "bench", "train", "--rounds", "1", "--json"],
+        cwd=tmp_path,
+        env=outside,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    rows = json.loads(done.stdout.splitlines()[-1])["rows"]
+    assert [row["what"] for row in rows] == [comparison.name for comparison in group("train")]
+
+
+def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    row = BenchRow("x", 2.0, 1.0, 2.0, 20.0, 10.0, 2.0, 1e-6, 1e-7, 64.0, 5.0)
+    monkeypatch.setattr(driver, "compare", lambda *_: row)
+    monkeypatch.setattr(measure, "matrix_product", lambda _: 100.0)
+    assert main(["bench", "train", "--rounds", "1", "--json"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    rows = json.loads(out[-1])["rows"]
+    assert [r["time_ratio"] for r in rows] == [2.0] * len(group("train"))
+    assert "a large matrix product: 100.0 GFLOP/s" in out[0]
+    assert main(["bench", "nothing"]) == 2
+    assert main(["bench", "step", "--rounds", "0"]) == 2
+    assert "rounds" in capsys.readouterr().err
