@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from edarts import registry
-from edarts.config import DataConfig, SearchConfig, TrainConfig, is_black_box
+from edarts.config import DataConfig, SearchConfig, TrainConfig, is_black_box, option_names
 from edarts.data import Data, Dataset, Opened, open_data
 from edarts.data.decoding import read_image, to_pixels
 from edarts.errors import EdartsError, UsageError, unknown
@@ -25,21 +25,38 @@ from edarts.reporting.reports import (
     BlackBoxReport,
     EvaluationReport,
     ExportReport,
+    FilesReport,
     FindReport,
     Prediction,
     SearchReport,
     TrainReport,
 )
 from edarts.reporting.stats import Estimate
-from edarts.runs.folder import Run, default_path, open_run, read_settings, reading
+from edarts.runs.folder import Run, default_path, open_run, read_settings
 from edarts.runs.processes import barrier, is_main
 from edarts.runs.stop import Stop
 from edarts.runtime import Runtime, Session
 from edarts.space import architecture as architectures
-from edarts.space import zoo
 from edarts.space.base import Architecture, SearchSpace, Size
+from edarts.studies import driver as studies
+from edarts.studies.base import Recipe
+from edarts.studies.driver import StudyReport
+from edarts.studies.work import Verbs
 from edarts.training import device, fit
 from edarts.training.models import TrainedModel, load_model, save_model
+
+__all__ = [
+    "compare",
+    "evaluate",
+    "export",
+    "find",
+    "load_model",
+    "predict",
+    "report",
+    "search",
+    "study",
+    "train",
+]
 
 POOL = ("storage", "workers", "ray_address")  # what only black-box searches and studies use
 
@@ -119,7 +136,7 @@ def train(
     if architecture is None:
         raise UsageError("train needs an architecture: a JSON file, run folder, or zoo name")
     refuse("train", session, *POOL)
-    design = read_architecture(architecture) if isinstance(architecture, str) else architecture
+    design = architectures.read(architecture) if isinstance(architecture, str) else architecture
     runtime, opened = device.runtime(session), open_data(data)
     recipe = fit.resolve_config(
         train_config or TrainConfig(), len(opened.train), whole=not design.sized
@@ -196,27 +213,53 @@ def export(
     return ExportReport(registry.name_of("exports", exporter), tuple(files), Path(run))
 
 
-def read_architecture(name: str) -> Architecture:
-    """From a JSON file, a run folder, a zoo name, or a baseline's. Raises EdartsError,
-    UsageError.
+def study(
+    kind: str,
+    data: Data = "digits",
+    search_config: SearchConfig | None = None,
+    train_config: TrainConfig | None = None,
+    session: Session | None = None,
+    *,
+    seeds: int | None = None,
+    dry_run: bool = False,
+    **options: Any,
+) -> StudyReport:
+    """Many runs that answer one question (see studies/); `options`: those of the study.
+
+    `dry_run`: only the first run, which is timed and kept, for the plan. Raises EdartsError.
     """
-    path = Path(name)
-    if path.is_dir():
-        if not (path / "genotype.json").exists():
-            raise EdartsError(f"{name}: has no genotype.json; a search writes one when it is done")
-        with reading(path):
-            return architectures.load(path / "genotype.json")
-    if path.exists():
-        return architectures.load(path)
-    if name in zoo.names():
-        return zoo.get(name).architecture
-    if name in registry.names("baselines"):
-        baseline: Architecture = registry.get("baselines", name)()
-        return baseline
-    if path.suffix == ".json" or len(path.parts) > 1:
-        raise EdartsError(f"{name}: no such file or run folder")
-    known = [*zoo.names(), *registry.names("baselines")]
-    raise unknown("architecture (a file, run folder, zoo name or baseline)", name, known)
+    question = registry.get("studies", kind)
+    for name in options:
+        if name not in option_names(question):
+            others = [n for n, other in registry.members("studies") if name in option_names(other)]
+            also = f" (studies that do: {', '.join(others)})" if others else ""
+            raise UsageError(f"study {kind} takes no --{name.replace('_', '-')}{also}")
+    recipe = Recipe(
+        search_config or SearchConfig("darts"),
+        train_config or TrainConfig(valid_fraction=0.2),
+        seeds,
+    )
+    return studies.study(
+        kind,
+        open_data(data),
+        recipe,
+        session,
+        verbs=Verbs(search, train, evaluate),
+        options=question.Options(**options),
+        dry_run=dry_run,
+    )
+
+
+def compare(data: Data = "digits", *arguments: Any, **options: Any) -> StudyReport:
+    """Methods and published cells, trained alike, beside random cells of equal cost: see
+    `study`.
+    """
+    return study("compare", data, *arguments, **options)
+
+
+def report(runs: Sequence[str | Path]) -> FilesReport:
+    """Draw the pages of runs and studies again. Raises EdartsError."""
+    return FilesReport(tuple(studies.write_report(Path(run)) for run in runs))
 
 
 def refuse(verb: str, session: Session, *names: str) -> None:
@@ -387,7 +430,7 @@ def _evaluation(work: _Work, model: TrainedModel) -> EvaluationReport:
 
 
 def _evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) -> EvaluationReport:
-    dataset = _with_classes(opened.split("test", model.image), model.classes)
+    dataset = opened.split("test", model.image).in_classes(model.classes)
     found = fit.evaluate(model.network, dataset, model.transform, runtime)
     if opened.config.data == model.data:
         _keep_predictions(run, found.probabilities, dataset.labels, runtime)
@@ -412,15 +455,3 @@ def _keep_predictions(
         run.write_bytes("predictions.npz", file.getvalue())
     except EdartsError as error:  # a run on a disk that cannot be written is evaluated all the same
         runtime.progress.warn(str(error))
-
-
-def _with_classes(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
-    """`dataset` with its labels counted in `classes`, by name."""
-    strange = [name for name in dataset.classes if name not in classes]
-    if strange:
-        raise EdartsError(
-            f"{dataset.name}: class '{strange[0]}' is unknown to the model; it knows"
-            f" {', '.join(classes[:10])}"
-        )
-    index = torch.tensor([classes.index(name) for name in dataset.classes])
-    return replace(dataset, labels=index[dataset.labels], classes=classes)

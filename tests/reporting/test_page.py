@@ -18,7 +18,7 @@ from markupsafe import escape
 from edarts.errors import UsageError
 from edarts.reporting import page, plots, replay
 from edarts.reporting.drawing import svg
-from edarts.reporting.model import Plot, Series, Summary, Table
+from edarts.reporting.model import Column, Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
 from edarts.runs.folder import Run, read_lines
 from edarts.space import zoo
@@ -77,7 +77,7 @@ def write_study(path: Path) -> Path:
     run = folder(path, {"data": "digits"})
     table = Table(
         "Numbers",
-        ("name", "accuracy", "parameters"),
+        (Column("name"), Column("accuracy", "share"), Column("parameters")),
         [
             ("b", Estimate(0.5, 0.4, 0.6, 3), 900),
             ("c", Estimate(0.75, None, None, 1), 10_000),

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from edarts.errors import EdartsError
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -49,3 +51,17 @@ class Dataset:
         ]
         # A constant channel carries nothing; any scale will do.
         return means, [d if d > 1e-6 else 1.0 for d in deviations]
+
+    def in_classes(self, classes: tuple[str, ...]) -> "Dataset":
+        """The same images with their labels counted in `classes`, by name.
+
+        Raises EdartsError for a class that is none of them.
+        """
+        strange = [name for name in self.classes if name not in classes]
+        if strange:
+            raise EdartsError(
+                f"{self.name}: class '{strange[0]}' is unknown to the model; it knows"
+                f" {', '.join(classes[:10])}"
+            )
+        index = torch.tensor([classes.index(name) for name in self.classes])
+        return replace(self, labels=index[self.labels], classes=classes)

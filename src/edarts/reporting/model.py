@@ -9,20 +9,34 @@ from edarts.space.genotype import Genotype
 
 
 @dataclass(frozen=True)
+class Column:
+    """One column of a table: what it is called, and the unit of its values.
+
+    `unit`: `share` for numbers from 0 to 1, which are shown in percent; `points` for a signed
+    difference of two shares, which is shown in percentage points; `s`, `MiB`, `%` and any other
+    unit for numbers that are shown as they are; empty for texts, counts and plain numbers.
+    """
+
+    name: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
 class Table:
     """`rows` of values in the order of `columns`: texts, numbers, estimates, None for none."""
 
     title: str
-    columns: Sequence[str]
+    columns: Sequence[Column]
     rows: Sequence[Sequence[Any]]
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """JSON-ready: `columns` holds the names, `units` the unit of each."""
         plain = [[v.to_dict() if isinstance(v, Estimate) else v for v in row] for row in self.rows]
         return {
             "title": self.title,
-            "columns": list(self.columns),
+            "columns": [column.name for column in self.columns],
+            "units": [column.unit for column in self.columns],
             "rows": plain,
             "note": self.note,
         }

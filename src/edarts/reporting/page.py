@@ -5,7 +5,6 @@ library would add megabytes to every run's page and do no more. Jinja escapes al
 and the page's content security policy allows no request.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -17,24 +16,31 @@ from markupsafe import Markup
 
 from edarts.reporting import plots, replay, run_content
 from edarts.reporting.drawing import Drawable, picture_of, svg
-from edarts.reporting.model import Summary, Table
+from edarts.reporting.model import Column, Summary, Table
 from edarts.reporting.stats import Estimate
 from edarts.runs.folder import Run, read_lines, read_settings
 
-# Columns with shares, which are shown in percent.
-SHARE = re.compile(r"accuracy|error|minus|difference|effect|share|first - second")
 FILES = ("config.yaml", "environment.json")
 
 
-def write_study(run: Run, summary: Summary, rows: Mapping[str, Mapping[str, Any]]) -> Path:
+def write_study(
+    run: Run,
+    summary: Summary,
+    rows: Mapping[str, Mapping[str, Any]],
+    units: Mapping[str, str] | None = None,
+) -> Path:
     """Write the report.html of a study, and a PNG of each plot; returns the page's path.
 
     `rows`: name of a run -> the columns of its row; a row whose `run` names a folder links to that
-    run's page. Raises EdartsError.
+    run's page. `units`: of the columns that have one. Raises EdartsError.
     """
     names = list(dict.fromkeys(key for row in rows.values() for key in row))
     shown = [name for name in names if name not in ("genotype", "run")]
-    every = Table("Every run", shown, [[row.get(name) for name in shown] for row in rows.values()])
+    every = Table(
+        "Every run",
+        [Column(name, (units or {}).get(name, "")) for name in shown],
+        [[row.get(name) for name in shown] for row in rows.values()],
+    )
     links = {row["name"]: f"{row['run']}/report.html" for row in rows.values() if "run" in row}
     settings = read_settings(run.path)
     subtitle = f"{len(rows)} runs on {settings['data']}; study in {run.path.name}"
@@ -118,27 +124,32 @@ def _table(table: Table, links: Mapping[str, str]) -> dict[str, Any]:
         [_entry(column, value, links) for column, value in zip(table.columns, row, strict=True)]
         for row in table.rows
     ]
-    return {"title": table.title, "columns": table.columns, "rows": rows, "note": table.note}
+    names = [column.name for column in table.columns]
+    return {"title": table.title, "columns": names, "rows": rows, "note": table.note}
 
 
-def _entry(column: str, value: Any, links: Mapping[str, str]) -> dict[str, Any]:
+def _entry(column: Column, value: Any, links: Mapping[str, str]) -> dict[str, Any]:
     """`text` and `interval` to show, the number to sort by, the page that it names."""
-    share = bool(SHARE.search(column)) and "%" not in column
     entry: dict[str, Any] = {"text": "", "interval": "", "key": None, "href": None}
     if isinstance(value, Estimate):
-        entry |= {"text": _number(value.value, share), "key": value.value}
+        entry |= {"text": _number(value.value, column.unit), "key": value.value}
         if value.low is not None and value.high is not None:
-            entry["interval"] = f"{_number(value.low, share)} to {_number(value.high, share)}"
+            low, high = _number(value.low, column.unit), _number(value.high, column.unit)
+            entry["interval"] = f"{low} to {high}"
     elif isinstance(value, bool | str):
-        entry |= {"text": str(value), "href": links.get(str(value)) if column == "name" else None}
+        href = links.get(str(value)) if column.name == "name" else None
+        entry |= {"text": str(value), "href": href}
     elif value is not None:
-        entry |= {"text": _number(value, share), "key": value}
+        entry |= {"text": _number(value, column.unit), "key": value}
     return entry
 
 
-def _number(value: float, share: bool = False) -> str:
-    if share:
+def _number(value: float, unit: str = "") -> str:
+    """Shares are shown in percent, differences of shares in percentage points with their sign."""
+    if unit == "share":
         return f"{100 * value:.2f} %"
+    if unit == "points":
+        return f"{100 * value:+.2f} points"
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"

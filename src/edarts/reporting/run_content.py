@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edarts.reporting.drawing import Drawable
-from edarts.reporting.model import Plot, Series, Summary, Table
+from edarts.reporting.model import Column, Plot, Series, Summary, Table
 from edarts.runs.folder import Run
 from edarts.space import architecture
 
@@ -78,7 +78,11 @@ def _epochs(lines: Sequence[Line]) -> str:
 
 def _classes(result: Mapping[str, Any]) -> list[Table]:
     rows = list(result.get("per_class", {}).items())
-    return [Table("Test accuracy by class", ("class", "accuracy"), rows)] if rows else []
+    return (
+        [Table("Test accuracy by class", (Column("class"), Column("accuracy", "share")), rows)]
+        if rows
+        else []
+    )
 
 
 def _curves(lines: Sequence[Line]) -> list[Plot]:

@@ -4,6 +4,7 @@ The unit is a run, or a seed: an interval over seeds speaks of other seeds on th
 one over test images of other images for the same trained network.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -20,9 +21,10 @@ RESAMPLES = 500
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval from `n` observations; None where they are too few for one.
+    """A value with its 95 % interval, `low` to `high`, from `n` observations.
 
-    `p`: probability of a value as far from zero if the true one is zero.
+    The interval is None where the observations are too few for one. `p`: the probability of a value
+    at least as far from zero if the true one is zero; None where nothing was tested.
     """
 
     value: float
@@ -32,7 +34,7 @@ class Estimate:
     p: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """JSON-ready: the fields by name."""
         return dict(vars(self))
 
 
@@ -54,7 +56,8 @@ def mean(values: Sequence[float]) -> Estimate:
 def paired(first: Sequence[float], second: Sequence[float]) -> Estimate:
     """Mean of first - second with its t interval and the p value of the paired t test.
 
-    p is None for fewer than two pairs, or when all differences are alike and not zero.
+    p is None for fewer than two pairs, and where all differences are equal but not zero: the t test
+    needs a spread.
     """
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     estimate = mean(differences.tolist())
@@ -72,12 +75,12 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
     None stays None, and does not count.
     """
-    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     largest = 0.0
-    for rank, (p, place) in enumerate(known):
+    for rank, (p, index) in enumerate(known):
         largest = max(largest, min(1.0, p * (len(known) - rank)))
-        adjusted[place] = largest
+        adjusted[index] = largest
     return adjusted
 
 
@@ -91,12 +94,15 @@ def corrected(estimates: Mapping[Key, Estimate]) -> dict[Key, Estimate]:
 
 
 def agreement(first: Sequence[float], second: Sequence[float]) -> Estimate:
-    """Kendall's tau-b of two rankings of the same things, and its p value; bootstrap interval."""
+    """Kendall's tau-b of two rankings of the same things, its p value and a bootstrap interval.
+
+    Neither is given for fewer than three things, or where all of one ranking are equal.
+    """
     return _correlation("kendalltau", first, second)
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Estimate:
-    """Spearman's rho of two properties, and its p value; bootstrap interval."""
+    """Spearman's rho of two properties, its p value and a bootstrap interval, as `agreement`."""
     return _correlation("spearmanr", first, second)
 
 
@@ -117,16 +123,70 @@ def _correlation(name: str, first: Sequence[float], second: Sequence[float]) -> 
 
 
 def proportion_difference(right: int, of: int, other_right: int, other_of: int) -> Estimate:
-    """right/of - other_right/other_of with Newcombe's (1998) interval from Wilson's.
+    """right/of - other_right/other_of of two unrelated samples, without a p value.
 
-    For two trained networks on test images; it takes them as unrelated, so it is wide.
+    Interval: method 10 of Newcombe (Interval estimation for the difference between independent
+    proportions, Statistics in Medicine 17, 1998, 873-890), from Wilson's intervals. For two
+    networks on the same test images it is too wide as a rule: see `paired_proportion`.
     """
-    p, q = right / of, other_right / other_of
-    mine = stats.binomtest(right, of).proportion_ci(LEVEL, "wilson")
-    other = stats.binomtest(other_right, other_of).proportion_ci(LEVEL, "wilson")
-    low = p - q - np.hypot(p - mine.low, other.high - q)
-    high = p - q + np.hypot(mine.high - p, q - other.low)
-    return Estimate(p - q, float(low), float(high), of)
+    below, above = _wilson_distances(right, of)
+    other_below, other_above = _wilson_distances(other_right, other_of)
+    difference = right / of - other_right / other_of
+    return Estimate(
+        difference,
+        difference - math.hypot(below, other_above),
+        difference + math.hypot(above, other_below),
+        of,
+    )
+
+
+def paired_proportion(right_first: NDArray[np.bool_], right_second: NDArray[np.bool_]) -> Estimate:
+    """Share of right answers of the first minus that of the second, on the same N cases.
+
+    `right_first`, `right_second`: (N,), whether each answers the case right. Interval: method 10 of
+    Newcombe (Improved confidence intervals for the difference between binomial proportions based on
+    paired data, Statistics in Medicine 17, 1998, 2635-2650): Wilson's intervals of both, joined by
+    the correlation of the answers. p: the exact test of McNemar (1947) on the cases in which only
+    one of the two is right. Raises ValueError for no cases, or samples of different length.
+    """
+    first, second = np.asarray(right_first, dtype=bool), np.asarray(right_second, dtype=bool)
+    if first.ndim != 1 or first.shape != second.shape or not len(first):
+        raise ValueError(f"not two samples of the same cases: {first.shape}, {second.shape}")
+    count = len(first)
+    both, neither = int((first & second).sum()), int((~first & ~second).sum())
+    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    below, above = _wilson_distances(both + only_first, count)
+    other_below, other_above = _wilson_distances(both + only_second, count)
+    phi = _corrected_phi(both, only_first, only_second, neither)
+    difference = (only_first - only_second) / count
+    low = below**2 - 2 * phi * below * other_above + other_above**2
+    high = above**2 - 2 * phi * above * other_below + other_below**2
+    apart = only_first + only_second
+    return Estimate(
+        difference,
+        difference - math.sqrt(max(0.0, low)),
+        difference + math.sqrt(max(0.0, high)),
+        count,
+        float(stats.binomtest(only_first, apart).pvalue) if apart else 1.0,
+    )
+
+
+def _wilson_distances(right: int, of: int) -> tuple[float, float]:
+    """How far the ends of Wilson's interval lie below and above right/of."""
+    interval = stats.binomtest(right, of).proportion_ci(LEVEL, "wilson")
+    return right / of - float(interval.low), float(interval.high) - right / of
+
+
+def _corrected_phi(both: int, only_first: int, only_second: int, neither: int) -> float:
+    """The correlation of two yes-no answers, with Newcombe's continuity correction; 0 if one of
+    the two has only one kind of answer."""
+    margins = (both + only_first, only_second + neither, both + only_second, only_first + neither)
+    if not all(margins):
+        return 0.0
+    excess: float = both * neither - only_first * only_second
+    if excess > 0:
+        excess = max(0.0, excess - sum((both, only_first, only_second, neither)) / 2)
+    return excess / math.sqrt(math.prod(margins))
 
 
 def regression(columns: NDArray[np.float64], values: Sequence[float]) -> list[Estimate] | None:

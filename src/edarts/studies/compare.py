@@ -2,37 +2,36 @@
 
 import hashlib
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import ClassVar
 
 from edarts.config import SearchConfig, TrainConfig
 from edarts.errors import UsageError
-from edarts.methods.oneshot import driver as oneshot
-from edarts.methods.oneshot import registry_ as methods
-from edarts.nn.whole import Whole
 from edarts.reporting import stats
-from edarts.reporting.model import Plot, Series, Summary, Table
+from edarts.reporting.model import Column, Plot, Series, Summary, Table
+from edarts.reporting.stats import Estimate
 from edarts.space import zoo
-from edarts.space.darts import Space
+from edarts.space.genotype import Genotype
 from edarts.space.zoo import Published
-from edarts.studies.base import (
-    MEASURED,
-    Job,
-    Recipe,
-    Row,
+from edarts.studies import searches
+from edarts.studies.base import Job, Recipe, seeds, words
+from edarts.studies.row import Factor, Row
+from edarts.studies.rows import (
     Rows,
     average,
+    best_valid,
     cells_of,
     column,
     done,
     groups,
     paired,
-    percent,
-    seeds,
-    verdict,
+    total,
 )
+from edarts.studies.text import MEASURED, NO_RUN, percent, verdict
 
+ByName = dict[str, list[Row]]
+Pairs = dict[tuple[str, str], Estimate]
 # The published row that a method's measured one stands beside.
 PUBLISHED = {
     "edarts": "eDARTS CIFAR10 + cutout",
@@ -44,251 +43,281 @@ PUBLISHED = {
     "proxyless": "proxyless.cifar10",
     "enas": "enas.script",
 }
+COLUMNS = (
+    Column("architecture"),
+    Column("runs"),
+    Column("test error", "share"),
+    Column("parameters"),
+    Column("FLOPs"),
+    Column("search s", "s"),
+    Column("images seen"),
+    Column("search peak MiB", "MiB"),
+    Column("train s", "s"),
+    Column("cells drawn"),
+)
+PUBLISHED_COLUMNS = (
+    Column("architecture"),
+    Column("C10 error, %", "%"),
+    Column("C100 error, %", "%"),
+    Column("parameters, M", "M"),
+    Column("GPU-days", "d"),
+)
+PAIR_COLUMNS = (
+    Column("first"),
+    Column("second"),
+    Column("first - second", "points"),
+    Column("p (Holm)"),
+)
 
 
 @dataclass(frozen=True)
-class Compare:
-    """`methods`, `zoo`: names with commas. `random_cells`: how many random cells each method and
-    seed is compared with; None: as many trainings as its search and training took the time of.
-    Of them the one with the highest valid accuracy counts.
-    """
+class CompareOptions:
+    """What can be chosen of the comparison."""
 
-    SEEDS: ClassVar[int] = 3
-    recipe: Recipe
     methods: str = "edarts,darts,random_ws"
+    """Methods, one-shot or black-box, names with commas."""
     zoo: str = ""
+    """Published cells and networks, names with commas (see `edarts zoo list`)."""
     random_cells: int | None = None
+    """How many random cells each method and seed is compared with; if not given, as many as its
+    search and training together could have trained."""
 
     def __post_init__(self) -> None:
         if self.random_cells is not None and self.random_cells < 1:
             raise UsageError(f"random_cells must be at least 1, got {self.random_cells}")
-        if not self.names():
+        if not words(self.methods):
             raise UsageError("compare needs at least one method, such as --methods edarts,darts")
-        taken = {option for name in self.names() for option in methods.options(name)}
-        untaken = set(vars(self.recipe.search)) - taken - {"method"}
-        if untaken:
-            self.recipe.leave_open("none of the methods takes it", *untaken)
-        for name in self.published():
+
+
+class CompareStudy:
+    """Each method's architecture against published ones and against the best of random cells.
+
+    Of the random cells of a seed the one with the highest valid accuracy counts.
+    """
+
+    SEEDS: ClassVar[int] = 3
+    Options: ClassVar[type] = CompareOptions
+
+    def __init__(self, recipe: Recipe, options: CompareOptions | None = None) -> None:
+        self.recipe, self.options = recipe, options or CompareOptions()
+        self.methods, self.published = words(self.options.methods), words(self.options.zoo)
+        taken = set().union(*(searches.taken(name) for name in self.methods))
+        if untaken := recipe.search.given().keys() - taken:
+            recipe.leave_open("none of the methods takes it", *untaken)
+        for name in self.published:
             zoo.get(name)
 
-    def names(self) -> list[str]:
-        """The methods, each once."""
-        return _words(self.methods)
+    # -- runs ------------------------------------------------------------------------------------
 
-    def published(self) -> list[str]:
-        """The zoo names, each once."""
-        return _words(self.zoo)
+    def jobs(self, rows: Rows) -> list[Job]:
+        """The methods and published cells of each seed, then the random cells of ended methods."""
+        named = [
+            job
+            for seed in seeds(self)
+            for job in (
+                *(self._method_job(method, seed) for method in self.methods),
+                *(self._zoo_job(entry, seed) for entry in self.published),
+            )
+        ]
+        drawn = [
+            self._random_job(method, seed, number)
+            for seed in seeds(self)
+            for method in self.methods
+            for number in range(self._cells_due(method, seed, rows))
+        ]
+        return list({job.name: job for job in [*named, *drawn]}.values())
 
     def search(self, method: str) -> SearchConfig:
         """The recipe's search with this method; an option that it does not take is left out."""
-        taken = methods.options(method)
-        kept = {key: value for key, value in vars(self.recipe.search).items() if key in taken}
-        return SearchConfig(method=method, **kept)
+        return self.recipe.search.for_method(method)
 
-    def jobs(self, rows: Rows) -> list[Job]:
-        found = []
-        for seed in seeds(self):
-            for method in self.names():
-                name = f"{method}-seed-{seed}"
-                factors = {"kind": "method", "architecture": method}
-                search = self.search(method)
-                found.append(Job(name, factors, seed, self.recipe.train, search=search))
-            for entry in self.published():
-                factors = {"kind": "zoo", "architecture": entry}
-                train = _recipe_of(entry, self.recipe.train)
-                found.append(Job(f"{entry}-seed-{seed}", factors, seed, train, genotype=entry))
-        for seed in seeds(self):
-            for method in self.names():
-                for number in range(self._random_cells(method, seed, rows)):
-                    found.append(self._random(method, seed, number))
-        return list({job.name: job for job in found}.values())
+    def _method_job(self, method: str, seed: int) -> Job:
+        factors = {"kind": "method", "architecture": method}
+        search = self.search(method)
+        return Job(f"{method}-seed-{seed}", factors, seed, self.recipe.train, search=search)
 
-    def _random_cells(self, method: str, seed: int, rows: Rows) -> int:
+    def _zoo_job(self, entry: str, seed: int) -> Job:
+        factors = {"kind": "zoo", "architecture": entry}
+        train = _recipe_of(entry, self.recipe.train)
+        return Job(f"{entry}-seed-{seed}", factors, seed, train, genotype=entry)
+
+    def _random_job(self, method: str, seed: int, number: int) -> Job:
+        """Cell `number` of the seed's draws; methods with the same space share them."""
+        draws = searches.draws(self.search(method))
+        mark = hashlib.sha256(draws.text.encode()).hexdigest()[:6]
+        cell = draws.sample(random.Random(f"{draws.text} {seed} {number}"))
+        factors: dict[str, Factor] = {
+            "kind": "random",
+            "architecture": f"random-{mark}",
+            "draw": number,
+        }
+        name = f"random-{mark}-{number}-seed-{seed}"
+        return Job(name, factors, seed, self.recipe.train, genotype=cell)
+
+    def _cells_due(self, method: str, seed: int, rows: Rows) -> int:
         """How many trainings cost as much as the method's search and training did."""
         row = rows.get(f"{method}-seed-{seed}")
-        if row is None or row["status"] != "done":
+        if row is None or row.status != "done":
             return 0
-        if self.random_cells is not None:
-            return self.random_cells
-        ratio: float = row["search_seconds"] / max(row["train_seconds"], 1e-9)
-        return 1 + round(ratio)
+        if self.options.random_cells is not None:
+            return self.options.random_cells
+        return 1 + round((row.search_seconds or 0.0) / max(row.train_seconds or 0.0, 1e-9))
 
-    def _random(self, method: str, seed: int, number: int) -> Job:
-        """Cell `number` of the seed's draws; methods with the same space share them."""
-        space = _space(self.search(method))
-        text = repr((space.operations, space.normal, space.reduce, space.pairs))
-        mark = hashlib.sha256(text.encode()).hexdigest()[:6]
-        draw = random.Random(f"{text} {seed} {number}")
-        factors = {"kind": "random", "architecture": f"random-{mark}", "draw": number}
-        name = f"random-{mark}-{number}-seed-{seed}"
-        return Job(name, factors, seed, self.recipe.train, genotype=space.sample(draw))
+    # -- answer ----------------------------------------------------------------------------------
 
-    def baselines(self, rows: Rows) -> dict[str, list[Row]]:
-        """Method -> the best random cell of each seed by valid accuracy, if all were trained."""
-        found: dict[str, list[Row]] = {}
-        for method in self.names():
+    def baselines(self, rows: Rows) -> ByName:
+        """Method -> the best random cell of each seed by valid accuracy, if all were trained.
+
+        Its search seconds are those of all the trainings; `cells_drawn`: how many there were.
+        """
+        found: ByName = {}
+        for method in self.methods:
             for seed in seeds(self):
-                count = self._random_cells(method, seed, rows)
-                drawn = [rows.get(self._random(method, seed, n).name) for n in range(count)]
-                ended = [row for row in drawn if row is not None and row["status"] == "done"]
+                count = self._cells_due(method, seed, rows)
+                drawn = [rows.get(self._random_job(method, seed, n).name) for n in range(count)]
+                ended = [row for row in drawn if row is not None and row.status == "done"]
                 if ended and None not in drawn:
-                    best = max(ended, key=lambda row: row["valid_accuracy"])
-                    total = sum(row["train_seconds"] for row in ended)
-                    found.setdefault(method, []).append(
-                        best | {"cells_drawn": len(ended), "search_seconds": total}
-                    )
+                    found.setdefault(method, []).append(_best_of(ended))
         return found
 
     def summary(self, rows: Rows) -> Summary:
-        ended = done(rows)
-        named = groups((row for row in ended if row["kind"] != "random"), "architecture")
-        baselines = self.baselines(rows)
+        """Every method against its random cells, and the first one against all others."""
+        named = groups((row for row in done(rows) if row.get("kind") != "random"), "architecture")
         if not named:
-            return Summary("Comparison", ["No run has ended."], [], [])
-        pairs: dict[tuple[str, str], stats.Estimate] = {}
-        for method, group in baselines.items():
-            _add(pairs, (method, f"random cells ({method}'s space and cost)"), named[method], group)
-        first = next(iter(named))
-        for name, group in named.items():
-            if name != first:
-                _add(pairs, (first, name), named[first], group)
-        pairs = stats.corrected(pairs)
-        sentences = [verdict(e, *key) for key, e in pairs.items()]
-        least = min((e.n for e in pairs.values()), default=0)
-        sentences.append(
-            "The intervals and tests are over seeds, on one data split"
-            + (f", of which there are {least}: only large differences can show." if least else ".")
-            + " Nothing follows for other data, sizes or longer training."
-        )
-        shown = {
-            **named,
-            **{f"random cells ({method})": group for method, group in baselines.items()},
-        }
-        table = Table(
-            "Measured",
-            (
-                *("architecture", "runs", "test error", "parameters", "FLOPs", "search s"),
-                *("images seen", "search peak MiB", "train s", "cells drawn"),
-            ),
-            [
-                (
-                    name,
-                    len(group),
-                    _error(group),
-                    average(group, "parameters"),
-                    average(group, "flops"),
-                    average(group, "search_seconds"),
-                    average(group, "images_seen"),
-                    average(group, "search_peak_mib"),
-                    average(group, "train_seconds"),
-                    average(group, "cells_drawn"),
-                )
-                for name, group in shown.items()
-            ],
-            f"{MEASURED}; every row has the same training recipe; means with 95 % intervals over"
-            " seeds. Random cells: the best by valid accuracy of as many as the method's cost pays"
-            " for; their search seconds are those of all trainings. Peak: of the process, or of"
-            " the GPU",
-        )
-        published = Table(
-            "Published, at full size on CIFAR-10 and CIFAR-100",
-            ("architecture", "C10 error, %", "C100 error, %", "parameters, M", "GPU-days"),
-            [(name, *vars(p).values()) for name in named if (p := _published(name)) is not None],
-            "the papers' figures, of networks of 20 cells: not comparable with those measured here",
-        )
-        tests = Table(
-            "Differences in test accuracy",
-            ("first", "second", "first - second", "p (Holm)"),
-            [(*key, e, e.p) for key, e in pairs.items()],
-            "paired by seed; t test; Holm's correction over this table",
-        )
+            return Summary("Comparison", [NO_RUN], [], [])
+        baselines = self.baselines(rows)
+        pairs = _pairs(named, baselines)
+        random_named = {f"random cells ({name})": group for name, group in baselines.items()}
+        shown = {**named, **random_named}
         return Summary(
-            "Comparison", sentences, [table, tests, published], _plots(shown), cells_of(named, "{}")
+            "Comparison",
+            [*(verdict(e, *key) for key, e in pairs.items()), _caveat(pairs)],
+            [_measured_table(shown), _pair_table(pairs), _published_table(named)],
+            [_error_plot(shown), _size_plot(shown)],
+            cells_of(named, "{}"),
         )
-
-
-def _plots(shown: dict[str, list[Row]]) -> list[Plot]:
-    def error(row: Row) -> float:
-        return 100 * (1 - float(row["test_accuracy"]))
-
-    members = [(name, row) for name, group in shown.items() for row in group]
-    texts = {name: [f"{r['name']}: {percent(1 - r['test_accuracy'])}" for r in g]
-             for name, g in shown.items()}  # fmt: skip
-    return [
-        Plot(
-            "error",
-            "Test error",
-            "architecture",
-            "test error, %",
-            [
-                Series(
-                    "run",
-                    [name for name, _ in members],
-                    [error(row) for _, row in members],
-                    [text for group in texts.values() for text in group],
-                ),
-                Series(
-                    "mean, 95 % interval over seeds",
-                    list(shown),
-                    [stats.mean([error(row) for row in group]) for group in shown.values()],
-                ),
-            ],
-        ),
-        Plot(
-            "size",
-            "Test error against size",
-            "parameters, thousands",
-            "test error, %",
-            [
-                Series(
-                    name,
-                    [row["parameters"] / 1000 for row in group],
-                    [error(row) for row in group],
-                    texts[name],
-                )
-                for name, group in shown.items()
-            ],
-        ),
-    ]
-
-
-def _words(text: str) -> list[str]:
-    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
 def _recipe_of(entry: str, train: TrainConfig) -> TrainConfig:
-    """A whole network has its own depth and width."""
-    if not isinstance(zoo.get(entry).architecture, Whole):
+    """The recipe of a zoo entry; a whole network has a depth and a width of its own."""
+    if isinstance(zoo.get(entry).architecture, Genotype):
         return train
     return replace(train, cells=None, channels=None, auxiliary=0.0, drop_path=0.0)
 
 
-@cache
-def _space(config: SearchConfig) -> Space:
-    """The data decide nothing of a space."""
-    return oneshot.resolve_config(config, 1000, 10)[1]
+def _best_of(rows: list[Row]) -> Row:
+    """The random cell that counts, with what all of them cost."""
+    best = best_valid(rows)
+    return replace(
+        best,
+        factors={**best.factors, "cells_drawn": len(rows)},
+        search_seconds=total(rows, "train_seconds"),
+    )
 
 
-def _add(
-    pairs: dict[tuple[str, str], stats.Estimate],
-    key: tuple[str, str],
-    first: list[Row],
-    second: list[Row],
-) -> None:
-    difference = paired(first, second, "test_accuracy")
-    if difference is not None:
-        pairs[key] = difference
+def _pairs(named: ByName, baselines: ByName) -> Pairs:
+    """(first, second) -> difference in test accuracy, paired by seed, corrected by Holm."""
+    first = next(iter(named))
+    compared = [
+        ((method, f"random cells ({method}'s space and cost)"), named[method], group)
+        for method, group in baselines.items()
+    ]
+    compared += [
+        ((first, name), named[first], group) for name, group in named.items() if name != first
+    ]
+    found = {key: paired(mine, other, "test_accuracy") for key, mine, other in compared}
+    return stats.corrected({key: e for key, e in found.items() if e is not None})
 
 
-def _error(group: list[Row]) -> stats.Estimate:
+def _caveat(pairs: Pairs) -> str:
+    least = min((e.n for e in pairs.values()), default=0)
+    few = f" (at least {least}: only large differences can show)" if least else ""
+    return (
+        f"The intervals and tests are over seeds{few}, on one data split. Nothing follows for other"
+        " data, sizes or longer training."
+    )
+
+
+# -- tables --------------------------------------------------------------------------------------
+
+
+def _measured_table(shown: ByName) -> Table:
+    averaged = (
+        *("parameters", "flops", "search_seconds", "images_seen", "search_peak_mib"),
+        *("train_seconds", "cells_drawn"),
+    )
+    rows = [
+        (name, len(group), _error(group), *(average(group, key) for key in averaged))
+        for name, group in shown.items()
+    ]
+    note = (
+        f"{MEASURED}; every row has the same training recipe; means with 95 % intervals over seeds."
+        " Random cells: the best by valid accuracy of as many as the method's cost pays for; their"
+        " search seconds are those of all trainings. Peak: of the process, or of the GPU"
+    )
+    return Table("Measured", COLUMNS, rows, note)
+
+
+def _error(group: list[Row]) -> Estimate:
     return stats.mean([1 - accuracy for accuracy in column(group, "test_accuracy")])
+
+
+def _pair_table(pairs: Pairs) -> Table:
+    rows = [(*key, e, e.p) for key, e in pairs.items()]
+    note = "paired by seed; t test; Holm's correction over this table"
+    return Table("Differences in test accuracy", PAIR_COLUMNS, rows, note)
+
+
+def _published_table(named: ByName) -> Table:
+    known = {name: published for name in named if (published := _published(name)) is not None}
+    rows = [(name, *vars(published).values()) for name, published in known.items()]
+    note = "the papers' figures, of networks of 20 cells: not comparable with those measured here"
+    title = "Published, at full size on CIFAR-10 and CIFAR-100"
+    return Table(title, PUBLISHED_COLUMNS, rows, note)
 
 
 def _published(name: str) -> Published | None:
     entry = PUBLISHED.get(name, name)
-    if entry in zoo.names():
-        return zoo.get(entry).published
-    return zoo.absent(entry)
+    return zoo.get(entry).published if entry in zoo.names() else zoo.absent(entry)
 
 
-PLUGIN = Compare
+# -- plots ---------------------------------------------------------------------------------------
+
+
+def _errors(group: list[Row]) -> list[float]:
+    """Test errors in percent."""
+    return [100 * (1 - accuracy) for accuracy in column(group, "test_accuracy")]
+
+
+def _texts(group: list[Row]) -> list[str]:
+    return [f"{row.name}: {percent(1 - (row.test_accuracy or 0.0))}" for row in group]
+
+
+def _error_plot(shown: Mapping[str, list[Row]]) -> Plot:
+    every = shown.items()
+    runs = Series(
+        "run",
+        [name for name, group in every for _ in group],
+        [error for _, group in every for error in _errors(group)],
+        [text for _, group in every for text in _texts(group)],
+    )
+    means = [stats.mean(_errors(group)) for _, group in every]
+    mean = Series("mean, 95 % interval over seeds", list(shown), means)
+    return Plot("error", "Test error", "architecture", "test error, %", [runs, mean])
+
+
+def _size_plot(shown: Mapping[str, list[Row]]) -> Plot:
+    series = [
+        Series(
+            name,
+            [parameters / 1000 for parameters in column(group, "parameters")],
+            _errors(group),
+            _texts(group),
+        )
+        for name, group in shown.items()
+    ]
+    title = "Test error against size"
+    return Plot("size", title, "parameters, thousands", "test error, %", series)
+
+
+PLUGIN = CompareStudy

@@ -1,6 +1,7 @@
 """The slides' eight subsets of the operations: which operation makes good cells?"""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -8,28 +9,17 @@ import numpy as np
 
 from edarts.errors import UsageError, unknown
 from edarts.reporting import stats
-from edarts.reporting.model import Plot, Series, Summary, Table
+from edarts.reporting.model import Column, Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
-from edarts.space.darts import SUBSETS, Space
+from edarts.space.darts import SUBSETS
 from edarts.space.genotype import Genotype
-from edarts.studies.base import (
-    MEASURED,
-    Job,
-    Recipe,
-    Row,
-    Rows,
-    accuracies,
-    average,
-    cells_of,
-    column,
-    done,
-    groups,
-    paired,
-    percent,
-    seeds,
-    verdict,
-)
+from edarts.studies import searches
+from edarts.studies.base import Job, Recipe, seeds
+from edarts.studies.row import Row
+from edarts.studies.rows import Rows, accuracies, average, cells_of, column, done, groups, paired
+from edarts.studies.text import MEASURED, NO_RUN, percent, significant, verdict
 
+BySubset = dict[str, list[Row]]
 # Subsets that differ in one respect alone.
 CONTRASTS = {
     "separable, not dilated (SS3 - SS4)": ("SS3", "SS4"),
@@ -38,188 +28,153 @@ CONTRASTS = {
     "3x3 separable, not 5x5 separable, beside dilated 3x3 (SS1 - SS6)": ("SS1", "SS6"),
 }
 REFERENCE = "skip_connect"
+SUBSET_COLUMNS = (
+    Column("subset"),
+    Column("operations"),
+    Column("runs"),
+    Column("test accuracy", "share"),
+    Column("valid accuracy", "share"),
+    Column("parameters"),
+)
+CHOSEN_COLUMNS = (
+    Column("operation"),
+    Column("edges"),
+    Column("of edges where it could be"),
+    Column("share", "share"),
+)
 
 
 @dataclass(frozen=True)
-class Operations:
-    """`subsets`: names with commas, or a range such as SS1..SS8; each has skip and pools too."""
+class OperationsOptions:
+    """What can be chosen of the study."""
+
+    subsets: str = "SS1..SS8"
+    """Subsets of the operations, names with commas or a range such as SS1..SS8; each has the skip
+    connection and the pools too."""
+
+
+class OperationsStudy:
+    """The recipe's search among several subsets of the operations, by any method."""
 
     SEEDS: ClassVar[int] = 3
-    recipe: Recipe
-    subsets: str = "SS1..SS8"
+    Options: ClassVar[type] = OperationsOptions
 
-    def __post_init__(self) -> None:
-        self.recipe.leave_open("study operations varies them", "operations", "attention")
-        self.names()
-
-    def names(self) -> list[str]:
-        """The subsets asked for, each once."""
-        chosen: list[str] = []
-        for part in self.subsets.split(","):
-            ends = re.fullmatch(r"SS(\d)\.\.SS(\d)", part.strip())
-            chosen += (
-                [f"SS{n}" for n in range(int(ends[1]), int(ends[2]) + 1)]
-                if ends
-                else [part.strip()]
-            )
-        for name in chosen:
-            if name not in SUBSETS:
-                raise unknown("subset", name, SUBSETS)
-        if not chosen:
-            raise UsageError(f"subsets '{self.subsets}': give names such as SS1,SS3 or SS1..SS8")
-        return list(dict.fromkeys(chosen))
+    def __init__(self, recipe: Recipe, options: OperationsOptions | None = None) -> None:
+        self.recipe, self.options = recipe, options or OperationsOptions()
+        recipe.leave_open("study operations varies them", "operations", "attention")
+        self.subsets = _parse_subsets(self.options.subsets)
 
     def jobs(self, rows: Rows) -> list[Job]:
+        """One for each seed and subset."""
         return [
             Job(
                 f"{subset}-seed-{seed}",
                 {"subset": subset, "operations": " ".join(SUBSETS[subset])},
                 seed,
                 self.recipe.train,
-                search=replace(self.recipe.search, operations=subset),
+                search=self.recipe.search.changed(operations=subset),
             )
             for seed in seeds(self)
-            for subset in self.names()
+            for subset in self.subsets
         ]
 
     def summary(self, rows: Rows) -> Summary:
+        """Whether the subsets differ, and what an edge of each operation is worth."""
         ended = done(rows)
-        by_subset = dict(sorted(groups(ended, "subset").items()))
+        by_subset: BySubset = dict(sorted(groups(ended, "subset").items()))
         title = f"Operations ({self.recipe.search.method})"
         if not by_subset:
-            return Summary(title, ["No run has ended."], [], [])
-        contrasts = stats.corrected(
-            {
-                name: difference
-                for name, (a, b) in CONTRASTS.items()
-                if a in by_subset
-                and b in by_subset
-                and (difference := paired(by_subset[a], by_subset[b], "test_accuracy")) is not None
-            }
-        )
-        sentences = [
-            verdict(difference, *(f"cells of {subset}" for subset in CONTRASTS[name]))
-            for name, difference in contrasts.items()
-        ]
-        p = stats.differ([column(group, "test_accuracy") for group in by_subset.values()])
-        if p is not None:
-            sentences.insert(
-                0,
-                f"Subsets {'differ' if p < 0.05 else 'cannot be shown to differ'} by more than"
-                f" seeds do (F test over {len(by_subset)} subsets, p = {p:.2g}).",
-            )
-        chosen = _chosen(ended)
+            return Summary(title, [NO_RUN], [], [])
+        contrasts = _contrasts(by_subset)
         effects, note = _effects(ended)
-        tables = [
-            Table(
-                "By subset",
-                ("subset", "operations", "runs", "test accuracy", "valid accuracy", "parameters"),
-                [
-                    (
-                        subset,
-                        group[0]["operations"],
-                        len(group),
-                        average(group, "test_accuracy"),
-                        average(group, "valid_accuracy"),
-                        average(group, "parameters"),
-                    )
-                    for subset, group in by_subset.items()
-                ],
-                f"{MEASURED}; 95 % intervals over seeds; every subset has skip and pools too",
-            ),
-            Table(
-                "Which operation is chosen how often",
-                ("operation", "edges", "of edges where it could be", "share"),
-                [(name, count, of, count / of) for name, (count, of) in chosen.items()],
-            ),
-            Table(
-                "Contrasts of subsets, in test accuracy",
-                ("contrast", "difference", "p (Holm)"),
-                [(name, d, d.p) for name, d in contrasts.items()],
-                "paired by seed",
-            ),
-            Table(
-                f"One edge with the operation in place of {REFERENCE}, in test accuracy",
-                ("operation", "effect", "p (Holm)"),
-                [(name, e, e.p) for name, e in effects.items()],
-                note,
-            ),
-        ]
-        plots = [
-            Plot(
-                "accuracy",
-                "Accuracy of the found cells",
-                "subset",
-                "test accuracy, %",
-                [
-                    Series(
-                        "run",
-                        [row["subset"] for row in _sorted(ended)],
-                        accuracies(_sorted(ended)),
-                        [f"{r['name']}: {percent(r['test_accuracy'])}" for r in _sorted(ended)],
-                    ),
-                    Series(
-                        "mean, 95 % interval over seeds",
-                        list(by_subset),
-                        [stats.mean(accuracies(group)) for group in by_subset.values()],
-                        [group[0]["operations"] for group in by_subset.values()],
-                    ),
-                ],
-            ),
-            Plot(
-                "effects",
-                f"One edge with the operation in place of {REFERENCE}",
-                "operation",
-                "effect, points of test accuracy",
-                [
-                    Series(
-                        "effect, 95 % interval",
-                        list(effects),
-                        [_times100(e) for e in effects.values()],
-                        [f"{name}: {percent(e, signed=True)}" for name, e in effects.items()],
-                    )
-                ],
-            ),
-        ]
-        plots = [plot for plot in plots if all(series.x for series in plot.series)]
-        return Summary(title, sentences, tables, plots, cells_of(by_subset, "{}"))
+        plots = [_accuracy_plot(ended, by_subset), _effects_plot(effects)]
+        return Summary(
+            title,
+            [*_spread(by_subset), *_verdicts(contrasts)],
+            [
+                _subset_table(by_subset),
+                _chosen_table(ended),
+                _contrast_table(contrasts),
+                _effect_table(effects, note),
+            ],
+            [plot for plot in plots if all(series.x for series in plot.series)],
+            cells_of(by_subset, "{}"),
+        )
 
 
-def _sorted(rows: list[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: str(row["subset"]))
+def _parse_subsets(text: str) -> list[str]:
+    """The subsets named, each once. Raises UsageError."""
+    chosen: list[str] = []
+    for part in map(str.strip, text.split(",")):
+        ends = re.fullmatch(r"SS(\d)\.\.SS(\d)", part)
+        chosen += [f"SS{n}" for n in range(int(ends[1]), int(ends[2]) + 1)] if ends else [part]
+    for name in chosen:
+        if name not in SUBSETS:
+            raise unknown("subset", name, SUBSETS)
+    if not chosen:
+        raise UsageError(f"subsets '{text}': give names such as SS1,SS3 or SS1..SS8")
+    return list(dict.fromkeys(chosen))
 
 
-def _times100(e: Estimate) -> Estimate:
-    assert e.low is not None and e.high is not None
-    return replace(e, value=100 * e.value, low=100 * e.low, high=100 * e.high)
+# -- sentences -----------------------------------------------------------------------------------
+
+
+def _spread(by_subset: BySubset) -> list[str]:
+    """Whether subsets differ by more than seeds do, where there are seeds enough to tell."""
+    p = stats.differ([column(group, "test_accuracy") for group in by_subset.values()])
+    if p is None:
+        return []
+    differ = "differ" if significant(p) else "do not differ significantly"
+    test = f"F test over {len(by_subset)} subsets, p = {p:.2g}"
+    return [f"Test accuracies of the subsets {differ}, by the spread over seeds ({test})."]
+
+
+def _verdicts(contrasts: Mapping[str, Estimate]) -> list[str]:
+    return [
+        verdict(difference, *(f"cells of {subset}" for subset in CONTRASTS[name]))
+        for name, difference in contrasts.items()
+    ]
+
+
+# -- figures -------------------------------------------------------------------------------------
+
+
+def _contrasts(by_subset: BySubset) -> dict[str, Estimate]:
+    """`CONTRASTS` in test accuracy, as far as both subsets have runs."""
+    found = {
+        name: paired(by_subset[first], by_subset[second], "test_accuracy")
+        for name, (first, second) in CONTRASTS.items()
+        if first in by_subset and second in by_subset
+    }
+    return stats.corrected({name: e for name, e in found.items() if e is not None})
 
 
 def _counts(row: Row) -> dict[str, int]:
-    cells = Genotype.from_dict(row["genotype"])
-    return {
-        name: cells.count("normal", name) + cells.count("reduce", name)
-        for name in Space.parse(row["subset"]).operations
-    }
+    """Operation -> edges of the row's cells that carry it, for those of its subset."""
+    if not isinstance(row.genotype, Genotype):
+        raise TypeError(f"{row.name}: its search found no cells")
+    return searches.operation_counts(row.genotype, str(row.factors["subset"]))
 
 
-def _chosen(rows: list[Row]) -> dict[str, tuple[int, int]]:
+def _chosen(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
     """Operation -> edges that carry it, edges of cells in whose search it took part."""
     found: dict[str, tuple[int, int]] = {}
-    for row in rows:
-        counts = _counts(row)
+    for counts in map(_counts, rows):
         for name, count in counts.items():
             before = found.get(name, (0, 0))
             found[name] = (before[0] + count, before[1] + sum(counts.values()))
     return dict(sorted(found.items(), key=lambda item: -item[1][0] / item[1][1]))
 
 
-def _effects(rows: list[Row]) -> tuple[dict[str, Estimate], str]:
-    """Least squares of test accuracy on the numbers of edges; operations never chosen are out."""
+def _effects(rows: Sequence[Row]) -> tuple[dict[str, Estimate], str]:
+    """Least squares of test accuracy on the numbers of edges, and a note on them.
+
+    Operations that were never chosen are left out.
+    """
     counts = [_counts(row) for row in rows]
     known = sorted({name for c in counts for name, n in c.items() if n} - {REFERENCE})
     matrix = np.array([[float(c.get(name, 0)) for name in known] for c in counts])
-    values = column(rows, "test_accuracy")
-    slopes = stats.regression(matrix, values) if known else None
+    slopes = stats.regression(matrix, column(rows, "test_accuracy")) if known else None
     if slopes is None:
         return {}, (
             f"{len(rows)} cells do not determine the effects of {len(known)} operations; more"
@@ -231,4 +186,96 @@ def _effects(rows: list[Row]) -> tuple[dict[str, Estimate], str]:
     )
 
 
-PLUGIN = Operations
+# -- tables --------------------------------------------------------------------------------------
+
+
+def _subset_table(by_subset: BySubset) -> Table:
+    rows = [
+        (
+            subset,
+            group[0].factors["operations"],
+            len(group),
+            average(group, "test_accuracy"),
+            average(group, "valid_accuracy"),
+            average(group, "parameters"),
+        )
+        for subset, group in by_subset.items()
+    ]
+    note = f"{MEASURED}; 95 % intervals over seeds; every subset has skip and pools too"
+    return Table("By subset", SUBSET_COLUMNS, rows, note)
+
+
+def _chosen_table(ended: Sequence[Row]) -> Table:
+    rows = [(name, count, of, count / of) for name, (count, of) in _chosen(ended).items()]
+    return Table("Which operation is chosen how often", CHOSEN_COLUMNS, rows)
+
+
+def _contrast_table(contrasts: Mapping[str, Estimate]) -> Table:
+    columns = (Column("contrast"), Column("difference", "points"), Column("p (Holm)"))
+    rows = [(name, d, d.p) for name, d in contrasts.items()]
+    return Table("Contrasts of subsets, in test accuracy", columns, rows, "paired by seed")
+
+
+def _effect_table(effects: Mapping[str, Estimate], note: str) -> Table:
+    columns = (Column("operation"), Column("effect", "points"), Column("p (Holm)"))
+    rows = [(name, e, e.p) for name, e in effects.items()]
+    title = f"One edge with the operation in place of {REFERENCE}, in test accuracy"
+    return Table(title, columns, rows, note)
+
+
+# -- plots ---------------------------------------------------------------------------------------
+
+
+def _accuracy_plot(ended: Sequence[Row], by_subset: BySubset) -> Plot:
+    ended = sorted(ended, key=lambda row: str(row.factors["subset"]))
+    return Plot(
+        "accuracy",
+        "Accuracy of the found cells",
+        "subset",
+        "test accuracy, %",
+        [
+            Series(
+                "run",
+                [str(row.factors["subset"]) for row in ended],
+                accuracies(ended),
+                [f"{row.name}: {percent(row.test_accuracy)}" for row in ended],
+            ),
+            Series(
+                "mean, 95 % interval over seeds",
+                list(by_subset),
+                [stats.mean(accuracies(group)) for group in by_subset.values()],
+                [str(group[0].factors["operations"]) for group in by_subset.values()],
+            ),
+        ],
+    )
+
+
+def _effects_plot(effects: Mapping[str, Estimate]) -> Plot:
+    return Plot(
+        "effects",
+        f"One edge with the operation in place of {REFERENCE}",
+        "operation",
+        "effect, points of test accuracy",
+        [
+            Series(
+                "effect, 95 % interval",
+                list(effects),
+                [_in_points(effect) for effect in effects.values()],
+                [f"{name}: {percent(effect, signed=True)}" for name, effect in effects.items()],
+            )
+        ],
+    )
+
+
+def _in_points(effect: Estimate) -> Estimate:
+    """From a share to percentage points; a slope always has an interval."""
+    low, high = effect.low, effect.high
+    return replace(
+        effect,
+        value=100 * effect.value,
+        low=None if low is None else 100 * low,
+        high=None if high is None else 100 * high,
+    )
+
+
+PLUGIN = OperationsStudy

@@ -1,8 +1,8 @@
 """The 180 topologies with the operation held fixed: ranking, spread, what good ones share."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import ClassVar
@@ -10,105 +10,92 @@ from typing import ClassVar
 from edarts.config import given
 from edarts.errors import EdartsError, UsageError
 from edarts.reporting import stats
-from edarts.reporting.model import Plot, Series, Summary, Table
+from edarts.reporting.model import Column, Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
-from edarts.space.darts import Space, format_topology
-from edarts.space.darts import Topology as Edges
-from edarts.space.genotype import INPUTS, Edge, Genotype
+from edarts.space.darts import DartsSpace, format_topology
+from edarts.space.genotype import Edge, Genotype
 from edarts.space.operations import CANDIDATES
-from edarts.studies.base import (
-    MEASURED,
-    Job,
-    Recipe,
-    Row,
-    Rows,
-    average,
-    column,
-    done,
-    groups,
-    percent,
-    seeds,
-)
+from edarts.studies.base import FREE, Job, Recipe, seeds
+from edarts.studies.ledger import read_ledger
+from edarts.studies.ranking import FEATURES, Ranking, agreement, deviation, features, ranking
+from edarts.studies.row import Factor, Row
+from edarts.studies.rows import Rows, average, column, done, groups, paired, right_answers
+from edarts.studies.text import MEASURED, NO_RUN, correlation, percent, significant
 
 PUBLISHED = 1  # the topology of DARTS' published normal cells
 ETA = 3  # halving keeps one of so many (Jamieson and Talwalkar 2016; Hyperband's default)
-FEATURES = {
-    "depth": "edges on the longest way from an input to the output",
-    "width": "sum over the nodes of the share of their edges that come from the inputs",
-    "readers": "nodes that read at least one input",
-}
+RANKING_COLUMNS = (
+    Column("rank"),
+    Column("topology"),
+    Column("sources"),
+    Column("valid accuracy", "share"),
+    Column("test accuracy", "share"),
+    *map(Column, FEATURES),
+)
 
 
 @dataclass(frozen=True)
-class Topology:
-    """Every topology in both cells, `operation` on every edge.
+class TopologyOptions:
+    """What can be chosen of the study."""
 
-    `topologies`: `all`, or indices and ranges such as 0-9,43. `halving`: train all for a ninth of
-    the epochs, the best third for a third, and the best third of these for all (successive
-    halving). `beside`: folder of a topology study on other data, to compare the rankings with.
-    """
+    operation: str = "sep_conv_3x3"
+    """The operation on every edge of every cell."""
+    topologies: str = "all"
+    """Which of the 180 topologies: all, or indices and ranges such as 0-9,43."""
+    halving: bool = False
+    """Successive halving: all are trained for a ninth of the epochs, the best third of them for a
+    third, and the best third of these for all."""
+    beside: str | None = field(default=None, metadata=FREE)
+    """Folder of a topology study on other data, to compare the rankings with."""
+
+
+class TopologyStudy:
+    """Every topology, in both cells, with one operation on every edge."""
 
     SEEDS: ClassVar[int] = 1
-    recipe: Recipe
-    operation: str = "sep_conv_3x3"
-    topologies: str = "all"
-    halving: bool = False
-    beside: str | None = None
+    Options: ClassVar[type] = TopologyOptions
 
-    def __post_init__(self) -> None:
-        self.recipe.leave_open("study topology searches nothing")
-        Space((self.operation,))
-        if self.operation not in CANDIDATES:
-            raise UsageError(f"operation '{self.operation}' is none of a cell's candidates")
-        self.indices()
+    def __init__(self, recipe: Recipe, options: TopologyOptions | None = None) -> None:
+        self.recipe, self.options = recipe, options or TopologyOptions()
+        recipe.leave_open("study topology searches nothing")
+        DartsSpace((self.options.operation,))
+        if self.options.operation not in CANDIDATES:
+            raise UsageError(f"operation '{self.options.operation}' is none of a cell's candidates")
+        self.indices = _parse_topologies(self.options.topologies)
+        beside = self.options.beside
+        self.other = None if beside is None else _valid_accuracies(Path(beside))
+
+    # -- runs ------------------------------------------------------------------------------------
 
     @property
     def epochs(self) -> int:
         """Of a whole training."""
         return given(self.recipe.train.epochs)
 
-    def indices(self) -> list[int]:
-        """The places in `Space.topologies()`."""
-        count = len(Space.topologies())
-        if self.topologies == "all":
-            return list(range(count))
-        try:
-            chosen: set[int] = set()
-            for part in self.topologies.split(","):
-                first, _, last = part.partition("-")
-                chosen |= set(range(int(first), int(last or first) + 1))
-        except ValueError:
-            chosen = set()
-        if not chosen or max(chosen) >= count:
-            raise UsageError(
-                f"topologies '{self.topologies}': give all, or indices such as 0-9,43 below {count}"
-            )
-        return sorted(chosen)
-
     def rungs(self) -> list[int]:
         """Epochs of each rung of the halving; the last is the whole training."""
-        steps = (ETA**2, ETA, 1) if self.halving else (1,)
+        steps = (ETA**2, ETA, 1) if self.options.halving else (1,)
         return sorted({max(1, math.ceil(self.epochs / step)) for step in steps})
 
     def jobs(self, rows: Rows) -> list[Job]:
-        indices, found = self.indices(), []
+        """All topologies for each seed; of a later rung those that the earlier ones kept."""
+        indices, found = self.indices, []
         for epochs in self.rungs():
-            last = epochs == self.epochs
-            rung = [self._job(i, s, epochs, last) for s in seeds(self) for i in indices]
+            rung = [self._job(i, seed, epochs) for seed in seeds(self) for i in indices]
             found += rung
             ended = [rows[job.name] for job in rung if job.name in rows]
             if len(ended) < len(rung):
                 break
-            ranked = ranking([row for row in ended if row["status"] == "done"])
+            ranked = ranking([row for row in ended if row.status == "done"])
             indices = sorted(ranked[: math.ceil(len(ranked) / ETA)])
         return found
 
-    def _job(self, index: int, seed: int, epochs: int, last: bool) -> Job:
-        edges = Space.topologies()[index]
-        kept = tuple(Edge(self.operation, *pair) for pair in edges)
+    def _job(self, index: int, seed: int, epochs: int) -> Job:
+        edges = DartsSpace.topologies()[index]
+        last = epochs == self.epochs
+        kept = tuple(Edge(self.options.operation, *pair) for pair in edges)
         nodes = tuple(sorted({node for _, node in edges}))
-        train = replace(self.recipe.train, epochs=epochs)
-        factors = {
+        factors: dict[str, Factor] = {
             "topology": index,
             "sources": format_topology(edges),
             **features(edges),
@@ -116,271 +103,249 @@ class Topology:
         }
         name = f"topology-{index:03}-seed-{seed}" + ("" if last else f"-{epochs}-epochs")
         genotype = Genotype(kept, kept, nodes, nodes)
+        train = replace(self.recipe.train, epochs=epochs)
         return Job(name, factors, seed, train, genotype=genotype, test=last)
 
+    # -- answer ----------------------------------------------------------------------------------
+
     def summary(self, rows: Rows) -> Summary:
-        whole = [row for row in done(rows) if row["epochs"] == self.epochs]
-        by_index = groups(whole, "topology")
-        ranked = ranking(whole)
-        title = f"Topologies, {self.operation} on every edge"
-        if not ranked:
-            return Summary(title, ["No run has ended."], [], [])
-        valid = {i: stats.mean(column(by_index[i], "valid_accuracy")).value for i in ranked}
-        test = {i: stats.mean(column(by_index[i], "test_accuracy")).value for i in ranked}
-        tables = [
-            Table(
-                "Ranking by held-out training images",
-                ("rank", "topology", "sources", "valid accuracy", "test accuracy", *FEATURES),
-                [
-                    (
-                        rank + 1,
-                        i,
-                        by_index[i][0]["sources"],
-                        average(by_index[i], "valid_accuracy"),
-                        average(by_index[i], "test_accuracy"),
-                        *(by_index[i][0][name] for name in FEATURES),
-                    )
-                    for rank, i in enumerate(ranked)
-                ],
-                MEASURED,
-            )
-        ]
-        sentences = [*self._spread(whole, by_index, ranked, valid, test)]
-        shared = {
-            name: stats.rank_correlation(
-                [by_index[i][0][name] for i in ranked], [valid[i] for i in ranked]
-            )
-            for name in FEATURES
-        }
-        adjusted = dict(zip(shared, stats.holm([rho.p for rho in shared.values()]), strict=True))
-        for name, p in adjusted.items():
-            if p is not None and p < 0.05:
-                kind = "more" if shared[name].value > 0 else "less"
-                sentences.append(f"Good topologies have {kind} {name}: rho {_rho(shared[name])}.")
-        tables += [
-            Table(
-                "What good topologies share: rank correlation with valid accuracy",
-                ("property", "meaning", "Spearman's rho", "p (Holm)"),
-                [(name, FEATURES[name], rho, adjusted[name]) for name, rho in shared.items()],
-            ),
-            *self._agreements(by_index, ranked, valid, test, sentences),
-        ]
-        sentences.append(
+        """The ranking of the whole trainings, its spread, and what the best have in common."""
+        ended = done(rows)
+        whole = [row for row in ended if row.factors["epochs"] == self.epochs]
+        title = f"Topologies, {self.options.operation} on every edge"
+        if not whole:
+            return Summary(title, [NO_RUN], [], [])
+        ranked = Ranking.of(whole)
+        shared = ranked.shared_features()
+        agreements = self._agreements(ranked)
+        sentences = [
+            _range(ranked),
+            _spread(whole, ranked),
+            *_gain_over_published(ranked),
+            *_shared_sentences(stats.corrected(shared)),
+            *self._beside_sentence(agreements),
             f"All this is after {self.epochs} epochs: a topology that learns fast need not be the"
-            " best one after many."
-        )
-        if self.halving:
-            stopped = [row for row in done(rows) if row["epochs"] < self.epochs]
-            sentences.append(
-                f"Successive halving: {len(ranked)} topologies were trained for all"
-                f" {self.epochs} epochs, after {len(stopped)} shorter trainings; the others were"
-                " not, so the spread is that of the best."
-            )
-        return Summary(
-            title,
-            sentences,
-            tables,
-            self._plots(by_index, ranked, valid, test),
-            {f"best: topology {ranked[0]}": Genotype.from_dict(by_index[ranked[0]][0]["genotype"])},
-        )
-
-    def _spread(
-        self,
-        whole: list[Row],
-        by_index: dict[int, list[Row]],
-        ranked: list[int],
-        valid: dict[int, float],
-        test: dict[int, float],
-    ) -> list[str]:
-        best, worst = ranked[0], ranked[-1]
-        texts = [
-            f"{len(ranked)} topologies, valid accuracy from {percent(valid[worst])} (topology"
-            f" {worst}) to {percent(valid[best])} (topology {best}); test accuracy from"
-            f" {percent(min(test.values()))} to {percent(max(test.values()))}."
+            " best one after many.",
         ]
-        p = stats.differ([column(rows, "valid_accuracy") for rows in by_index.values()])
-        if p is None:
-            images = max(1, whole[0].get("valid_images", 1))
-            middle = sum(valid.values()) / len(valid)
-            noise = math.sqrt(middle * (1 - middle) / images)
-            texts.append(
-                f"The spread has a standard deviation of {percent(_deviation(valid))}; judging on"
-                f" other images would alone give {percent(noise)}. What other seeds would give is"
-                " not known from one seed."
-            )
-        else:
-            verb = "differ" if p < 0.05 else "cannot be shown to differ"
-            texts.append(
-                f"Topologies {verb} by more than seeds do (F test over {len(ranked)} topologies,"
-                f" p = {p:.2g})."
-            )
-        if PUBLISHED in by_index and best != PUBLISHED:
-            texts.append(self._gain(by_index[best], by_index[PUBLISHED], best, PUBLISHED))
-        return texts
+        if self.options.halving:
+            sentences.append(self._halving_sentence(ranked, len(ended) - len(whole)))
+        tables = [_ranking_table(ranked), _shared_table(shared), _agreement_table(agreements)]
+        plots = [_ranking_plot(ranked), *(_feature_plot(ranked, name) for name in FEATURES)]
+        return Summary(title, sentences, tables, plots, self._best_cells(ranked))
 
-    def _gain(self, best: list[Row], base: list[Row], index: int, other: int) -> str:
-        """The chosen one against another, on test images, which did not choose it."""
-        names = (
-            f"Topology {index}, chosen on held-out images, minus topology {other} on test images"
-        )
-        pairs = {row["seed"]: row for row in base}
-        shared = [row for row in best if row["seed"] in pairs]
-        if len(shared) > 1:
-            gain = stats.paired(
-                column(shared, "test_accuracy"),
-                [pairs[row["seed"]]["test_accuracy"] for row in shared],
-            )
-            return f"{names}: {percent(gain, signed=True)}, over {gain.n} seeds (p = {gain.p:.2g})."
-        mine, theirs = best[0], base[0]
-        right = [round(r["test_accuracy"] * r["test_images"]) for r in (mine, theirs)]
-        gain = stats.proportion_difference(
-            right[0], mine["test_images"], right[1], theirs["test_images"]
-        )
+    def _best_cells(self, ranked: Ranking) -> dict[str, Genotype]:
+        genotype = ranked.rows[ranked.order[0]][0].genotype
+        caption = f"best: topology {ranked.order[0]}"
+        return {caption: genotype} if isinstance(genotype, Genotype) else {}
+
+    def _agreements(self, ranked: Ranking) -> dict[str, Estimate]:
+        """What two rankings are of -> Kendall's tau of them."""
+        by_seed = ranked.by_seed()
+        found = {
+            f"seed {a}, seed {b}": agreement(by_seed[a], by_seed[b])
+            for a, b in combinations(sorted(by_seed), 2)
+        }
+        found["valid accuracy, test accuracy"] = agreement(ranked.valid, ranked.test)
+        if self.other is not None:
+            found[self._beside_name()] = agreement(ranked.valid, self.other)
+        return found
+
+    def _beside_name(self) -> str:
+        return f"this study, {self.options.beside}"
+
+    def _beside_sentence(self, agreements: Mapping[str, Estimate]) -> list[str]:
+        if self.other is None:
+            return []
+        tau = correlation(agreements[self._beside_name()])
+        return [f"The ranking agrees with that of {self.options.beside} by Kendall's tau {tau}."]
+
+    def _halving_sentence(self, ranked: Ranking, shorter: int) -> str:
+        count = len(ranked.order)
+        were = "1 topology was" if count == 1 else f"{count} topologies were"
         return (
-            f"{names}: {percent(gain, signed=True)}; one seed, the interval is of the test images"
-            " alone."
+            f"Successive halving: {were} trained for all {self.epochs} epochs, after {shorter}"
+            " shorter trainings; the others were not, so the spread is that of the best."
         )
 
-    def _agreements(
-        self,
-        by_index: dict[int, list[Row]],
-        ranked: list[int],
-        valid: dict[int, float],
-        test: dict[int, float],
-        sentences: list[str],
-    ) -> list[Table]:
-        entries: list[tuple[str, Estimate]] = []
-        by_seed: dict[int, dict[int, float]] = {}
-        for i in ranked:
-            for row in by_index[i]:
-                by_seed.setdefault(row["seed"], {})[i] = row["valid_accuracy"]
-        for a, b in combinations(sorted(by_seed), 2):
-            entries.append((f"seed {a}, seed {b}", _agree(by_seed[a], by_seed[b])))
-        entries.append(("valid accuracy, test accuracy", _agree(valid, test)))
-        if self.beside is not None:
-            entries.append((f"this study, {self.beside}", _agree(valid, self._other())))
-            sentences.append(
-                f"The ranking agrees with that of {self.beside} by tau {_rho(entries[-1][1])}."
-            )
-        return [
-            Table(
-                "Agreement of rankings",
-                ("of", "topologies", "Kendall's tau", "p"),
-                [(name, e.n, e, e.p) for name, e in entries],
-            )
-        ]
 
-    def _other(self) -> dict[int, float]:
-        from edarts.studies.driver import read_ledger
-
-        rows = [r for r in done(read_ledger(Path(str(self.beside)))) if "topology" in r]
-        if not rows:
-            raise EdartsError(f"{self.beside}: no topology study with finished runs")
-        longest = max(row["epochs"] for row in rows)
-        by_index = groups([row for row in rows if row["epochs"] == longest], "topology")
-        return {
-            i: stats.mean(column(members, "valid_accuracy")).value
-            for i, members in by_index.items()
-        }
-
-    def _plots(
-        self,
-        by_index: dict[int, list[Row]],
-        ranked: list[int],
-        valid: dict[int, float],
-        test: dict[int, float],
-    ) -> list[Plot]:
-        text = {
-            i: f"topology {i}: {by_index[i][0]['sources']}, valid {percent(valid[i])},"
-            f" test {percent(test[i])}"
-            for i in ranked
-        }
-        texts = [text[i] for i in ranked]
-        at = list(range(1, len(ranked) + 1))
-        plots = [
-            Plot(
-                "ranking",
-                "Topologies by rank",
-                "rank by valid accuracy",
-                "accuracy, %",
-                [
-                    Series("valid", at, [100 * valid[i] for i in ranked], texts),
-                    Series("test", at, [100 * test[i] for i in ranked], texts),
-                ],
-            )
-        ]
-        for name, meaning in FEATURES.items():
-            values = groups([by_index[i][0] for i in ranked], name)
-            means = {v: [100 * valid[r["topology"]] for r in rows] for v, rows in values.items()}
-            order = sorted(means)
-            plots.append(
-                Plot(
-                    name,
-                    f"{name.capitalize()}: {meaning}",
-                    name,
-                    "valid accuracy, %",
-                    [
-                        Series(
-                            "topology",
-                            [by_index[i][0][name] for i in ranked],
-                            [100 * valid[i] for i in ranked],
-                            texts,
-                        ),
-                        Series(
-                            "mean",
-                            order,
-                            [stats.mean(means[v]) for v in order],
-                            [f"{name} {v}: mean of {len(means[v])} topologies" for v in order],
-                            line=True,
-                        ),
-                    ],
-                )
-            )
-        return plots
+def _parse_topologies(text: str) -> list[int]:
+    """Indices in `DartsSpace.topologies()`, ascending. Raises UsageError."""
+    count = len(DartsSpace.topologies())
+    if text == "all":
+        return list(range(count))
+    try:
+        chosen: set[int] = set()
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            chosen |= set(range(int(first), int(last or first) + 1))
+    except ValueError:
+        chosen = set()
+    if not chosen or max(chosen) >= count:
+        raise UsageError(f"topologies '{text}': give all, or indices such as 0-9,43 below {count}")
+    return sorted(chosen)
 
 
-def features(edges: Edges) -> dict[str, float]:
-    """`FEATURES` of a topology.
+def _valid_accuracies(folder: Path) -> dict[int, float]:
+    """Topology -> mean valid accuracy of the longest trainings in a study's folder.
 
-    Depth and width as in Shu, Wang and Cai (Understanding architectures learnt by cell-based neural
-    architecture search, ICLR 2020), with one channel per node.
+    Raises EdartsError if there are none.
     """
-    sources: dict[int, list[int]] = {}
-    for source, node in edges:
-        sources.setdefault(node, []).append(source)
-    far = dict.fromkeys(range(INPUTS), 0)
-    for node in sorted(sources):
-        far[node] = 1 + max(far[source] for source in sources[node])
-    shares = [sum(s < INPUTS for s in read) / len(read) for read in sources.values()]
+    rows = [row for row in done(read_ledger(folder)) if "topology" in row.factors]
+    if not rows:
+        raise EdartsError(f"{folder}: no topology study with finished runs")
+    longest = max(column(rows, "epochs"))
+    by_index = groups((row for row in rows if row.factors["epochs"] == longest), "topology")
     return {
-        "depth": 1 + max(far.values()),
-        "width": sum(shares),
-        "readers": sum(share > 0 for share in shares),
+        index: stats.mean(column(group, "valid_accuracy")).value
+        for index, group in by_index.items()
     }
 
 
-def ranking(rows: Sequence[Row]) -> list[int]:
-    """Topologies by mean valid accuracy over the seeds, the best first."""
-    by_index = groups(rows, "topology")
-    means = {i: stats.mean(column(group, "valid_accuracy")).value for i, group in by_index.items()}
-    return sorted(means, key=lambda i: (-means[i], i))
+# -- sentences -----------------------------------------------------------------------------------
 
 
-def _agree(first: dict[int, float], second: dict[int, float]) -> Estimate:
-    shared = sorted(first.keys() & second.keys())
-    return stats.agreement([first[i] for i in shared], [second[i] for i in shared])
+def _range(ranked: Ranking) -> str:
+    best, worst = ranked.order[0], ranked.order[-1]
+    valid, test = ranked.valid, ranked.test.values()
+    return (
+        f"{len(ranked.order)} topologies, valid accuracy from {percent(valid[worst])} (topology"
+        f" {worst}) to {percent(valid[best])} (topology {best}); test accuracy from"
+        f" {percent(min(test))} to {percent(max(test))}."
+    )
 
 
-def _deviation(values: dict[int, float]) -> float:
-    middle = sum(values.values()) / len(values)
-    squares = sum((value - middle) ** 2 for value in values.values())
-    return math.sqrt(squares / max(1, len(values) - 1))
+def _spread(whole: Sequence[Row], ranked: Ranking) -> str:
+    """Whether topologies differ by more than chance."""
+    p = stats.differ([column(rows, "valid_accuracy") for rows in ranked.rows.values()])
+    if p is not None:
+        differ = "differ" if significant(p) else "do not differ significantly"
+        test = f"F test over {len(ranked.order)} topologies, p = {p:.2g}"
+        return f"Valid accuracies of the topologies {differ}, by the spread over seeds ({test})."
+    images = max(1, whole[0].valid_images or 1)
+    middle = sum(ranked.valid.values()) / len(ranked.valid)
+    noise = math.sqrt(middle * (1 - middle) / images)
+    return (
+        f"The spread has a standard deviation of {percent(deviation(ranked.valid))}; judging on"
+        f" other images would alone give {percent(noise)}. What other seeds would give is not known"
+        " from one seed."
+    )
 
 
-def _rho(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.2f}"
-    return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+def _gain_over_published(ranked: Ranking) -> list[str]:
+    """The chosen topology against the published one, on test images, which did not choose it."""
+    best = ranked.order[0]
+    if PUBLISHED not in ranked.rows or best == PUBLISHED:
+        return []
+    names = f"Topology {best}, chosen on held-out images, minus topology {PUBLISHED} on test images"
+    mine, published = ranked.rows[best], ranked.rows[PUBLISHED]
+    gain = paired(mine, published, "test_accuracy")
+    if gain is not None and gain.n > 1:
+        p = "" if gain.p is None else f" (p = {gain.p:.2g})"
+        return [f"{names}: {percent(gain, signed=True)}, over {gain.n} seeds{p}."]
+    return [f"{names}: {one_seed_gain(mine[0], published[0])}"]
 
 
-PLUGIN = Topology
+def one_seed_gain(first: Row, second: Row) -> str:
+    """The difference of two networks in test accuracy, from one training each.
+
+    Paired by image where both runs kept their predictions of the same test images.
+    """
+    answers = right_answers(first, second)
+    if answers is not None:
+        gain = stats.paired_proportion(*answers)
+        return (
+            f"{percent(gain, signed=True)} (p = {gain.p:.2g}, McNemar's exact test); one seed: the"
+            " interval, paired by image, is over test images alone."
+        )
+    right = [round((r.test_accuracy or 0.0) * (r.test_images or 0)) for r in (first, second)]
+    counts = [max(1, row.test_images or 0) for row in (first, second)]
+    gain = stats.proportion_difference(right[0], counts[0], right[1], counts[1])
+    return (
+        f"{percent(gain, signed=True)}; one seed: the interval is over test images alone, and wide,"
+        " as without predictions of both runs their answers are taken as unrelated."
+    )
+
+
+def _shared_sentences(shared: Mapping[str, Estimate]) -> list[str]:
+    found = []
+    for name, rho in shared.items():
+        if significant(rho.p):
+            kind = "more" if rho.value > 0 else "less"
+            kind = "fewer" if (kind, name) == ("less", "readers") else kind
+            found.append(f"Good topologies have {kind} {name}: rho {correlation(rho)}.")
+    return found
+
+
+# -- tables --------------------------------------------------------------------------------------
+
+
+def _ranking_table(ranked: Ranking) -> Table:
+    rows = [
+        (
+            rank,
+            i,
+            ranked.sources(i),
+            average(ranked.rows[i], "valid_accuracy"),
+            average(ranked.rows[i], "test_accuracy"),
+            *(ranked.rows[i][0].factors[name] for name in FEATURES),
+        )
+        for rank, i in enumerate(ranked.order, 1)
+    ]
+    return Table("Ranking by held-out training images", RANKING_COLUMNS, rows, MEASURED)
+
+
+def _shared_table(shared: Mapping[str, Estimate]) -> Table:
+    columns = tuple(map(Column, ("property", "meaning", "Spearman's rho", "p (Holm)")))
+    adjusted = stats.corrected(shared)
+    rows = [(name, FEATURES[name], rho, adjusted[name].p) for name, rho in shared.items()]
+    title = "What good topologies share: rank correlation with valid accuracy"
+    return Table(title, columns, rows)
+
+
+def _agreement_table(agreements: Mapping[str, Estimate]) -> Table:
+    columns = tuple(map(Column, ("of", "topologies", "Kendall's tau", "p")))
+    rows = [(name, tau.n, tau, tau.p) for name, tau in agreements.items()]
+    return Table("Agreement of rankings", columns, rows)
+
+
+# -- plots ---------------------------------------------------------------------------------------
+
+
+def _texts(ranked: Ranking) -> list[str]:
+    return [
+        f"topology {i}: {ranked.sources(i)}, valid {percent(ranked.valid[i])},"
+        f" test {percent(ranked.test[i])}"
+        for i in ranked.order
+    ]
+
+
+def _ranking_plot(ranked: Ranking) -> Plot:
+    places, texts = list(range(1, len(ranked.order) + 1)), _texts(ranked)
+    series = [
+        Series(name, places, [100 * values[i] for i in ranked.order], texts)
+        for name, values in (("valid", ranked.valid), ("test", ranked.test))
+    ]
+    title = "Topologies by rank"
+    return Plot("ranking", title, "rank by valid accuracy", "accuracy, %", series)
+
+
+def _feature_plot(ranked: Ranking, name: str) -> Plot:
+    values = [ranked.rows[i][0].factors[name] for i in ranked.order]
+    accuracies = [100 * ranked.valid[i] for i in ranked.order]
+    by_value: dict[float, list[float]] = {}
+    for value, accuracy in zip(values, accuracies, strict=True):
+        by_value.setdefault(float(value), []).append(accuracy)
+    order = sorted(by_value)
+    means = Series(
+        "mean",
+        order,
+        [stats.mean(by_value[value]) for value in order],
+        [f"{name} {value:g}: mean of {len(by_value[value])} topologies" for value in order],
+        line=True,
+    )
+    each = Series("topology", list(map(float, values)), accuracies, _texts(ranked))
+    title = f"{name.capitalize()}: {FEATURES[name]}"
+    return Plot(name, title, name, "valid accuracy, %", [each, means])
+
+
+PLUGIN = TopologyStudy

@@ -1,0 +1,124 @@
+"""What the studies compute from rows: groups, columns, means, paired differences, best cells."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edarts.reporting import stats
+from edarts.reporting.model import Plot, Series
+from edarts.reporting.stats import Estimate
+from edarts.space.genotype import Genotype
+from edarts.studies.row import Row
+
+Rows = Mapping[str, Row]
+"""Name -> row."""
+PREDICTIONS = "predictions.npz"
+
+
+def done(rows: Rows) -> list[Row]:
+    """The rows of runs that ended well."""
+    return [row for row in rows.values() if row.status == "done"]
+
+
+def groups(rows: Iterable[Row], key: str) -> dict[Any, list[Row]]:
+    """Rows by the value of a column, in the order in which the values come."""
+    found: dict[Any, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.get(key), []).append(row)
+    return found
+
+
+def column(rows: Iterable[Row], key: str) -> list[float]:
+    """The values of a column, without rows that have none."""
+    return [value for row in rows if (value := row.get(key)) is not None]
+
+
+def accuracies(rows: Iterable[Row]) -> list[float]:
+    """Test accuracies in percent."""
+    return [100 * accuracy for accuracy in column(rows, "test_accuracy")]
+
+
+def average(rows: Iterable[Row], key: str) -> Estimate | None:
+    """Mean of a column with its interval; None without values."""
+    values = column(rows, key)
+    return stats.mean(values) if values else None
+
+
+def total(rows: Iterable[Row], key: str) -> float:
+    """Sum of a column."""
+    return sum(column(rows, key))
+
+
+def paired(first: Iterable[Row], second: Iterable[Row], key: str) -> Estimate | None:
+    """first - second of a column, over the seeds that both have; None if there is none."""
+    mine, other = (
+        {row.seed: value for row in rows if (value := row.get(key)) is not None}
+        for rows in (first, second)
+    )
+    shared = sorted(mine.keys() & other.keys())
+    if not shared:
+        return None
+    return stats.paired([mine[seed] for seed in shared], [other[seed] for seed in shared])
+
+
+def against(
+    rest: Mapping[Any, Sequence[Row]], base: Sequence[Row], key: str = "test_accuracy"
+) -> dict[Any, Estimate]:
+    """Each group minus `base`, paired by seed, the p values corrected by Holm."""
+    found = {name: paired(rows, base, key) for name, rows in rest.items()}
+    return stats.corrected({name: e for name, e in found.items() if e is not None})
+
+
+def best_valid(rows: Iterable[Row]) -> Row:
+    """The row of the highest valid accuracy, the first of equal ones."""
+    return max(rows, key=lambda row: -1.0 if row.valid_accuracy is None else row.valid_accuracy)
+
+
+def cells_of(by_group: Mapping[Any, Sequence[Row]], caption: str) -> dict[str, Genotype]:
+    """The cells of each group's run of the highest valid accuracy, by caption."""
+    best = {group: best_valid(rows) for group, rows in by_group.items()}
+    return {
+        f"{caption.format(group)}, seed {row.seed}": row.genotype
+        for group, row in best.items()
+        if isinstance(row.genotype, Genotype)
+    }
+
+
+def cost_plot(by_group: Mapping[str, Sequence[Row]], text: Callable[[Row], str]) -> Plot:
+    """Test accuracy of each run against the seconds of its search; `text`: what a point says."""
+    return Plot(
+        "cost",
+        "Accuracy against what the search costs",
+        "search, seconds",
+        "test accuracy, %",
+        [
+            Series(name, column(rows, "search_seconds"), accuracies(rows), list(map(text, rows)))
+            for name, rows in by_group.items()
+        ],
+    )
+
+
+def right_answers(first: Row, second: Row) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+    """(N,) each: whether each run's network answered each test image right.
+
+    None unless both runs kept their predictions, and for the same labels in the same order.
+    """
+    kept = [_predictions(row) for row in (first, second)]
+    if kept[0] is None or kept[1] is None or not np.array_equal(kept[0][1], kept[1][1]):
+        return None
+    (mine, labels), (other, _) = kept[0], kept[1]
+    return mine.argmax(axis=1) == labels, other.argmax(axis=1) == labels
+
+
+def _predictions(row: Row) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """`probabilities` (N, classes) and `labels` (N,) of a run's predictions.npz, if it is there."""
+    if row.folder is None or row.run is None:
+        return None
+    path = row.folder / row.run / PREDICTIONS
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return kept["probabilities"], kept["labels"]
+    except (OSError, ValueError, KeyError):  # absent, cut off by a kill, or of another version
+        return None
