@@ -299,6 +299,7 @@ for channels in (3, 16):
 """
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(300)
 def test_first_run_equals_those_after_it(tmp_path: Path) -> None:
     """Freshly compiled loops and those read from the cache give the same bits."""

@@ -55,6 +55,7 @@ def plain(path: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in r.items() if k not in MEASURED} for r in csv.DictReader(file)]
 
 
+@pytest.mark.processes
 def test_rows_do_not_depend_on_the_workers(tmp_path: Path, one_thread: None) -> None:
     pytest.importorskip("ray")
     one = topology(tmp_path / "one", 1)
