@@ -159,14 +159,15 @@ def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
         RENAMED.get(key, key): upgraded(value) if isinstance(value, Mapping) else value
         for key, value in settings.items()
     }
-    return named if "method" not in named or "space" in named else _with_space(named)
+    return _with_space(named) if {"method", "partial"} <= named.keys() else named
 
 
 def _with_space(old: dict[str, Any]) -> dict[str, Any]:
     """Settings of a search of version 0.1, which had no `space` and every method's options."""
     method, new = str(old["method"]), {k: v for k, v in old.items() if v is not None}
-    new["space"] = SPACES.get(method, "enas" if old.get("topology") == "enas" else "darts")
-    if new["space"] != "darts":
+    if method in SPACES or "topology" in new:  # else it was left open
+        new["space"] = SPACES.get(method, "enas" if new.get("topology") == "enas" else "darts")
+    if new.get("space", "darts") != "darts":
         new.pop("topology", None)
     if "partial" in new:
         new["channel_fraction"] = 1.0 / new.pop("partial")
