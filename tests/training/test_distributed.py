@@ -75,6 +75,7 @@ torch.save(found, f"{out}/{'first' if is_main() else 'second'}.pt")
 """
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "names",
@@ -106,6 +107,7 @@ def finished(folder: Path) -> tuple[bytes, bytes, list[dict[str, object]]]:
     return genotype.read_bytes(), model.read_bytes(), lines
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(600)
 def test_a_killed_rank_ends_the_run_and_it_resumes(tmp_path: Path) -> None:
     find = ["-m", "edarts", "find", "digits", *TINY, "--checkpoint-seconds", "0"]
@@ -152,6 +154,7 @@ def rank_of(parent: int, rank: int) -> int:
     raise AssertionError("no such process")
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(300)
 def test_errors_are_told_once(tmp_path: Path) -> None:
     find = ["-m", "edarts", "find", "digits", *TINY, "--out", "run"]

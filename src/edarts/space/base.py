@@ -265,6 +265,10 @@ class SearchSpace(ABC):
         except (UsageError, AttributeError, KeyError, ValueError, TypeError):
             return False
 
+    def key(self) -> str:
+        """A text that is the same for the same space, in every process and version."""
+        return repr(self)
+
     def size(self) -> int:
         """How many sets of decisions there are."""
         return math.prod(len(options) for options in self.decisions().values())

@@ -221,6 +221,10 @@ class DartsSpace(SearchSpace):
             for node, rows in self.incoming(kind).items()
         )
 
+    def key(self) -> str:
+        # Recorded studies have drawn their random cells by this text.
+        return repr((self.operations, self.normal, self.reduce, not self.relaxable))
+
     def size(self) -> int:
         """How many genotypes the space holds."""
         return prod(
