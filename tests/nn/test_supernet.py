@@ -178,3 +178,9 @@ def test_drop_path_of_a_supernet_is_below_one() -> None:
     net.set_drop_path(0.99)
     with pytest.raises(UsageError, match=r"drop.path.*1\.0"):
         net.set_drop_path(1.0)
+
+
+@pytest.mark.parametrize("channel_fraction", [0, -0.5, 0.3, 0.75, 2, float("nan")])
+def test_a_fraction_is_one_over_a_whole_number(channel_fraction: float) -> None:
+    with pytest.raises(UsageError, match="channel_fraction must be 1, 1/2, 1/3"):
+        Supernet(DartsSpace(), cells=1, channels=4, classes=2, channel_fraction=channel_fraction)
