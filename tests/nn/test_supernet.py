@@ -169,3 +169,9 @@ def test_a_weight_of_two_counts_twice() -> None:
             x, {kind: list(w.flatten().unbind()) for kind, w in chosen.items()}
         )[-1].x
     torch.testing.assert_close(outputs[2.0], 2 * outputs[1.0])
+
+
+@pytest.mark.parametrize("channel_fraction", [0, -0.5, 0.3, 0.75, 2, float("nan")])
+def test_a_fraction_is_one_over_a_whole_number(channel_fraction: float) -> None:
+    with pytest.raises(UsageError, match="channel_fraction must be 1, 1/2, 1/3"):
+        Supernet(Space(), cells=1, channels=4, classes=2, channel_fraction=channel_fraction)

@@ -94,7 +94,7 @@ def test_black_box_methods_are_compared_too() -> None:
     assert list(question.baselines(rows)) == ["darts", "regularized_evolution", "pnas"]
 
 
-def test_random_cells_of_a_black_box_space_are_those_it_can_propose() -> None:
+def test_random_found_by_a_black_box_space_are_those_it_can_propose() -> None:
     evolution = SearchConfig("regularized_evolution", operations="SS3")
     draws = searches.draws(evolution)  # a node may read one source twice
     cells = [draws.sample(random.Random(f"{n}")) for n in range(20)]

@@ -255,7 +255,7 @@ class Cell(nn.Module):
 def _groups(channel_fraction: float, channels: int) -> int:
     """The n of a fraction 1 / n; raises UsageError if it is none, or if n does not divide C."""
     groups = round(1 / channel_fraction) if 0 < channel_fraction <= 1 else 0
-    if abs(groups * channel_fraction - 1) > 1e-9:
+    if not abs(groups * channel_fraction - 1) < 1e-9:  # nor is NaN one
         raise UsageError(f"channel_fraction must be 1, 1/2, 1/3, ..., got {channel_fraction}")
     if channels % groups:
         raise UsageError(

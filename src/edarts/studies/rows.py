@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edarts.reporting import stats
 from edarts.reporting.model import Plot, Series
 from edarts.reporting.stats import Estimate
-from edarts.space.genotype import Genotype
+from edarts.space.base import Architecture
 from edarts.studies.row import Row
 
 Rows = Mapping[str, Row]
@@ -77,13 +77,13 @@ def best_valid(rows: Iterable[Row]) -> Row:
     return max(rows, key=lambda row: -1.0 if row.valid_accuracy is None else row.valid_accuracy)
 
 
-def cells_of(by_group: Mapping[Any, Sequence[Row]], caption: str) -> dict[str, Genotype]:
-    """The cells of each group's run of the highest valid accuracy, by caption."""
+def found_by(by_group: Mapping[Any, Sequence[Row]], caption: str) -> dict[str, Architecture]:
+    """The architecture of each group's run of the highest valid accuracy, by caption."""
     best = {group: best_valid(rows) for group, rows in by_group.items()}
     return {
         f"{caption.format(group)}, seed {row.seed}": row.genotype
         for group, row in best.items()
-        if isinstance(row.genotype, Genotype)
+        if row.genotype is not None
     }
 
 
