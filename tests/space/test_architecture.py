@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from edarts.testing.problems import tiny_data
 from torch import nn
 
 from edarts import EdartsError, Size, TrainConfig, UsageError, registry
@@ -16,7 +17,6 @@ from edarts.nn.trees import Block, ProxylessTrees
 from edarts.nn.whole import Whole
 from edarts.runtime import Session
 from edarts.space import architecture, zoo
-from edarts.testing.problems import tiny_data
 from edarts.training import device
 from edarts.training import fit as train
 

@@ -37,7 +37,7 @@ def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
         RENAMED.get(key, key): upgraded(value) if isinstance(value, Mapping) else value
         for key, value in settings.items()
     }
-    return _with_space(named) if OLD <= named.keys() else named
+    return _with_space(named) if named.keys() >= OLD else named
 
 
 def _with_space(old: dict[str, Any]) -> dict[str, Any]:
