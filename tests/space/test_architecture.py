@@ -1,4 +1,6 @@
-"""Architectures: JSON of every kind, formats of plug-ins, files, names; what whole networks refuse."""
+"""Architectures: JSON of every kind, formats of plug-ins, files, names; what whole networks
+refuse.
+"""
 
 import json
 from collections.abc import Iterator, Mapping

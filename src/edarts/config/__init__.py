@@ -16,6 +16,7 @@ from edarts.config.fields import (
     resolve,
 )
 from edarts.config.files import options_of, read_yaml, upgraded, write_yaml
+from edarts.config.files import options_of as flat_config
 from edarts.config.search import (
     OPTUNA,
     SHARED,
