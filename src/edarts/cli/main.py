@@ -55,8 +55,10 @@ def parse(words: Sequence[str]) -> tuple[str, Values]:
         if shell not in ("bash", "zsh"):
             raise unknown("shell", shell, ("bash", "zsh"))
         print(_root(full=True).get_completion_script(f"shtab-{shell}"))
+    elif name.startswith("-"):
+        raise unknown("option", name, ("--help", "--version", "--print-completion"))
     else:
-        raise unknown("option" if name.startswith("-") else "verb", name, VERBS)
+        raise unknown("verb", name, VERBS)
     sys.exit(0 if name else 2)
 
 

@@ -4,6 +4,7 @@ import re
 from argparse import HelpFormatter
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
@@ -25,15 +26,16 @@ class Given:
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = list(words)
-        self.plain = [word for word in words if not word.startswith("-")]
         self.help = bool({"-h", "--help"} & set(words))
         self.typed: dict[str, str] = {}  # of an option that is given twice the last one counts
-        for word, following in zip(words, [*words[1:], ""], strict=True):
+        for word, following in pairwise([*words, ""]):
             flag, sign, value = word.partition("=")
             if flag.startswith("--"):
-                self.typed[_name(flag)] = value if sign else following
+                self.typed[flag[2:].replace("-", "_")] = value if sign else following
         self.file = self.typed.get("config")
         self.settings = read_options(self.file) if self.file is not None else {}
+        plain = [*words, str(self.settings.get("data", "-"))]  # of these one may be DATA
+        self.plain = [word for word in plain if not word.startswith("-")]
 
     def get(self, name: str, usual: str = "") -> str:
         """The value of an option, as text; a help takes nothing for granted, so it is quick."""
@@ -65,6 +67,7 @@ class Parser(ArgumentParser):
         known, text = tuple(option.names()), option.help.replace("%", "%%")
         kind = Literal[known] | str if known else option.kind  # so that a shell completes it
         if option.many:
+            self.usage = f"{self.usage} {f'[{name}]' if option.many == '?' else name}"
             many = None if option.many == "1" else option.many
             self.add_argument(name, nargs=many, type=kind, help=text)
             return
@@ -109,7 +112,7 @@ class Parser(ArgumentParser):
             word = rest.pop(0)
             if word.startswith("--") and word != "--help":
                 flag, sign, value = word.partition("=")
-                name = _name(flag)
+                name = flag[2:].replace("-", "_")
                 if name not in self.options:
                     raise self._untaken(name, flag, map(_flag, self.options))
                 if not sign and self.options[name].plain is bool:
@@ -138,7 +141,3 @@ class Parser(ArgumentParser):
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def _name(flag: str) -> str:
-    return flag[2:].replace("-", "_")

@@ -32,10 +32,6 @@ class Part:
     usual: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _data(part: Part, given: Given) -> Iterable[Option]:
-    return options.of_data([*given.plain, given.get("data", "digits")])
-
-
 def _search(part: Part, given: Given) -> Iterable[Option]:
     method = given.get(f"{part.prefix}method", part.usual["method"])
     return options.of_search([method], given.get(f"{part.prefix}space"))
@@ -52,7 +48,7 @@ def _train(part: Part, given: Given) -> Iterable[Option]:
 
 
 METHODS = ("methods", "samplers", "spaces")
-DATA = Part("data", DataConfig.of, _data, ("sources",))
+DATA = Part("data", DataConfig.of, lambda _, given: options.of_data(given.plain), ("sources",))
 SEARCH = Part("search_config", SearchConfig.of, _search, METHODS, usual={"method": "edarts"})
 SEARCHES = Part("search_config", SearchConfig.of_many, _searches, METHODS, "search.")
 TRAIN = Part("train_config", TrainConfig.of, _train, ("recipes",))
@@ -80,7 +76,8 @@ class Verb:
     def parser(self, name: str, given: Given) -> Parser:
         """What reads its arguments, in view of what is given."""
         groups = [group for part in self.parts for group in part.groups]
-        parser = Parser(groups, prog=f"edarts {name}", description=self.help)
+        called = f"edarts {name}"
+        parser = Parser(groups, prog=called, usage=f"{called} [options]", description=self.help)
         parser.add("own", self.own)
         if self.plugin is not None:
             group, plugin = self.plugin[0], self.plugin[1](given)
