@@ -2,13 +2,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint loops clean
 
 # Search, train and evaluate on the bundled digits.
 demo: $(VENV)/ready
 	$(BIN)/edarts find digits
 
-test: lint
+# mypy and the compilation of the loops take half a minute each: one core for each of them.
+test: $(VENV)/ready
+	$(MAKE) --no-print-directory -j2 lint loops
 	$(BIN)/pytest
 
 test-slow: $(VENV)/ready
@@ -18,6 +20,11 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
+
+# Compiled once, and kept beside the sources: else every process of the tests would compile them.
+loops: $(VENV)/ready
+	$(BIN)/python -c 'from edarts.nn import kernels; kernels.warm_up(print)'
 
 # Torch first and alone: the exact version from constraints.txt, so that no resolver picks another.
 $(VENV)/ready: pyproject.toml constraints.txt

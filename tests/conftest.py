@@ -25,3 +25,8 @@ def cifar10() -> Path:
 def folder(tmp_path: Path) -> Path:
     """A folder of three class folders, ten images each."""
     return write_images(tmp_path / "animals", {"ant": 10, "bee": 10, "cat": 10})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no core waits for it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("processes") is None)

@@ -37,6 +37,7 @@ from edarts.runs.processes import barrier, is_main
 from edarts.runs.stop import Stop
 from edarts.runtime import Runtime, Session
 from edarts.space import architecture as architectures
+from edarts.space import named
 from edarts.space.base import Architecture, SearchSpace, Size
 from edarts.studies import driver as studies
 from edarts.studies.base import Recipe
@@ -136,7 +137,7 @@ def train(
     if architecture is None:
         raise UsageError("train needs an architecture: a JSON file, run folder, or zoo name")
     refuse("train", session, *POOL)
-    design = architectures.read(architecture) if isinstance(architecture, str) else architecture
+    design = named.architecture(architecture) if isinstance(architecture, str) else architecture
     runtime, opened = device.runtime(session), open_data(data)
     recipe = fit.resolve_config(
         train_config or TrainConfig(), len(opened.train), whole=not design.sized

@@ -10,67 +10,84 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts.nn import kernels
 from edarts.nn.kernels import FeatureMap, SeparableStage, Term, concat, pointwise_conv2d
-from edarts.nn.kernels.compiled import load_loops
+from edarts.nn.kernels.compiled import few_pixels, load_loops
 from edarts.nn.kernels.pools import halves
 
 Draw = torch.Generator
 
 
 def normal(generator: Draw, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=dtype)
+    """The same float32 numbers in any type."""
+    return torch.randn(*shape, generator=generator).to(dtype)
 
 
-def norm(generator: Draw, channels: int, affine: bool) -> nn.BatchNorm2d:
+def norm(
+    generator: Draw, channels: int, affine: bool, dtype: torch.dtype = torch.float32
+) -> nn.BatchNorm2d:
     made = nn.BatchNorm2d(channels, affine=affine)
     if affine:
         made.weight.data = 1 + 0.5 * normal(generator, channels)
         made.bias.data = normal(generator, channels)
-    return made
+    return made.to(dtype)
 
 
 def stage(
-    generator: Draw, channels: int, kernel: int, stride: int, dilation: int, before: Any = None
+    generator: Draw,
+    channels: int,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    before: Any = None,
+    dtype: torch.dtype = torch.float32,
 ) -> SeparableStage:
-    wide = (normal(generator, channels, 1, kernel, kernel) / kernel).requires_grad_()
-    narrow = (normal(generator, channels, channels, 1, 1) / channels**0.5).requires_grad_()
-    return SeparableStage(wide, narrow, stride, dilation, before)
+    wide = normal(generator, channels, 1, kernel, kernel) / kernel
+    narrow = normal(generator, channels, channels, 1, 1) / channels**0.5
+    weights = (weight.to(dtype).requires_grad_() for weight in (wide, narrow))
+    return SeparableStage(*weights, stride, dilation, before)
 
 
 def terms_of(
     generator: Draw, x: Tensor, kernel: int, stride: int, dilation: int, affine: bool
 ) -> list[Term]:
-    """One node with every sort of term.
+    """One node with every sort of term, in the type of x.
 
     The source, a norm alone, one stage, two, two sources, a source in parts, at stride 2 halves; a
     norm first and none at the end.
     """
+
+    def normed() -> nn.BatchNorm2d:
+        return norm(generator, channels, affine, x.dtype)
+
+    def staged(kernel: int, stride: int, dilation: int, before: Any = None) -> SeparableStage:
+        return stage(generator, channels, kernel, stride, dilation, before, x.dtype)
+
     channels = x.shape[1]
     sides = FeatureMap(x, x.sin(), x)  # the same part twice, too
-    mixed = normal(generator, channels, 3 * channels, 1, 1).div(channels**0.5).requires_grad_()
-    here, shifted = mixed.detach()[: channels // 2], mixed.detach()[channels // 2 :]
-    joined = SeparableStage(None, mixed)
+    mixed = normal(generator, channels, 3 * channels, 1, 1).div(channels**0.5).to(x.dtype)
+    here, shifted = mixed[: channels // 2].clone(), mixed[channels // 2 :].clone()
+    joined = SeparableStage(None, mixed.requires_grad_())
     if stride == 2:
-        halves = (here.clone().requires_grad_(), shifted.clone().requires_grad_())
+        halves = (here.requires_grad_(), shifted.requires_grad_())
         joined = SeparableStage(None, halves[0], shifted=halves[1])
-    first = stage(generator, channels, kernel, stride, dilation)
-    second = stage(generator, channels, kernel, 1, 1, norm(generator, channels, affine))
-    alone = stage(generator, channels, 3, stride, 1)
-    outset = norm(generator, channels, affine)
+    first = staged(kernel, stride, dilation)
+    second = staged(kernel, 1, 1, normed())
+    alone = staged(3, stride, 1)
+    outset = normed()
     small = functional.max_pool2d(x, 1, stride)
     return [
-        Term(FeatureMap(x), (first, second), norm(generator, channels, affine)),
+        Term(FeatureMap(x), (first, second), normed()),
         Term(FeatureMap(small)),
-        Term(FeatureMap(small * 2), norm=norm(generator, channels, affine)),
-        Term(FeatureMap(x), (alone,), norm(generator, channels, affine)),
+        Term(FeatureMap(small * 2), norm=normed()),
+        Term(FeatureMap(x), (alone,), normed()),
         Term(FeatureMap(small)),
-        Term(sides, (joined,), norm(generator, channels, affine)),
-        Term(FeatureMap(x), (stage(generator, channels, 3, stride, 1, outset),)),
+        Term(sides, (joined,), normed()),
+        Term(FeatureMap(x), (staged(3, stride, 1, outset),)),
     ]
 
 
@@ -99,58 +116,60 @@ def test_node_equals_its_plain_twin(
     weighted: bool,
     layout: str,
 ) -> None:
-    """Value, all gradients, running statistics.
+    """Value, all gradients, running statistics against the plain twin in float64.
 
-    Compared with float64: where a ReLU's input is nearly zero, two float32 sums may disagree on its
-    sign, so the inputs are drawn again then.
+    Where a ReLU's input is nearly zero, float32 may see it on the other side, so the inputs are
+    drawn again then.
     """
 
-    def made(seed: int) -> tuple[list[Term], Tensor | None]:
+    def made(seed: int, dtype: torch.dtype) -> tuple[list[Term], Tensor | None]:
         generator = torch.Generator().manual_seed(seed)
-        x = normal(generator, batch, channels, height, width)
+        x = normal(generator, batch, channels, height, width, dtype=dtype)
         if layout == "channels last":
             x = x.contiguous(memory_format=torch.channels_last)
         elif layout == "strided":
-            x = normal(generator, batch, channels, 2 * height, width)[:, :, ::2]
+            x = normal(generator, batch, channels, 2 * height, width, dtype=dtype)[:, :, ::2]
         terms = terms_of(generator, x.requires_grad_(), kernel, stride, dilation, affine)
-        return terms, normal(generator, len(terms)).requires_grad_() if weighted else None
+        factors = normal(generator, len(terms), dtype=dtype).requires_grad_() if weighted else None
+        return terms, factors
 
-    for attempt in range(20):
-        seed = 1000 * attempt + 20 * batch + channels
-        if _safe(_double(made(seed)[0][0])):
-            break
-    else:
-        return
+    seeds = (1000 * attempt + 20 * batch + channels for attempt in range(20))
+    seed = next((seed for seed in seeds if _safe(made(seed, torch.float64)[0])), None)
+    assume(seed is not None)
     results = []
-    for function in (kernels.node, kernels.plain_node):
-        these, factors = made(seed)
+    for function, dtype in ((kernels.node, torch.float32), (kernels.plain_node, torch.float64)):
+        these, factors = made(seed or 0, dtype)
         y = function(these, None if factors is None else list(factors.unbind()))
-        g = normal(torch.Generator().manual_seed(7), *y.shape)
+        assert ("NodeFunction" in str(y.grad_fn)) == (dtype == torch.float32)
+        g = normal(torch.Generator().manual_seed(7), *y.shape, dtype=dtype)
         leaves = [t for term in these for t in term.parameters()]
         leaves += [these[0].source.x] + ([] if factors is None else [factors])
         states = [b for term in these for n in term.norms() for b in n.buffers()]
         results.append([y, *torch.autograd.grad(y, leaves, g), *states])
-    for mine, its in zip(*results, strict=True):
-        torch.testing.assert_close(mine.float(), its.float(), rtol=2e-4, atol=2e-4 * batch * width)
+    # Behind a norm of two rows all is 1 or -1, and gradients are what is left of a cancellation.
+    rows = batch * -(-height // stride) * -(-width // stride)
+    bound = 2e-5 if rows >= 8 else 2e-3
+    for mine, exact in zip(*results, strict=True):
+        error, size = (mine - exact).detach().abs().max(), exact.detach().abs().max()
+        assert float(error) <= bound * float(size) + 1e-5
 
 
-def _double(term: Term) -> Term:
-    stages = tuple(
-        s._replace(
-            depthwise=s.depthwise.double(),
-            pointwise=s.pointwise.double(),
-            norm=None if s.norm is None else copy.deepcopy(s.norm).double(),
-        )
-        for s in term.stages
-    )
-    return Term(FeatureMap(term.source.x.detach().double()), stages, None)
+def _safe(terms: list[Term]) -> bool:
+    """Whether no ReLU behind a norm has an input that float32 may see on the other side of zero.
 
-
-def _safe(term: Term) -> bool:
-    """Whether no ReLU inside has an input that float32 might see on the other side of zero."""
-    first, second = term.stages
-    inner = kernels.plain_term(Term(term.source, (first,), second.norm))
-    return bool((inner.abs() > 1e-4).all())
+    Rounding before the norm is as much larger behind it as the norm scales.
+    """
+    checks = [(terms[0].source, terms[0].stages[:1], terms[0].stages[1].norm)]
+    checks.append((terms[6].source, (), terms[6].stages[0].norm))
+    with torch.no_grad():
+        for source, stages, last in checks:
+            assert last is not None
+            before = kernels.plain_term(Term(source, stages))
+            scale = (before.var((0, 2, 3), unbiased=False) + last.eps).rsqrt()
+            after = copy.deepcopy(last)(before)
+            if (after.abs() < 1e-5 * (1 + scale[:, None, None])).any():
+                return False
+    return True
 
 
 def test_plain_formula() -> None:
@@ -187,9 +206,8 @@ def test_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     term.norm.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not taken([term])
-    assert not taken(
-        [_double(term)._replace(source=FeatureMap(x.detach().double().requires_grad_()))]
-    )
+    double = stage(generator, 4, 5, 1, 2, dtype=torch.float64)
+    assert not taken([Term(FeatureMap(x.detach().double()), (double,))])
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         kernels.node([Term(FeatureMap(x[:1, :, :1, :1]), norm=norm(generator, 4, affine=False))])
     empty = kernels.node([Term(FeatureMap(x[:0]), (stage(generator, 4, 3, 2, 1),))])
@@ -299,6 +317,7 @@ for channels in (3, 16):
 """
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(300)
 def test_first_run_equals_those_after_it(tmp_path: Path) -> None:
     """Freshly compiled loops and those read from the cache give the same bits."""
@@ -342,6 +361,24 @@ def test_halves_equal_slices(channels: int) -> None:
     assert torch.equal(mine, plain)
     with torch.no_grad():
         assert torch.equal(halves(x)[1], parts[1])
+
+
+def test_no_path_is_chosen_by_size_while_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The matrix product is for few pixels; a trace must hold for many."""
+    weight = torch.randn(5, 6, 1, 1)
+
+    def kinds(side: int) -> set[str]:
+        x = torch.randn(2, 6, side, side)
+        traced = torch.jit.trace(lambda x: pointwise_conv2d(x, weight), (x,), check_trace=False)
+        return {node.kind() for node in traced.graph.nodes()}
+
+    assert kinds(4) == kinds(60)
+    assert "aten::linear" not in kinds(4)
+    x = torch.randn(2, 6, 4, 4)
+    assert few_pixels(x)
+    assert not few_pixels(torch.randn(2, 6, 60, 60))
+    monkeypatch.setenv("EDARTS_KERNELS", "off")
+    assert not few_pixels(x)
 
 
 @pytest.mark.parametrize("side", [4, 40])

@@ -1,9 +1,11 @@
 """Published sizes of networks (methods.md section 16), drop path, stem, odd and large images."""
 
+import io
+
 import pytest
 import torch
 
-from edarts import Edge, Genotype, Network, UsageError
+from edarts import Edge, Genotype, Network, Space, Supernet, UsageError
 from edarts.nn.cells import Cell
 from edarts.nn.kernels import FeatureMap
 from edarts.nn.operations import count_flops, count_parameters
@@ -122,6 +124,63 @@ def test_drop_path() -> None:
     assert abs(float((dropped == 0).float().mean()) - 0.3) < 0.036
     with pytest.raises(UsageError):
         network.set_drop_path(1.0)
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.0, 1.5, float("nan")])
+def test_impossible_probabilities_are_refused(probability: float) -> None:
+    """By supernets and networks alike."""
+    network = Network(zoo.get("darts.v2").genotype, cells=3, channels=4, classes=2)
+    for net in (network, Supernet(Space(), cells=3, channels=4, classes=2)):
+        with pytest.raises(UsageError, match=r"drop path must lie in \[0, 1\)"):
+            net.set_drop_path(probability)
+        with pytest.raises(UsageError, match=r"skip dropout must lie in \[0, 1\)"):
+            net.set_skip_dropout(probability)
+        net.set_skip_dropout(0.5)
+        net.set_drop_path(0.999)
+
+
+SEARCHED = "2:sep3(0)+skip(1) 3:max3(0)+dil5(2) 4:avg3(1)+dil3(0) 5:sep5(3)+skip(0)"
+
+
+@pytest.mark.parametrize("side", [(32, 32), (17, 23)])
+@pytest.mark.parametrize("name", ["searched", "nasnet_a.official"])
+def test_recorded_networks_take_any_batch(name: str, side: tuple[int, int]) -> None:
+    """Exported with a free batch, and traced at one of 7, they compute what the network does."""
+    genotype = (
+        Genotype.from_dict({"normal": SEARCHED, "reduce": SEARCHED})
+        if name == "searched"
+        else zoo.get(name).genotype
+    )
+    network = Network(genotype, cells=3, channels=4, classes=3, image=(3, *side)).eval()
+    x = torch.randn(7, 3, *side)
+    exported = torch.export.export(network, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    traced = torch.jit.trace(network, (x,), check_trace=False)
+    for batch in (1, 7, 300):
+        images = torch.randn(batch, 3, *side)
+        expected = network(images)
+        for made in (exported.module(), traced):
+            torch.testing.assert_close(made(images), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_legacy_onnx_depends_on_the_image() -> None:
+    """The graph once was a constant: its batch and its path were chosen when it was traced."""
+    onnx = pytest.importorskip("onnx")
+    evaluator = pytest.importorskip("onnx.reference")
+    network = Network(zoo.get("darts.v2").genotype, cells=3, channels=4, classes=3).eval()
+    file = io.BytesIO()
+    torch.onnx.export(
+        network,
+        (torch.randn(7, 3, 32, 32),),
+        file,
+        input_names=["x"],
+        dynamic_axes={"x": {0: "batch"}},
+        dynamo=False,
+    )
+    session = evaluator.ReferenceEvaluator(onnx.load_from_string(file.getvalue()))
+    for batch in (1, 5):
+        x = torch.randn(batch, 3, 32, 32)
+        (logits,) = session.run(None, {"x": x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(logits), network(x), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("field", ["cells", "channels", "classes"])

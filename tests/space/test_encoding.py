@@ -4,9 +4,9 @@ import random
 from itertools import permutations
 
 import pytest
+from edarts.space.encoding import CellEncoding
 
 from edarts import Genotype, Space
-from edarts.space.encoding import CellEncoding
 from edarts.space.genotype import Edge
 
 

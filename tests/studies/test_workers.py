@@ -17,8 +17,13 @@ import torch
 from edarts.config import DataConfig, TrainConfig
 from edarts.runs.pool import Outcome
 from edarts.runtime import Session
-from edarts.studies.base import Job, Recipe, Row
-from edarts.studies.driver import _Plan, _work_off, read_ledger, study
+from edarts.studies.base import Job, Recipe
+from edarts.studies.driver import StudyReport, work_off
+from edarts.studies.ledger import read_ledger
+from edarts.studies.plan import Schedule
+from edarts.studies.row import Row
+from studies.fakes import study
+from studies.stepped import Stepped
 
 DATA = DataConfig("digits", limit=60)
 TRAIN = TrainConfig(cells=2, channels=4, epochs=3, batch_size=16, valid_fraction=0.4)
@@ -39,7 +44,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def topology(out: Path, workers: int) -> dict[str, Any]:
+def topology(out: Path, workers: int) -> StudyReport:
     session = Session(out=out, workers=workers)
     return study("topology", DATA, Recipe(train=TRAIN), session, topologies="0-3", halving=True)
 
@@ -50,6 +55,7 @@ def plain(path: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in r.items() if k not in MEASURED} for r in csv.DictReader(file)]
 
 
+@pytest.mark.processes
 def test_rows_do_not_depend_on_the_workers(tmp_path: Path, one_thread: None) -> None:
     pytest.importorskip("ray")
     one = topology(tmp_path / "one", 1)
@@ -57,8 +63,8 @@ def test_rows_do_not_depend_on_the_workers(tmp_path: Path, one_thread: None) -> 
     rows = plain(tmp_path / "two" / "rows.csv")
     assert rows == plain(tmp_path / "one" / "rows.csv")
     assert len(rows) == 4 + 2 and {row["status"] for row in rows} == {"done"}
-    assert two["sentences"] == one["sentences"]
-    assert two["plan"] == one["plan"]
+    assert two.sentences == one.sentences
+    assert two.plan == one.plan
 
 
 class Scripted:
@@ -82,53 +88,31 @@ class Scripted:
         ticket, job = self.running.pop()
         if job.name == "c":
             return ticket, Outcome(float("nan"), "the worker was lost", 0.0)
-        return ticket, Outcome({"name": job.name, "status": "done", "seconds": 4.0}, None, 4.0)
+        return ticket, Outcome(Row(job.name, seconds=4.0), None, 4.0)
 
     def stop(self, seconds: float) -> None:
-        """Nothing."""
-
-
-class Stepped:
-    """d and e are known once all of a, b and c have ended."""
-
-    SEEDS = 1
-    recipe = Recipe(train=TRAIN)
-
-    def jobs(self, rows: dict[str, Row]) -> list[Job]:
-        names = "abc" + ("de" if all(name in rows for name in "abc") else "")
-        return [Job(name, {}, 0, TRAIN) for name in names]
+        """No run goes on between two calls."""
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
-def test_only_known_runs_are_handed_out_and_each_once(workers: int) -> None:
+def test_only_known_runs_are_handed_out_and_each_once(workers: int, tmp_path: Path) -> None:
     rows: dict[str, Row] = {}
-    plan = _Plan(Stepped(), rows, 60, 10, workers)  # type: ignore[arg-type]
+    schedule = Schedule(Stepped(), rows, 60, 10, workers)
     pool = Scripted(workers)
     order = []
-    for row in _work_off(plan, pool, None):
-        rows[row["name"]] = row
-        order.append(row["name"])
+    for row in work_off(schedule, pool, tmp_path, None):
+        rows[row.name] = row
+        order.append(row.name)
     assert sorted(order[:3]) == ["a", "b", "c"] and sorted(order[3:]) == ["d", "e"]
     assert pool.begun == 5 and pool.most == min(workers, 3)
-    assert rows["c"] == {
-        "name": "c",
-        "seed": 0,
-        "status": "failed",
-        "reason": "the worker was lost",
-    }
+    assert rows["c"] == Row("c", status="failed", reason="the worker was lost")
 
 
-def test_one_run_of_a_dry_run() -> None:
-    plan = _Plan(Stepped(), {}, 60, 10, 2)  # type: ignore[arg-type]
-    for row in _work_off(plan, Scripted(2), 1):
-        plan.rows[row["name"]] = row
-    assert list(plan.rows) == ["a"]
-
-
-def test_the_time_left_is_shared_by_the_workers() -> None:
-    rows: dict[str, Row] = {"a": {"name": "a", "status": "done", "seconds": 4.0}}
-    left = [_Plan(Stepped(), rows, 60, 10, n).seconds_left() for n in (1, 2, 8)]  # type: ignore[arg-type]
-    assert left == pytest.approx([8.0, 4.0, 4.0])
+def test_one_run_of_a_dry_run(tmp_path: Path) -> None:
+    schedule = Schedule(Stepped(), {}, 60, 10, 2)
+    for row in work_off(schedule, Scripted(2), tmp_path, 1):
+        schedule.rows[row.name] = row
+    assert list(schedule.rows) == ["a"]
 
 
 def begin(out: Path) -> "subprocess.Popen[str]":
@@ -187,7 +171,7 @@ def test_a_killed_worker_s_run_is_done_again(tmp_path: Path) -> None:
     process.communicate(timeout=500)
     assert process.returncode == 0
     rows = read_ledger(out)
-    assert len(rows) == 3 and {row["status"] for row in rows.values()} == {"done"}
+    assert len(rows) == 3 and {row.status for row in rows.values()} == {"done"}
     assert resumed(out)
 
 

@@ -1,6 +1,6 @@
 """The verbs, each of which calls one function of the library, and the arguments that they have."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from edarts.runtime import Session
 RUN = ("out", "seed", "checkpoint_seconds", "device", "precision", "compile")
 POOL = ("storage", "workers", "ray_address")
 STUDY = ("out", "checkpoint_seconds", "device", "workers", "ray_address")
+RANKED = {"valid_fraction": 0.2}  # a study ranks cells on training images that it holds out
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Verb:
     plugin: tuple[str, str] | None = None
     session: tuple[str, ...] = ()
     parallel: bool = False
+
+    @property
+    def studies(self) -> bool:
+        """Whether it does a study."""
+        return self.plugin is not None and self.plugin[0] == "studies"
 
     def own(self) -> list[str]:
         """The names of its words and options."""
@@ -56,7 +62,7 @@ class Verb:
             elif part == "search":
                 search_arguments(parser, words, prefix, [name for name in methods if name])
             else:
-                train_arguments(parser, words, prefix)
+                train_arguments(parser, words, prefix, RANKED if self.studies else {})
         if "out" in self.session:
             parser.option("config", str, None, "YAML file with options, e.g. a run's config.yaml")
         parser.fields_of(Session, "session", usual=vars(Session()), only=self.session)
@@ -87,7 +93,7 @@ class Verb:
             else:
                 if not self.plugin and "epochs" in search:  # of find: they count for both phases
                     train.setdefault("epochs", search["epochs"])
-                mine["train_config"] = TrainConfig.of(**train)
+                mine["train_config"] = TrainConfig.of(**(RANKED if self.studies else {}) | train)
         if self.session:
             progress = Progress(quiet=bool(options["quiet"]))
             mine["session"] = Session(**options.part("session"), progress=progress)
@@ -139,12 +145,17 @@ def search_arguments(
         plugin_arguments(parser, plugin, "search", prefix, usual)
 
 
-def train_arguments(parser: Parser, words: Sequence[str], prefix: str = "") -> None:
-    """What recipes share, and the own options of the recipe that is asked for."""
+def train_arguments(
+    parser: Parser, words: Sequence[str], prefix: str = "", usual: Mapping[str, Any] | None = None
+) -> None:
+    """What recipes share, and the own options of the recipe that is asked for.
+
+    `usual`: the verb's own defaults, for the help.
+    """
     recipe, names = peek(words, f"{prefix}recipe"), registry.names("recipes")
     text = f"how a network is trained: {', '.join(names)} (default: shallow)"
     parser.option(f"{prefix}recipe", names_or_text(names), None, text, "train")
-    parser.fields_of(TrainConfig, "train", prefix, skip=("recipe", "options"))
+    parser.fields_of(TrainConfig, "train", prefix, usual, skip=("recipe", "options"))
     if recipe is not None or not wants_help(words):
         plugin_arguments(parser, registry.get("recipes", recipe or "shallow"), "train", prefix)
 

@@ -15,7 +15,8 @@ from edarts.config.fields import (
     option_names,
     resolve,
 )
-from edarts.config.files import flat_config, read_yaml, write_yaml
+from edarts.config.files import options_of, read_yaml, upgraded, write_yaml
+from edarts.config.files import options_of as flat_config
 from edarts.config.search import (
     OPTUNA,
     SHARED,
@@ -38,14 +39,15 @@ __all__ = [
     "TrainConfig",
     "check_fields",
     "docs",
-    "flat_config",
     "given",
     "is_black_box",
     "method_class",
     "option_names",
+    "options_of",
     "parse_attention",
     "read_yaml",
     "resolve",
     "untaken",
+    "upgraded",
     "write_yaml",
 ]

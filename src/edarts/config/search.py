@@ -105,8 +105,9 @@ class SearchConfig:
     @classmethod
     def of_many(cls, **values: Any) -> "SearchConfig":
         """Of several methods together: options of any are kept, for each method to take its own."""
-        shared = {name: values.pop(name) for name in SHARED if name in values}
-        return cls(**shared, own=tuple(values.items()))
+        given = {name: value for name, value in values.items() if value is not None}
+        shared = {name: given.pop(name) for name in SHARED if name in given}
+        return cls("darts", **shared, own=tuple(given.items()))
 
     def for_method(self, method: str) -> "SearchConfig":
         """With another method, which gets those of the options that it takes."""

@@ -3,7 +3,7 @@
 A supernet's cell and a network's cell are the same module: a list of edges, each with one
 operation, summed at their nodes. A supernet lists every candidate and weighs it; a network lists
 those of its genotype, each with weight one. Shapes: B images, C channels, H x W pixels.
-FeatureMap: DARTS (Liu et al. 2019), code as described in methods.md section 0.
+Source: DARTS (Liu et al. 2019), code as described in methods.md section 0.
 """
 
 from collections import Counter
@@ -255,7 +255,7 @@ class Cell(nn.Module):
 def _groups(channel_fraction: float, channels: int) -> int:
     """The n of a fraction 1 / n; raises UsageError if it is none, or if n does not divide C."""
     groups = round(1 / channel_fraction) if 0 < channel_fraction <= 1 else 0
-    if abs(groups * channel_fraction - 1) > 1e-9:
+    if not abs(groups * channel_fraction - 1) < 1e-9:  # nor is NaN one
         raise UsageError(f"channel_fraction must be 1, 1/2, 1/3, ..., got {channel_fraction}")
     if channels % groups:
         raise UsageError(

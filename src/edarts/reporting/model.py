@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edarts.reporting.stats import Estimate
-from edarts.space.genotype import Genotype
+from edarts.space.base import Architecture
 
 
 @dataclass(frozen=True)
@@ -75,4 +75,4 @@ class Summary:
     sentences: list[str]
     tables: list[Table]
     plots: list[Plot]
-    cells: dict[str, Genotype] = field(default_factory=dict)
+    architectures: dict[str, Architecture] = field(default_factory=dict)

@@ -45,7 +45,7 @@ def write_study(
     settings = read_settings(run.path)
     subtitle = f"{len(rows)} runs on {settings['data']}; study in {run.path.name}"
     tables = [*summary.tables, every]
-    return _write(run, summary, tables, subtitle, summary.cells, links=links)
+    return _write(run, summary, tables, subtitle, summary.architectures, links=links)
 
 
 def write_run(run: Run) -> Path:

@@ -152,8 +152,7 @@ class DartsSpace(SearchSpace):
     ) -> "nn.Module":
         net: nn.Module = registry.locate("edarts.nn.supernet:Supernet")(
             self,
-            cells=size.cells,
-            channels=size.channels,
+            **size.of_cells(),
             classes=classes,
             image=image,
             channel_fraction=channel_fraction,
@@ -220,6 +219,10 @@ class DartsSpace(SearchSpace):
             for kind in KINDS
             for node, rows in self.incoming(kind).items()
         )
+
+    def key(self) -> str:
+        # Recorded studies have drawn their random cells by this text.
+        return repr((self.operations, self.normal, self.reduce, not self.relaxable))
 
     def size(self) -> int:
         """How many genotypes the space holds."""

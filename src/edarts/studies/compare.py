@@ -12,7 +12,6 @@ from edarts.reporting import stats
 from edarts.reporting.model import Column, Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
 from edarts.space import zoo
-from edarts.space.genotype import Genotype
 from edarts.space.zoo import Published
 from edarts.studies import searches
 from edarts.studies.base import Job, Recipe, seeds, words
@@ -21,9 +20,9 @@ from edarts.studies.rows import (
     Rows,
     average,
     best_valid,
-    cells_of,
     column,
     done,
+    found_by,
     groups,
     paired,
     total,
@@ -194,13 +193,13 @@ class CompareStudy:
             [*(verdict(e, *key) for key, e in pairs.items()), _caveat(pairs)],
             [_measured_table(shown), _pair_table(pairs), _published_table(named)],
             [_error_plot(shown), _size_plot(shown)],
-            cells_of(named, "{}"),
+            found_by(named, "{}"),
         )
 
 
 def _recipe_of(entry: str, train: TrainConfig) -> TrainConfig:
     """The recipe of a zoo entry; a whole network has a depth and a width of its own."""
-    if isinstance(zoo.get(entry).architecture, Genotype):
+    if zoo.get(entry).architecture.sized:
         return train
     return replace(train, cells=None, channels=None, auxiliary=0.0, drop_path=0.0)
 

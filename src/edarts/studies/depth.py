@@ -16,10 +16,10 @@ from edarts.studies.rows import (
     accuracies,
     against,
     average,
-    cells_of,
     column,
     cost_plot,
     done,
+    found_by,
     groups,
 )
 from edarts.studies.text import MEASURED, NO_RUN, percent, verdict
@@ -93,7 +93,7 @@ class DepthStudy:
             sentences,
             [_table(by_depth, differences)],
             [_accuracy_plot(ended, by_depth), _cost_plot(by_depth)],
-            cells_of(by_depth, "{} cells"),
+            found_by(by_depth, "{} cells"),
         )
 
 

@@ -65,7 +65,7 @@ class StudyReport:
         return "\n".join([*self.sentences, *(f"{name:18}{text}" for name, text in lines)])
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """JSON-ready: the keys of every study's JSON."""
         return {
             "rows": [row.to_dict() for row in self.rows],
             "failed": [row.to_dict() for row in self.failed],

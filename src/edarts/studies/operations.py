@@ -16,7 +16,7 @@ from edarts.space.genotype import Genotype
 from edarts.studies import searches
 from edarts.studies.base import Job, Recipe, seeds
 from edarts.studies.row import Row
-from edarts.studies.rows import Rows, accuracies, average, cells_of, column, done, groups, paired
+from edarts.studies.rows import Rows, accuracies, average, column, done, found_by, groups, paired
 from edarts.studies.text import MEASURED, NO_RUN, percent, significant, verdict
 
 BySubset = dict[str, list[Row]]
@@ -98,7 +98,7 @@ class OperationsStudy:
                 _effect_table(effects, note),
             ],
             [plot for plot in plots if all(series.x for series in plot.series)],
-            cells_of(by_subset, "{}"),
+            found_by(by_subset, "{}"),
         )
 
 

@@ -26,7 +26,7 @@ class Plan:
     seconds_left: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """JSON-ready: the fields by name."""
         return asdict(self)
 
     def describe(self) -> str:

@@ -97,7 +97,7 @@ def agreement(first: Mapping[int, float], second: Mapping[int, float]) -> Estima
 
 
 def deviation(values: Mapping[int, float]) -> float:
-    """Standard deviation."""
+    """Standard deviation of accuracies, with n - 1 in the denominator."""
     middle = sum(values.values()) / len(values)
     squares = sum((value - middle) ** 2 for value in values.values())
     return math.sqrt(squares / max(1, len(values) - 1))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from edarts.reporting import stats
 from edarts.reporting.model import Plot, Series
 from edarts.reporting.stats import Estimate
-from edarts.space.genotype import Genotype
+from edarts.space.base import Architecture
 from edarts.studies.row import Row
 
 Rows = Mapping[str, Row]
@@ -76,13 +77,13 @@ def best_valid(rows: Iterable[Row]) -> Row:
     return max(rows, key=lambda row: -1.0 if row.valid_accuracy is None else row.valid_accuracy)
 
 
-def cells_of(by_group: Mapping[Any, Sequence[Row]], caption: str) -> dict[str, Genotype]:
-    """The cells of each group's run of the highest valid accuracy, by caption."""
+def found_by(by_group: Mapping[Any, Sequence[Row]], caption: str) -> dict[str, Architecture]:
+    """The architecture of each group's run of the highest valid accuracy, by caption."""
     best = {group: best_valid(rows) for group, rows in by_group.items()}
     return {
         f"{caption.format(group)}, seed {row.seed}": row.genotype
         for group, row in best.items()
-        if isinstance(row.genotype, Genotype)
+        if row.genotype is not None
     }
 
 
@@ -120,5 +121,5 @@ def _predictions(row: Row) -> tuple[NDArray[np.float32], NDArray[np.int64]] | No
     try:
         with np.load(path, allow_pickle=False) as kept:
             return kept["probabilities"], kept["labels"]
-    except (OSError, ValueError, KeyError):  # absent, cut off by a kill, or of another version
+    except (OSError, ValueError, KeyError, BadZipFile):  # absent, cut off, or of another version
         return None

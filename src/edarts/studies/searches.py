@@ -101,7 +101,7 @@ class Draws:
 def draws(config: SearchConfig) -> Draws:
     """The random cells of the space that `config` searches, one-shot or black-box."""
     space = _resolved(config, *ANY_DATA)[1]
-    return Draws(repr(space), space.sample)
+    return Draws(space.key(), space.sample)
 
 
 def skips(architecture: Architecture) -> tuple[int, int] | None:

@@ -16,10 +16,10 @@ from edarts.studies.rows import (
     Rows,
     against,
     average,
-    cells_of,
     column,
     cost_plot,
     done,
+    found_by,
     groups,
     total,
 )
@@ -131,7 +131,7 @@ class SkipsStudy:
             sentences,
             [_table(by_row, accuracy), _slides_table()],
             [_skips_plot(by_row), _cost_plot(by_row)],
-            cells_of(by_row, "{}"),
+            found_by(by_row, "{}"),
         )
 
 

@@ -12,6 +12,7 @@ from edarts.errors import EdartsError, UsageError
 from edarts.reporting import stats
 from edarts.reporting.model import Column, Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
+from edarts.space.base import Architecture
 from edarts.space.darts import DartsSpace, format_topology
 from edarts.space.genotype import Edge, Genotype
 from edarts.space.operations import CANDIDATES
@@ -131,12 +132,11 @@ class TopologyStudy:
             sentences.append(self._halving_sentence(ranked, len(ended) - len(whole)))
         tables = [_ranking_table(ranked), _shared_table(shared), _agreement_table(agreements)]
         plots = [_ranking_plot(ranked), *(_feature_plot(ranked, name) for name in FEATURES)]
-        return Summary(title, sentences, tables, plots, self._best_cells(ranked))
+        return Summary(title, sentences, tables, plots, self._best(ranked))
 
-    def _best_cells(self, ranked: Ranking) -> dict[str, Genotype]:
+    def _best(self, ranked: Ranking) -> dict[str, Architecture]:
         genotype = ranked.rows[ranked.order[0]][0].genotype
-        caption = f"best: topology {ranked.order[0]}"
-        return {caption: genotype} if isinstance(genotype, Genotype) else {}
+        return {} if genotype is None else {f"best: topology {ranked.order[0]}": genotype}
 
     def _agreements(self, ranked: Ranking) -> dict[str, Estimate]:
         """What two rankings are of -> Kendall's tau of them."""

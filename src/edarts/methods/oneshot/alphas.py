@@ -33,7 +33,7 @@ class Alphas:
     `attention`: share of each operation in the first weights; alpha starts at its logarithm plus
     normal noise of standard deviation `noise` around `mean`, drawn from torch's generator.
     `clip`: largest norm of the gradient. Raises UsageError unless the shares name the operations,
-    and for a space of pairs, whose output only a whole cell defines.
+    and for a space that is not `relaxable`, whose output only a whole cell defines.
     """
 
     def __init__(

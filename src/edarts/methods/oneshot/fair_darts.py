@@ -83,7 +83,7 @@ def passing(space: SearchSpace, weights: Mapping[str, Tensor], threshold: float)
     """
     ranked = strongest(space, weights)
     strong = {
-        group: [pair for pair in pairs if float(weights[group][pair]) >= threshold]
+        group: [pair for pair in pairs if float(weights[group][pair].detach()) >= threshold]
         for group, pairs in ranked.items()
     }
     return connected(space, strong, otherwise=ranked)

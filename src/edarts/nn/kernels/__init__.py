@@ -127,7 +127,7 @@ def plain_term(term: Term) -> Tensor:
         if stage.depthwise is not None:
             wide, dilation = stage.depthwise, stage.dilation
             padding = dilation * (wide.shape[-1] - 1) // 2
-            y = functional.conv2d(y, wide, None, stage.stride, padding, dilation, len(wide))
+            y = functional.conv2d(y, wide, None, stage.stride, padding, dilation, wide.shape[0])
         y = pointwise_conv2d(y, stage.pointwise)
     if term.norm is None:
         return y
