@@ -2,8 +2,8 @@
 
 import random
 
-from edarts.methods.blackbox import hierarchical_evolution as he
 from edarts.space.genotype import Edge
+from edarts.space.motifs import Graph, MotifSpace, flatten
 
 
 def test_flattening_by_hand() -> None:
@@ -15,7 +15,7 @@ def test_flattening_by_hand() -> None:
         (1, 3, "skip_connect"),
         (2, 3, "sep_conv_3x3"),
     ]
-    edges = he.flatten([(0, 1, "a"), (1, 2, "b")], 3, {"a": line, "b": diamond}, 4)
+    edges = flatten([(0, 1, "a"), (1, 2, "b")], 3, {"a": line, "b": diamond}, 4)
     assert set(edges) == {
         Edge("conv_1x1", 1, 2),
         Edge("max_pool_3x3", 2, 3),
@@ -27,11 +27,11 @@ def test_flattening_by_hand() -> None:
 
 def test_what_is_on_no_way_is_left_out() -> None:
     dead = [(0, 3, "conv_1x1"), (0, 1, "skip_connect"), (2, 3, "skip_connect")]
-    assert he.flatten([(0, 2, "a"), (0, 1, "a")], 3, {"a": dead}, 4) == [Edge("conv_1x1", 1, 2)]
-    assert he.flatten([(0, 1, "a")], 3, {"a": dead}, 4) == []
+    assert flatten([(0, 2, "a"), (0, 1, "a")], 3, {"a": dead}, 4) == [Edge("conv_1x1", 1, 2)]
+    assert flatten([(0, 1, "a")], 3, {"a": dead}, 4) == []
 
 
-def ways(graph: he.Graph, sink: int, label: dict[str, int]) -> int:
+def ways(graph: Graph, sink: int, label: dict[str, int]) -> int:
     """Paths from node 0 to `sink`, those of a labelled edge counted by `label`."""
     counts = {0: 1}
     for node in range(1, sink + 1):
@@ -41,14 +41,14 @@ def ways(graph: he.Graph, sink: int, label: dict[str, int]) -> int:
 
 def test_flattening_keeps_the_number_of_paths() -> None:
     """Independently: paths of the flat cell are the cell's, times those of its motifs."""
-    motifs = he.Motifs(("conv_1x1", "sep_conv_3x3", "skip_connect"))
+    motifs = MotifSpace(("conv_1x1", "sep_conv_3x3", "skip_connect"))
     draw = random.Random(0)
     for _ in range(20):
-        choices = motifs.sample(draw)
-        genotype = motifs.decode(choices)
+        decisions = motifs.sample_decisions(draw)
+        genotype = motifs.decode(decisions)
         each = {
             str(m): ways(
-                motifs.graph(choices, 2, m), 3, dict.fromkeys(motifs.decisions["2.0.1.0"], 1)
+                motifs.graph(decisions, 2, m), 3, dict.fromkeys(motifs.decisions()["2.0.1.0"], 1)
             )  # type: ignore[arg-type]
             for m in range(6)
         }
@@ -56,17 +56,17 @@ def test_flattening_keeps_the_number_of_paths() -> None:
         for edge in sorted(genotype.normal, key=lambda e: e.node):
             counts[edge.node] = counts.get(edge.node, 0) + counts[edge.source]
         (sink,) = genotype.normal_concat
-        assert counts[sink] == ways(motifs.graph(choices, 3, 0), 4, each)
+        assert counts[sink] == ways(motifs.graph(decisions, 3, 0), 4, each)
 
 
 def test_a_mutation_changes_one_label_at_most() -> None:
-    motifs = he.Motifs(("conv_1x1", "skip_connect"))
+    motifs = MotifSpace(("conv_1x1", "skip_connect"))
     draw = random.Random(0)
-    before = motifs.sample(draw)
+    before = motifs.sample_decisions(draw)
     changed = set()
     for _ in range(300):
-        after = motifs.mutate(before, draw)
-        differing = [n for n in motifs.decisions if before[n] != after[n]]
+        after = motifs.mutate_decisions(before, draw)
+        differing = [n for n in motifs.decisions() if before[n] != after[n]]
         assert len(differing) <= 1
         changed |= {n[0] for n in differing}
     assert changed == {"2", "3"}
