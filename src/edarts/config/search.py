@@ -201,6 +201,8 @@ def method_class(name: str) -> Any:
 
 def untaken(method: str, option: str) -> UsageError:
     """The error for an option that a method, and the space it searches, do not have."""
+    if reason := method_class(method).REASONS.get(option):
+        return UsageError(f"method {method} takes no --{option.replace('_', '-')}: {reason}")
     flag = f"--{option.replace('_', '-')}"
     owners = [
         f"{registry.GROUPS[group].what}s that do: {', '.join(found)}"
