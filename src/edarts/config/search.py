@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
 from edarts import registry
-from edarts.config.fields import UNSET, Between, check_fields, option_names
+from edarts.config.fields import UNSET, Between, check_fields, option_names, takers
 from edarts.errors import UsageError, unknown
 
 
@@ -204,13 +204,8 @@ def untaken(method: str, option: str) -> UsageError:
     if reason := method_class(method).REASONS.get(option):
         return UsageError(f"method {method} takes no --{option.replace('_', '-')}: {reason}")
     flag = f"--{option.replace('_', '-')}"
-    owners = [
-        f"{registry.GROUPS[group].what}s that do: {', '.join(found)}"
-        for group in ("methods", "samplers", "spaces")
-        if (found := [n for n, p in registry.members(group) if option in option_names(p)])
-    ]
-    if owners:
-        return UsageError(f"method {method} takes no {flag} ({'; '.join(owners)})")
+    if owners := takers(option, "methods", "samplers", "spaces"):
+        return UsageError(f"method {method} takes no {flag} ({owners})")
     known = {*SHARED, *option_names(method_class(method))}
     return unknown("option", flag, [f"--{name.replace('_', '-')}" for name in known])
 
