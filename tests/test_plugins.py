@@ -57,6 +57,7 @@ RUNS = {
     "network": f"train method stripes:2 {TRAIN} network",
     "chain": f"train space stripes:2 {TRAIN} chain",
     "baseline": f"train lab_plain stripes:2 {TRAIN} baseline",
+    "data": "train darts.v2 stripes:2 --recipe lab_brisk --device cpu --out data",
     "study": f"study lab_widths stripes:2 --widths 2,3 {STUDY} --out study",
 }
 AGAIN = (
@@ -72,7 +73,9 @@ MISSING = {  # command without the package -> the plug-in of the run that is mis
     "evaluate network": "network: operation lab_conv",
     "evaluate chain": "chain: space lab_chain",
     "evaluate baseline": "baseline: baseline lab_plain",
+    "evaluate data": "data: data source lab_stripes",
     "predict baseline image.png": "baseline: baseline lab_plain",
+    "search digits --method random_search --score supernet method": "method: method lab_sharp",
     "export chain": "chain: space lab_chain",
     "train method digits": "method: operation lab_conv",
     "report study": "study: study lab_widths",
