@@ -33,7 +33,7 @@ from edarts.reporting.reports import (
     TrainReport,
 )
 from edarts.reporting.stats import Estimate
-from edarts.runs.folder import Run, default_path, open_run, read_settings
+from edarts.runs.folder import Run, default_path, open_run, read_settings, reading
 from edarts.runs.processes import barrier, is_main
 from edarts.runs.stop import Stop
 from edarts.runtime import Runtime, Session
@@ -176,7 +176,9 @@ def evaluate(
     elif isinstance(data, str):
         data = DataConfig.from_settings(settings | {"data": data})
     model = load_model(folder)
-    return _evaluate(Run(folder), model, open_data(data), device.runtime(session))
+    with reading(folder):
+        opened = open_data(data)
+    return _evaluate(Run(folder), model, opened, device.runtime(session))
 
 
 def predict(
