@@ -3,10 +3,10 @@
 import optuna
 import pytest
 import torch
-from edarts.space.encoding import CellEncoding, suggest
 
 from edarts import Space
 from edarts.methods.blackbox import nasnet_rl
+from edarts.space.encoding import CellEncoding, suggest
 from edarts.testing.contract import PlantedScore
 
 
