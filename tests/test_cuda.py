@@ -5,8 +5,6 @@ import math
 
 import pytest
 import torch
-from edarts.testing.problems import tiny_data
-from edarts.testing.searches import tiny_config
 
 from edarts import DartsSpace, Supernet, TrainConfig
 from edarts.bench.comparisons import find
@@ -15,6 +13,8 @@ from edarts.methods.oneshot import driver as oneshot
 from edarts.runtime import Session
 from edarts.space import zoo
 from edarts.space.genotype import KINDS
+from edarts.testing.problems import tiny_data
+from edarts.testing.searches import tiny_config
 from edarts.training import fit as train
 from edarts.training.device import open_device, place, runtime
 from edarts.training.optim import cross_entropy, gradients

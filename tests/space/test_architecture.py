@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from edarts.testing.problems import tiny_data
 from torch import nn
 
 from edarts import EdartsError, Size, TrainConfig, UsageError, registry
@@ -19,6 +18,7 @@ from edarts.nn.trees import Block, ProxylessTrees
 from edarts.nn.whole import Whole
 from edarts.runtime import Session
 from edarts.space import architecture, zoo
+from edarts.testing.problems import tiny_data
 from edarts.training import device
 from edarts.training import fit as train
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from edarts.testing.problems import tiny_data
-from edarts.testing.searches import tiny_config
 
 from edarts import EdartsError, TrainConfig, registry
 from edarts.methods.oneshot import driver as oneshot
 from edarts.runtime import Runtime, Session
 from edarts.space import zoo
+from edarts.testing.problems import tiny_data
+from edarts.testing.searches import tiny_config
 from edarts.training import device, distributed
 from edarts.training import fit as train
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from edarts.testing.problems import tiny_data
 
 from edarts import EdartsError, TrainConfig
 from edarts.data.batches import Transform
 from edarts.nn.network import Network
 from edarts.runtime import Runtime, Session
 from edarts.space import zoo
+from edarts.testing.problems import tiny_data
 from edarts.training import device
 from edarts.training import fit as train
 from edarts.training.recipe import Recipe

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import pytest
 import torch
-from edarts.testing.problems import tiny_data
 from torch import Tensor, nn
 
 from edarts import UsageError, registry
 from edarts.config import Between, TrainConfig, check_fields
 from edarts.runtime import Session
 from edarts.space import zoo
+from edarts.testing.problems import tiny_data
 from edarts.training import device, recipe
 from edarts.training import fit as train
 from edarts.training.optim import cosine
