@@ -9,7 +9,7 @@ import torch
 from edarts import Network, SearchConfig, Supernet, UsageError, methods, registry
 from edarts.cli.main import main
 from edarts.config import SHARED, option_names
-from edarts.methods.oneshot import alphas
+from edarts.methods.oneshot import alphas, resolve
 from edarts.methods.oneshot import driver as oneshot
 from edarts.nn.cells import Cell
 from edarts.testing import oneshot as testing
