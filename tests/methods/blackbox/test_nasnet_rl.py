@@ -3,11 +3,11 @@
 import optuna
 import pytest
 import torch
+from edarts.space.encoding import CellEncoding, suggest
+from edarts.testing.contract import PlantedScore
 
 from edarts import Space
 from edarts.methods.blackbox import nasnet_rl
-from edarts.space.encoding import CellEncoding, suggest
-from edarts.testing.contract import PlantedScore
 
 
 def test_ppo_is_the_clipped_objective() -> None:

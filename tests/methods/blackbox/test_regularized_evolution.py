@@ -4,11 +4,11 @@ import random
 from collections import Counter
 
 import optuna
+from edarts.space.encoding import CellEncoding, Choices, suggest
 from scipy.stats import chisquare
 
 from edarts import Space
 from edarts.methods.blackbox import regularized_evolution
-from edarts.space.encoding import CellEncoding, Choices, suggest
 from edarts.space.genotype import KINDS, Genotype
 
 PAIRS = Space.parse("all", "enas")
