@@ -14,9 +14,9 @@ from edarts.config.fields import (
     given,
     option_names,
     resolve,
+    takers,
 )
-from edarts.config.files import options_of, read_yaml, upgraded, write_yaml
-from edarts.config.files import options_of as flat_config
+from edarts.config.files import read_options, read_yaml, upgraded, write_yaml
 from edarts.config.search import (
     OPTUNA,
     SHARED,
@@ -43,10 +43,11 @@ __all__ = [
     "is_black_box",
     "method_class",
     "option_names",
-    "options_of",
     "parse_attention",
+    "read_options",
     "read_yaml",
     "resolve",
+    "takers",
     "untaken",
     "upgraded",
     "write_yaml",

@@ -14,7 +14,7 @@ OLD = {"method", "order", "operations", "topology", "attention", "clip"}  # alwa
 ARGUMENTS = {"genotype": "architecture", "study": "kind"}  # a key -> the argument of a verb
 
 
-def options_of(path: str) -> dict[str, Any]:
+def read_options(path: str) -> dict[str, Any]:
     """The options and arguments that a YAML file gives, with dots where they are nested.
 
     The file is one of a user's, or the config.yaml of a run of any version. What is null in it is
@@ -26,9 +26,9 @@ def options_of(path: str) -> dict[str, Any]:
         for name, part in nested.items():
             whole = f"{key}.{name}" if name else ARGUMENTS.get(key, key)
             flat[whole.replace("-", "_")] = part
-    if "methods" in flat:  # a comparison, each of whose searches has one of them
-        flat.pop("search.method", None)
-    return {name: value for name, value in flat.items() if value is not None}
+    # Of a comparison, which has a verb of its own: each of its searches has one of the `methods`.
+    vain = ("kind", "search.method") if flat.get("kind") == "compare" else ()
+    return {name: value for name, value in flat.items() if value is not None and name not in vain}
 
 
 def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
 from edarts import registry
-from edarts.config.fields import UNSET, Between, check_fields, option_names
+from edarts.config.fields import UNSET, Between, check_fields, option_names, takers
 from edarts.errors import UsageError, unknown
 
 
@@ -201,14 +201,11 @@ def method_class(name: str) -> Any:
 
 def untaken(method: str, option: str) -> UsageError:
     """The error for an option that a method, and the space it searches, do not have."""
+    if reason := method_class(method).REASONS.get(option):
+        return UsageError(f"method {method} takes no --{option.replace('_', '-')}: {reason}")
     flag = f"--{option.replace('_', '-')}"
-    owners = [
-        f"{registry.GROUPS[group].what}s that do: {', '.join(found)}"
-        for group in ("methods", "samplers", "spaces")
-        if (found := [n for n, p in registry.members(group) if option in option_names(p)])
-    ]
-    if owners:
-        return UsageError(f"method {method} takes no {flag} ({'; '.join(owners)})")
+    if owners := takers(option, "methods", "samplers", "spaces"):
+        return UsageError(f"method {method} takes no {flag} ({owners})")
     known = {*SHARED, *option_names(method_class(method))}
     return unknown("option", flag, [f"--{name.replace('_', '-')}" for name in known])
 

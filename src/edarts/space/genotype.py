@@ -235,7 +235,8 @@ def read_file(path: str | Path, parse: Callable[[str], Parsed]) -> Parsed:
         raise registry.UnknownPlugin(error.group, error.name, f"{path}: {error}") from None
     except (OSError, UnicodeDecodeError, UsageError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise EdartsError(f"{path}: damaged genotype: {reason}") from None
+        # The cause tells a run folder's reader that a plug-in is missing.
+        raise EdartsError(f"{path}: damaged genotype: {reason}") from error
 
 
 def loose_ends(edges: Iterable[Edge]) -> tuple[int, ...]:
