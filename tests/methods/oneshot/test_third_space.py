@@ -16,7 +16,7 @@ from edarts.config import is_black_box
 from edarts.reporting.reports import BlackBoxReport
 from edarts.space import architecture
 from edarts.space.cell_picture import short_name
-from edarts.testing import blackbox, oneshot
+from edarts.testing import blackbox, oneshot, spaces
 from edarts.testing.problems import tiny_data
 from nas_bench_201 import EDGES, OPERATIONS, Cell201, NasBench201, Supernet, a_cell
 
@@ -186,6 +186,11 @@ def test_what_cannot_search_it_says_why() -> None:
 )
 def test_the_contract_of_methods_holds_on_it(check: Any) -> None:
     check("darts", space=NasBench201)
+
+
+@pytest.mark.parametrize("check", spaces.CHECKS)
+def test_the_contract_of_spaces_holds_for_it(check: Any) -> None:
+    check(NasBench201)
 
 
 @pytest.mark.parametrize("check", [blackbox.check_ledger_seeds, blackbox.check_ledger_plain])
