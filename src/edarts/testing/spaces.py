@@ -140,12 +140,17 @@ def check_supernet(kind: Any) -> None:
 
 
 def _fill(module: nn.Module) -> set[tuple[int, ...]]:
-    """Give every parameter but those of norms numbers that its shape tells; returns the shapes."""
+    """Give every parameter but those of norms numbers that its shape tells; returns the shapes.
+
+    A vector is a norm's scale, which is one, or a shift or bias, which becomes zero.
+    """
     for parameter in module.parameters():
         if parameter.ndim > 1:
             draw = torch.Generator().manual_seed(hash(tuple(parameter.shape)) % 2**31)
             spread = parameter[0].numel() ** -0.5
             parameter.data = torch.randn(parameter.shape, generator=draw) * 2 * spread
+        elif not (parameter == 1).all():
+            parameter.data.zero_()
     return {tuple(parameter.shape) for parameter in module.parameters() if parameter.ndim > 1}
 
 
