@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edarts.studies.adapters import Opened
+
 from edarts.config import DataConfig, SearchConfig, TrainConfig
 from edarts.runtime import Session
 from edarts.space import zoo
 from edarts.space.architecture import Architecture
 from edarts.space.genotype import Genotype
-from edarts.studies.adapters import Opened
 from edarts.studies.base import Recipe
 from edarts.studies.row import Row
 from edarts.studies.work import Verbs

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edarts.studies.adapters import open_data, study
 
 from edarts import api, registry
 from edarts.cli.main import main
@@ -19,7 +20,6 @@ from edarts.runtime import Session
 from edarts.space.darts import Space
 from edarts.space.genotype import Edge, Genotype
 from edarts.studies import driver
-from edarts.studies.adapters import open_data, study
 from edarts.studies.base import FREE, Recipe
 from edarts.studies.compare import CompareOptions, CompareStudy
 from edarts.studies.driver import StudyReport

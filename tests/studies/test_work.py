@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from edarts.studies.adapters import open_data
 
 from edarts.config import DataConfig
 from edarts.errors import Interrupted
 from edarts.runtime import Session
-from edarts.studies.adapters import open_data
 from edarts.studies.base import Job
 from edarts.studies.work import Work, inner_session, reachable
 from studies.fakes import CELLS, DATA, TRAIN, recording

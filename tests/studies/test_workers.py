@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import torch
+from edarts.studies.adapters import study
 
 from edarts.config import DataConfig, TrainConfig
 from edarts.runs.pool import Outcome
 from edarts.runtime import Session
-from edarts.studies.adapters import study
 from edarts.studies.base import Job, Recipe
 from edarts.studies.driver import StudyReport, work_off
 from edarts.studies.ledger import read_ledger
