@@ -1,9 +1,12 @@
-"""Motifs become the edge list that their drawing shows."""
+"""The space of motifs: they become the edge list that their drawing shows."""
 
 import random
 
+import pytest
+
+from edarts import UsageError
 from edarts.space.genotype import Edge
-from edarts.space.motifs import Graph, MotifSpace, flatten
+from edarts.space.motifs import NOTHING, Graph, MotifSpace, Options, flatten
 
 
 def test_flattening_by_hand() -> None:
@@ -42,16 +45,12 @@ def ways(graph: Graph, sink: int, label: dict[str, int]) -> int:
 def test_flattening_keeps_the_number_of_paths() -> None:
     """Independently: paths of the flat cell are the cell's, times those of its motifs."""
     motifs = MotifSpace(("conv_1x1", "sep_conv_3x3", "skip_connect"))
+    labels = dict.fromkeys(map(str, motifs.decisions()["2.0.1.0"]), 1)
     draw = random.Random(0)
     for _ in range(20):
         decisions = motifs.sample_decisions(draw)
         genotype = motifs.decode(decisions)
-        each = {
-            str(m): ways(
-                motifs.graph(decisions, 2, m), 3, dict.fromkeys(motifs.decisions()["2.0.1.0"], 1)
-            )  # type: ignore[arg-type]
-            for m in range(6)
-        }
+        each = {str(m): ways(motifs.graph(decisions, 2, m), 3, labels) for m in range(6)}
         counts = {1: 1}
         for edge in sorted(genotype.normal, key=lambda e: e.node):
             counts[edge.node] = counts.get(edge.node, 0) + counts[edge.source]
@@ -70,3 +69,18 @@ def test_a_mutation_changes_one_label_at_most() -> None:
         assert len(differing) <= 1
         changed |= {n[0] for n in differing}
     assert changed == {"2", "3"}
+
+
+def test_decisions_are_the_labels_of_all_edges() -> None:
+    """Six motifs of 4 nodes have 6 edges each, the cell of 5 nodes has 10."""
+    decisions = MotifSpace.of(Options()).decisions()
+    assert len(decisions) == 6 * 6 + 10
+    assert decisions["2.5.3.2"] == (NOTHING, *MotifSpace.of(Options()).operations)
+    assert decisions["3.0.4.0"] == (NOTHING, *"012345")
+
+
+def test_motifs_that_do_not_connect_are_no_cell() -> None:
+    motifs = MotifSpace(("conv_1x1",))
+    with pytest.raises(UsageError, match="do not connect the cell's input with its output"):
+        motifs.decode(dict.fromkeys(motifs.decisions(), NOTHING))
+    assert motifs.identity == "conv_1x1" and MotifSpace.of(Options()).identity == "skip_connect"

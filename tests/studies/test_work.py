@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from edarts.studies.adapters import open_data
 
 from edarts.config import DataConfig
+from edarts.data import open_data
 from edarts.errors import Interrupted
 from edarts.runtime import Session
 from edarts.studies.base import Job

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from edarts.studies.adapters import study
 
 from edarts.config import DataConfig, TrainConfig
 from edarts.runs.pool import Outcome
@@ -23,6 +22,7 @@ from edarts.studies.driver import StudyReport, work_off
 from edarts.studies.ledger import read_ledger
 from edarts.studies.plan import Schedule
 from edarts.studies.row import Row
+from studies.fakes import study
 from studies.stepped import Stepped
 
 DATA = DataConfig("digits", limit=60)
