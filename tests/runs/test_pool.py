@@ -118,9 +118,7 @@ def test_a_killed_driver_s_search_goes_on(
         *("--limit", "80", "--epochs", "1", "--cells", "2", "--channels", "4"),
         *("--operations", "SS1", "--out", str(out)),
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edarts", *words], stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([sys.executable, "-m", "edarts", *words], stderr=subprocess.DEVNULL)
 
     def lines() -> list[dict[str, object]]:
         path = out / "metrics.jsonl"
