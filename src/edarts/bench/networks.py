@@ -21,7 +21,8 @@ from edarts.nn.operations import count_flops
 from edarts.seeds import seed_all
 from edarts.space import zoo
 from edarts.space.genotype import KINDS
-from edarts.training.loop import cross_entropy, descend, place, sgd
+from edarts.training.device import place
+from edarts.training.optim import cross_entropy, descend, sgd
 
 Forward = Callable[[Tensor], list[Tensor]]
 """Images to logits, and to those of the auxiliary head if there is one."""

@@ -18,14 +18,12 @@ import yaml
 from filelock import FileLock, Timeout
 
 from edarts import registry
-from edarts.config import read_yaml, write_yaml
+from edarts.config import read_yaml, upgraded, write_yaml
 from edarts.errors import EdartsError
 from edarts.runs.environment import environment, explain
 from edarts.runs.processes import barrier, is_main, world_size
 
 CHECKPOINT_SECONDS = 10.0  # between two checkpoints
-RENAMED = {"size": "recipe"}  # a key of config.yaml -> what it is called now
-SPACES = {"pnas": "blocks", "hierarchical_evolution": "motifs"}  # of methods of version 0.1
 
 
 class Run:
@@ -153,38 +151,6 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     return upgraded(read_yaml(folder / "config.yaml"))
 
 
-def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as this version calls them, from those of any version."""
-    named = {
-        RENAMED.get(key, key): upgraded(value) if isinstance(value, Mapping) else value
-        for key, value in settings.items()
-    }
-    return named if "method" not in named or "space" in named else _with_space(named)
-
-
-def _with_space(old: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a search of version 0.1, which had no `space` and every method's options.
-
-    Its topology `enas` is a space now. Where it names no topology, as in the search of a study, the
-    space is left to the method.
-    """
-    method, new = str(old["method"]), {k: v for k, v in old.items() if v is not None}
-    if method in SPACES:
-        new["space"] = SPACES[method]
-        new.pop("topology", None)
-    elif new.get("topology") == "enas":
-        new["space"] = new.pop("topology")
-    elif "topology" in new:
-        new["space"] = "darts"
-    if "partial" in new:
-        new["channel_fraction"] = 1.0 / new.pop("partial")
-    if method == "nasnet_rl" and "arch_lr" in new:
-        new["controller_lr"] = new.pop("arch_lr")
-    if method == "edarts":
-        new.pop("order", None)  # it had but one
-    return new
-
-
 @contextmanager
 def reading(folder: str | Path) -> Iterator[None]:
     """The block makes something of what the run in `folder` holds.
@@ -194,8 +160,13 @@ def reading(folder: str | Path) -> Iterator[None]:
     """
     try:
         yield
-    except registry.UnknownPlugin as error:
-        raise explain(folder, error) from None
+    except EdartsError as error:
+        missing = error if isinstance(error, registry.UnknownPlugin) else error.__cause__
+        if isinstance(missing, registry.UnknownPlugin):
+            known = explain(folder, missing)
+            if known is not missing:
+                raise known from None
+        raise
 
 
 def default_path(verb: str, name: str, settings: Mapping[str, Any]) -> Path:

@@ -10,6 +10,7 @@ class Digits:
     """The word `digits`."""
 
     describe = "digits"
+    example = "digits"
 
     def accepts(self, data: str) -> bool:
         """The word itself."""
