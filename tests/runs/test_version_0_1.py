@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 
 import edarts
 from edarts import DataConfig, EdartsError, SearchConfig, Session, TrainConfig, registry
-from edarts.config import option_names
-from edarts.runs.folder import read_settings, upgraded
+from edarts.config import option_names, upgraded
+from edarts.runs.folder import read_settings
 from edarts.training.models import load_model
 
 HERE = Path(__file__).parent / "version_0_1"
@@ -149,8 +149,8 @@ def check_search(old: Mapping[str, Any], new: Mapping[str, Any], others: bool = 
     read = SearchConfig.from_settings(new).to_settings()
     if others:
         read |= {n: new[n] for n in option_names(registry.get("methods", "random_ws")) & {*new}}
-    renamed = {"partial", "topology"} | ({"order"} if old["method"] == "edarts" else set())
-    check(kept(old) - renamed, old, read)
+    dropped = {"edarts": {"order"}, "random_ws": {"arch_update"}}.get(old["method"], set())
+    check(kept(old) - {"partial", "topology"} - dropped, old, read)
     if old.get("partial") is not None:
         assert read["channel_fraction"] == 1 / old["partial"]
     topology = old.get("topology")
@@ -162,6 +162,9 @@ def check_search(old: Mapping[str, Any], new: Mapping[str, Any], others: bool = 
         assert "space" not in read, "the method's own"
 
 
+OPEN = dict.fromkeys(["order", "operations", "topology", "attention", "partial", "clip"])
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -169,6 +172,7 @@ def check_search(old: Mapping[str, Any], new: Mapping[str, Any], others: bool = 
         ({"method": "enas", "arch_lr": 3e-4}, {"method": "enas", "arch_lr": 3e-4}),
         ({"method": "edarts", "order": 1}, {"method": "edarts"}),
         ({"method": "darts", "order": 2}, {"method": "darts", "order": 2}),
+        ({"method": "random_ws", "arch_update": "epoch"}, {"method": "random_ws"}),
         ({"method": "pnas", "topology": "all"}, {"method": "pnas", "space": "blocks"}),
         (
             {"method": "hierarchical_evolution", "lr": None},
@@ -182,14 +186,19 @@ def check_search(old: Mapping[str, Any], new: Mapping[str, Any], others: bool = 
             {"method": "pc_darts", "topology": "all", "partial": 4},
             {"method": "pc_darts", "topology": "all", "space": "darts", "channel_fraction": 0.25},
         ),
-        # a study's search leaves the topology open: enas has its own space
-        ({"search": {"method": "enas", "topology": None}}, {"search": {"method": "enas"}}),
-        # settings of this version stay as they are
         (
-            {"method": "enas", "space": "enas", "arch_lr": None},
-            {"method": "enas", "space": "enas", "arch_lr": None},
+            {"method": "enas", "topology": "7"},
+            {"method": "enas", "topology": "7", "space": "darts"},
         ),
+        # the search of a study leaves the topology open: enas has its own space
+        ({"method": "enas", "topology": None}, {"method": "enas"}),
     ],
 )
 def test_settings_are_called_as_they_are_now(old: dict[str, Any], new: dict[str, Any]) -> None:
-    assert upgraded(old) == new
+    assert upgraded(OPEN | old) == new
+    assert upgraded({"search": OPEN | old}) == {"search": new}
+
+
+def test_settings_of_this_version_stay_as_they_are() -> None:
+    new = {"method": "enas", "space": "enas", "arch_lr": None}
+    assert upgraded(new) == new

@@ -60,6 +60,8 @@ def _with_space(old: dict[str, Any]) -> dict[str, Any]:
         new["controller_lr"] = new.pop("arch_lr")
     if method == "edarts":
         new.pop("order", None)  # it had but one
+    if method == "random_ws":
+        new.pop("arch_update", None)  # it sets it itself
     return new
 
 
