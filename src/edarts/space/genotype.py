@@ -223,16 +223,11 @@ class Genotype(Architecture):
 
 
 def read_file(path: str | Path, parse: Callable[[str], Parsed]) -> Parsed:
-    """What `parse` makes of a file's text; errors name the file.
-
-    Raises EdartsError, and UnknownPlugin if the file is whole but names what is not installed.
-    """
+    """What `parse` makes of a file's text; errors name the file. Raises EdartsError."""
     try:
         return parse(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise EdartsError(f"{path}: no such file; give a genotype's JSON file") from None
-    except registry.UnknownPlugin as error:
-        raise registry.UnknownPlugin(error.group, error.name, f"{path}: {error}") from None
     except (OSError, UnicodeDecodeError, UsageError) as error:
         reason = getattr(error, "strerror", None) or error
         # The cause tells a run folder's reader that a plug-in is missing.
