@@ -131,10 +131,10 @@ def _stage(caption: str, blocks: Sequence[Block], first: int, count: int) -> Pan
         texts.append(Text((0.1, y), str(index + 1), size, "end"))
         texts.append(Text((0.82, y), f"w {block.width}", size, "end"))
         for group, child in enumerate(block.children):
-            for place, letter in enumerate(child):
+            for slot, letter in enumerate(child):
                 colour = colour_of(_KINDS.get(letter, "sep_conv"))
-                at = (1.4 * group + 0.38 * place + 1.12, y)
-                fill = "#ffffff" if place else "#e5e7eb"
+                at = (1.4 * group + 0.38 * slot + 1.12, y)
+                fill = "#ffffff" if slot else "#e5e7eb"
                 boxes.append(Box(at, letter, fill, colour, colour, size))
     return Panel(caption, tuple(boxes), (), tuple(texts), (-0.3, -0.5 * count - 0.3, 6.5, 0.3))
 
