@@ -37,7 +37,7 @@ class Checked:
     reason: str = ""
 
     def __str__(self) -> str:
-        line = f"{self.outcome}  {self.plugin}  {self.check}"
+        line = f"{self.outcome:9}{self.plugin}  {self.check}"
         return f"{line}: {self.reason}" if self.reason else line
 
 

@@ -133,7 +133,7 @@ def check_kind(operation: Operation) -> None:
     if operation.build is None:
         assert operation.parameter_free
         return
-    weights = _weights(build(operation, 4, 1, False))
+    weights = weights_of(build(operation, 4, 1, False))
     assert operation.parameter_free == (not weights), f"it has {len(weights)} weights"
 
 
@@ -147,14 +147,14 @@ def check_costs(operation: Operation) -> None:
         if operation.build is None:
             continue
         module = build(operation, 8, stride, False)
-        size = sum(weight.numel() for weight in _weights(module))
+        size = sum(weight.numel() for weight in weights_of(module))
         assert stated.size == size, f"stride {stride}: size {stated.size}, counted {size}"
         if size:
             flops = count_flops(module, (8, 6 * stride, 6 * stride))
             assert stated.flops == flops, f"stride {stride}: flops {stated.flops}, counted {flops}"
 
 
-def _weights(module: nn.Module) -> list[Tensor]:
+def weights_of(module: nn.Module) -> list[Tensor]:
     """All parameters but those of norms."""
     return [
         parameter

@@ -14,7 +14,7 @@ from torch import nn
 from edarts.errors import UsageError
 from edarts.space import architecture as architectures
 from edarts.space.base import Architecture, SearchSpace, Size
-from edarts.testing.others import Skipped
+from edarts.testing.others import Skipped, weights_of
 from edarts.testing.problems import SEED
 
 Check = Callable[[Any], None]
@@ -141,12 +141,12 @@ def check_supernet(kind: Any) -> None:
 
 def _fill(module: nn.Module) -> set[tuple[int, ...]]:
     """Give every parameter but those of norms numbers that its shape tells; returns the shapes."""
-    for parameter in module.parameters():
-        if parameter.ndim > 1:
-            draw = torch.Generator().manual_seed(hash(tuple(parameter.shape)) % 2**31)
-            spread = parameter[0].numel() ** -0.5
-            parameter.data = torch.randn(parameter.shape, generator=draw) * 2 * spread
-    return {tuple(parameter.shape) for parameter in module.parameters() if parameter.ndim > 1}
+    parameters = weights_of(module)
+    for parameter in parameters:
+        draw = torch.Generator().manual_seed(hash(tuple(parameter.shape)) % 2**31)
+        spread = 2 * parameter[0].numel() ** -0.5
+        parameter.data = torch.randn(parameter.shape, generator=draw) * spread
+    return {tuple(parameter.shape) for parameter in parameters}
 
 
 CHECKS: tuple[Check, ...] = (

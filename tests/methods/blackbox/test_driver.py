@@ -26,7 +26,7 @@ def argv(tmp_path: Path) -> list[str]:
     assert len(drawn) == SPACE.size() == 256
     rows = [{"genotype": g.to_dict(), "accuracy": planted(g)} for g in drawn]
     (tmp_path / "table.json").write_text(json.dumps(rows), encoding="utf-8")
-    return [*SEARCH, "--score", "table", str(tmp_path / "table.json")]
+    return [*SEARCH, "--score", f"table:{tmp_path}/table.json"]
 
 
 def lines(out: Path) -> list[dict[str, Any]]:

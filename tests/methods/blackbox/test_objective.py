@@ -42,7 +42,7 @@ def test_inherited(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     net = str(tmp_path / "net")
     shot = ["search", "digits", *SMALL, *NETWORK, *OPERATIONS, "--method", "darts"]
     run(capsys, *shot, "--batch-size", "16", "--out", net)
-    judged = [*RANDOM, "--trials", "4", "--score", "supernet", net]
+    judged = [*RANDOM, "--trials", "4", "--score", f"supernet:{net}"]
     first = run(capsys, *judged, "--out", str(tmp_path / "a"))
     assert 0 <= first["score"] <= 1
     assert run(capsys, *judged, "--out", str(tmp_path / "b"))["score"] == first["score"]
@@ -84,7 +84,7 @@ def test_table_finds_its_best(capsys: pytest.CaptureFixture[str], tmp_path: Path
     argv = ["search", "digits", *SMALL, "--operations", "skip_connect,sep_conv_3x3"]
     argv += ["--topology", "01 01", "--method", "random_search", "--trials", "60"]
     out = tmp_path / "r"
-    found = run(capsys, *argv, "--score", "table", file, "--out", str(out))
+    found = run(capsys, *argv, "--score", f"table:{file}", "--out", str(out))
     lines = ledger(out)
     assert found["score"] == max(line["score"] for line in lines)
     seen = {Genotype.from_dict(line["genotype"]).digest() for line in lines}
