@@ -59,7 +59,7 @@ class Transform:
 
     @classmethod
     def of(cls, data: Dataset, cutout: float = 0.0) -> "Transform":
-        """With the statistics of `data`."""
+        """The transform with the mean and standard deviation of each channel of `data`."""
         mean, std = data.statistics()
         return cls(tuple(mean), tuple(std), data.flip, cutout)
 

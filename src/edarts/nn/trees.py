@@ -46,7 +46,7 @@ class Block(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Block":
-        """From a line such as `18 7(d,i) m(7,m) 5(5,5) d(7,7)`; raises UsageError."""
+        """The block of a line such as `18 7(d,i) m(7,m) 5(5,5) d(7,7)`; raises UsageError."""
         letters = "".join(OPERATIONS)
         child = rf"([{letters}])\(([{letters}]),([{letters}])\)"
         match = re.fullmatch(rf"(\d+)((?: {child}){{4}})", " ".join(text.split()))
@@ -85,7 +85,7 @@ class ProxylessTrees(Whole):
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "ProxylessTrees":
-        """From `to_dict`; raises UsageError."""
+        """The inverse of `to_dict`; raises UsageError."""
         lines = fields.get("blocks")
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise UsageError("a tree network has a list 'blocks' of texts")
