@@ -181,7 +181,7 @@ class Genotype(Architecture):
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Genotype":
-        """From `to_dict`, or from the short DARTS form.
+        """Read what `to_dict` gives, or the short DARTS form.
 
         An edge is [operation, source, node], or [operation, source]: then edges come in pairs, the
         first pair for node 2, the second for node 3 and so on (DARTS' genotypes.py). A cell may
@@ -208,7 +208,7 @@ class Genotype(Architecture):
 
     @classmethod
     def parse(cls, text: str) -> "Genotype":
-        """From JSON, or from the `Genotype(normal=[...], ...)` text that DARTS' code prints."""
+        """Read JSON, or the `Genotype(normal=[...], ...)` text that DARTS' code prints."""
         text = text.strip()
         try:
             fields = json.loads(text) if text.startswith("{") else _read_call(text)
@@ -218,7 +218,7 @@ class Genotype(Architecture):
 
     @classmethod
     def load(cls, path: str | Path) -> "Genotype":
-        """From a file; errors name the file. Raises EdartsError."""
+        """Read a file; errors name the file. Raises EdartsError."""
         return read_file(path, cls.parse)
 
 

@@ -50,7 +50,7 @@ class TrainedModel:
         image: Image,
         data: str,
     ) -> "TrainedModel":
-        """With its parameters and multiply-adds counted."""
+        """The model of these parts; its parameters and multiply-adds are counted here."""
         counts = count_parameters(network), count_flops(network, image)
         return cls(network, design, size, transform, classes, image, *counts, data)
 
