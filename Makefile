@@ -20,6 +20,7 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 # Compiled once, and kept beside the sources: else every process of the tests would compile them.
 loops: $(VENV)/ready

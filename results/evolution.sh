@@ -16,8 +16,8 @@ evolve() {
       if [ "$method" = regularized_evolution ]; then own="--population 8 --tournament 3"; fi
       run=runs/$name/$method-$seed
       # shellcheck disable=SC2086 # two options in one string
-      "$edarts" search "$data" --method "$method" --seed "$seed" --operations all --topology all \
-        "$@" $own --out "$run" --json --quiet | sed "s|$PWD/||" > "results/$name/$method-$seed.json"
+      "$edarts" search "$data" --method "$method" --seed "$seed" --space darts --operations all \
+        --topology all "$@" $own --out "$run" --json --quiet | sed "s|$PWD/||" > "results/$name/$method-$seed.json"
       for file in config.yaml environment.json metrics.jsonl; do
         cp "$run/$file" "results/$name/$method-$seed.$file"
       done

@@ -1,5 +1,6 @@
 """The README's blocks are run: `sh` and `python` ones; `console` ones take hours."""
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edarts.cli.main import main
+from edarts import registry
+from edarts.cli.main import build, main
+from edarts.cli.verbs import VERBS
 from support import write_images
 
 README = Path(__file__).parents[1] / "README.md"
@@ -23,7 +26,7 @@ def test_shell_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(tmp_path / "photos", {"cat": 10, "dog": 10})
     monkeypatch.chdir(tmp_path)
     lines = [line for block in blocks("sh") for line in block.strip().splitlines()]
-    assert len(lines) == 10
+    assert len(lines) == 12
     for line in lines:
         program, *argv = shlex.split(line)
         assert program == "edarts"
@@ -44,6 +47,28 @@ def test_console_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
         _, *argv = shlex.split(line)
         assert main(argv) == 1
         assert "no such file" in capsys.readouterr().err
+
+
+def test_flags_exist() -> None:
+    """Every flag that the README names is one of some verb, method or study."""
+    known = {"help", "version", "print-completion"}
+    methods = [*registry.names("methods"), *registry.names("samplers")]
+    for verb in VERBS:
+        kinds = registry.names("studies") if verb == "study" else [""]
+        asked = methods if verb == "search" else ["darts"]
+        for kind, method in itertools.product(kinds, asked):
+            words = [kind, "--method", method] if verb == "search" else [kind]
+            known |= set(build(words, verb)[1][verb].types)
+    text = README.read_text(encoding="utf-8")
+    named = set(re.findall(r"--([a-z][a-z.-]*[a-z])\b(?!\.)", text))
+    assert len(named) > 30
+    assert named <= known
+
+
+def test_methods_are_listed() -> None:
+    text = README.read_text(encoding="utf-8")
+    for name in [*registry.names("methods"), *registry.names("samplers"), *VERBS]:
+        assert re.search(rf"[`\s]{name}\b", text), name
 
 
 def test_set_up_commands_stand_at_the_top() -> None:

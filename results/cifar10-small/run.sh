@@ -15,8 +15,8 @@ size="--limit 5000 --epochs 12"
 for seed in 1 2; do
   .venv/bin/python -c "
 import random
-from edarts import Genotype, Space
-space = Space.parse('sep_conv_3x3,sep_conv_5x5,dil_conv_3x3,skip_connect,max_pool_3x3', '1')
+from edarts import DartsSpace, Genotype
+space = DartsSpace.parse('sep_conv_3x3,sep_conv_5x5,dil_conv_3x3,skip_connect,max_pool_3x3', '1')
 assert Genotype.load('$runs/search/genotype.json') in space
 open('$here/random-$seed.json', 'w').write(space.sample(random.Random($seed)).to_json())
 "

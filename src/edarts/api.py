@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from edarts import registry
-from edarts.config import DataConfig, SearchConfig, TrainConfig, is_black_box, option_names
+from edarts.config import DataConfig, SearchConfig, TrainConfig, is_black_box, option_names, takers
 from edarts.data import Data, Dataset, Opened, open_data
 from edarts.data.decoding import read_image, to_pixels
 from edarts.errors import EdartsError, UsageError, unknown
-from edarts.methods.oneshot.driver import SearchResult, one_shot, resolve_config
+from edarts.methods.oneshot.driver import one_shot, resolve_config
 from edarts.reporting import drawing, page
 from edarts.reporting.reports import (
     BlackBoxReport,
@@ -28,6 +28,7 @@ from edarts.reporting.reports import (
     FilesReport,
     FindReport,
     Prediction,
+    Predictions,
     SearchReport,
     TrainReport,
 )
@@ -37,7 +38,8 @@ from edarts.runs.processes import barrier, is_main
 from edarts.runs.stop import Stop
 from edarts.runtime import Runtime, Session
 from edarts.space import architecture as architectures
-from edarts.space.base import Architecture, SearchSpace, Size
+from edarts.space import named
+from edarts.space.base import Architecture, Size
 from edarts.studies import driver as studies
 from edarts.studies.base import Recipe
 from edarts.studies.driver import StudyReport
@@ -84,7 +86,8 @@ def find(
     recipe = fit.resolve_config(train_config or TrainConfig(), len(dataset))
     settings = _settings(opened, session, config.to_settings()) | {"train": recipe.to_settings()}
     with _working("find", opened, session, runtime, settings, notes) as work:
-        found = _search(work, config, space)
+        found = one_shot(work.dataset, config, space, work.runtime)
+        _keep_genotype(work.run, found.architecture)
         model, _ = _train(work, found.architecture, recipe)
         report = _evaluation(work, model)
     shared: dict[str, Any] = {f.name: getattr(report, f.name) for f in fields(EvaluationReport)}
@@ -107,7 +110,8 @@ def search(
     config, space, notes = resolve_config(config, len(dataset), len(dataset.classes))
     settings = _settings(opened, session, config.to_settings())
     with _working("search", opened, session, runtime, settings, notes) as work:
-        found = _search(work, config, space)
+        found = one_shot(work.dataset, config, space, work.runtime)
+        _keep_genotype(work.run, found.architecture)
     counts = found.counts
     return SearchReport(
         found.architecture,
@@ -136,7 +140,7 @@ def train(
     if architecture is None:
         raise UsageError("train needs an architecture: a JSON file, run folder, or zoo name")
     refuse("train", session, *POOL)
-    design = architectures.read(architecture) if isinstance(architecture, str) else architecture
+    design = named.architecture(architecture) if isinstance(architecture, str) else architecture
     runtime, opened = device.runtime(session), open_data(data)
     recipe = fit.resolve_config(
         train_config or TrainConfig(), len(opened.train), whole=not design.sized
@@ -179,7 +183,7 @@ def evaluate(
 
 def predict(
     run: str | Path, images: Sequence[str | Path], session: Session | None = None
-) -> list[Prediction]:
+) -> Predictions:
     """The class of each image file, by a trained run's network. Raises EdartsError."""
     session = session or Session()
     refuse("predict", session, *_others("device", "progress"))
@@ -191,10 +195,10 @@ def predict(
         model.network, torch.stack(pixels), model.transform, device.runtime(session)
     )
     best = probabilities.max(dim=1)
-    return [
-        Prediction(str(image), model.classes[index], round(p, 6))
-        for image, p, index in zip(images, best.values.tolist(), best.indices.tolist(), strict=True)
-    ]
+    found = zip(images, best.values.tolist(), best.indices.tolist(), strict=True)
+    return Predictions(
+        Prediction(str(image), model.classes[index], round(p, 6)) for image, p, index in found
+    )
 
 
 def export(
@@ -205,10 +209,9 @@ def export(
     `options`: those of the format. Raises EdartsError.
     """
     exporter = registry.get("exports", format)
-    known = {f.name for f in fields(exporter.Options)}
     for name in options:
-        if name not in known:
-            raise unknown(f"option of format {format}", name, known)
+        if name not in option_names(exporter):
+            raise unknown(f"option of format {format}", name, option_names(exporter))
     model = load_model(run)
     target = Path(out) if out is not None else Path(run) / f"model{exporter.suffix}"
     files = exporter(exporter.Options(**options)).write(model, target)
@@ -216,7 +219,7 @@ def export(
 
 
 def study(
-    kind: str,
+    kind: str | None = None,
     data: Data = "digits",
     search_config: SearchConfig | None = None,
     train_config: TrainConfig | None = None,
@@ -230,12 +233,13 @@ def study(
 
     `dry_run`: only the first run, which is timed and kept, for the plan. Raises EdartsError.
     """
+    if kind is None:
+        raise UsageError(f"study needs a kind: {', '.join(registry.names('studies'))}")
     question = registry.get("studies", kind)
     for name in options:
         if name not in option_names(question):
-            others = [n for n, other in registry.members("studies") if name in option_names(other)]
-            also = f" (studies that do: {', '.join(others)})" if others else ""
-            raise UsageError(f"study {kind} takes no --{name.replace('_', '-')}{also}")
+            others, flag = takers(name, "studies"), f"--{name.replace('_', '-')}"
+            raise UsageError(f"study {kind} takes no {flag}" + (f" ({others})" if others else ""))
     recipe = Recipe(
         search_config or SearchConfig("darts"),
         train_config or TrainConfig(valid_fraction=0.2),
@@ -333,12 +337,6 @@ def _say_data(runtime: Runtime, dataset: Dataset, notes: Sequence[str]) -> None:
     )
     for note in [*dataset.notes, *notes]:
         runtime.progress.say(f"data: {note}")
-
-
-def _search(work: _Work, config: SearchConfig, space: SearchSpace) -> SearchResult:
-    found = one_shot(work.dataset, config, space, work.runtime)
-    _keep_genotype(work.run, found.architecture)
-    return found
 
 
 def _black_box(data: Data, config: SearchConfig, session: Session) -> BlackBoxReport:

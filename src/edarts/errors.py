@@ -33,6 +33,14 @@ def reason_of(error: BaseException) -> str:
     return text if isinstance(error, EdartsError) else f"{type(error).__name__}: {text}"
 
 
+def unforeseen(error: BaseException) -> str:
+    """What a user can do about an error that is none of ours."""
+    text = one_line(error)
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+        return "out of memory; give a smaller --batch-size, --channels or --image-size"
+    return f"{type(error).__name__}: {text} (a bug; EDARTS_DEBUG=1 shows where)"
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a `name` that is none of `known`: the nearest ones first, else all."""
     names = sorted(known)

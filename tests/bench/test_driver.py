@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 import edarts
-from edarts.bench import driver, measure
+from edarts import Session, UsageError
+from edarts.bench import bench, driver, measure
 from edarts.bench.comparisons import group
 from edarts.bench.report import BenchRow
 from edarts.cli.main import main
+from edarts.runs.progress import Progress
 
 TINY = """
 import torch
@@ -70,3 +72,15 @@ def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert main(["bench", "nothing"]) == 2
     assert main(["bench", "step", "--rounds", "0"]) == 2
     assert "rounds" in capsys.readouterr().err
+
+
+def test_a_session_gives_no_more_than_a_device() -> None:
+    with pytest.raises(UsageError, match="bench cannot use --workers; leave it out"):
+        bench("step", session=Session(device="cpu", workers=2))
+    with pytest.raises(UsageError, match="unknown group of comparisons 'trian'; did you mean tr"):
+        bench("trian", session=Session(device="cpu", progress=Progress()))
+
+
+def test_its_name_needs_no_torch() -> None:
+    code = "import sys, edarts.bench; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -146,8 +146,12 @@ def test_node_equals_its_plain_twin(
         leaves += [these[0].source.x] + ([] if factors is None else [factors])
         states = [b for term in these for n in term.norms() for b in n.buffers()]
         results.append([y, *torch.autograd.grad(y, leaves, g), *states])
+    # Behind a norm of two rows all is 1 or -1, and gradients are what is left of a cancellation.
+    rows = batch * -(-height // stride) * -(-width // stride)
+    bound = 2e-5 if rows >= 8 else 2e-3
     for mine, exact in zip(*results, strict=True):
-        assert float((mine - exact).abs().max()) <= 1e-4 * float(exact.abs().max()) + 1e-5
+        error, size = (mine - exact).detach().abs().max(), exact.detach().abs().max()
+        assert float(error) <= bound * float(size) + 1e-5
 
 
 def _safe(terms: list[Term]) -> bool:

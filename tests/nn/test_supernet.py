@@ -6,32 +6,33 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edarts import Network, Space, Supernet, UsageError
+from edarts import DartsSpace, Network, Supernet, UsageError
 from edarts.bench.pairs import share_weights
 from edarts.bench.textbook import TextbookSupernet
 from edarts.nn.cells import Cell
 from edarts.nn.kernels import Term
 from edarts.nn.operations import SepConv, count_parameters
-from edarts.space.genotype import KINDS
+from edarts.space.genotype import KINDS, Edge, Genotype
 
 
 def random_weights(
-    space: Space, seed: int, dtype: torch.dtype = torch.float32
+    space: DartsSpace, seed: int, dtype: torch.dtype = torch.float32
 ) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    shape = {kind: (len(space.topology(kind)), len(space.operations)) for kind in KINDS}
     return {
-        kind: torch.randn(size, generator=generator, dtype=dtype).softmax(-1).requires_grad_()
-        for kind, size in shape.items()
+        kind: torch.randn(space.shape(kind), generator=generator, dtype=dtype)
+        .softmax(-1)
+        .requires_grad_()
+        for kind in KINDS
     }
 
 
-def one_hot(space: Space, genotype: object) -> dict[str, Tensor]:
+def one_hot(space: DartsSpace, genotype: Genotype) -> dict[str, Tensor]:
     result = {}
     for kind in KINDS:
-        matrix = torch.zeros(len(space.topology(kind)), len(space.operations))
-        for op, source, node in genotype.edges(kind):  # type: ignore[attr-defined]
-            row = space.topology(kind).index((source, node))
+        matrix = torch.zeros(len(space.edges(kind)), len(space.operations))
+        for op, source, node in genotype.edges(kind):
+            row = space.edges(kind).index((source, node))
             matrix[row, space.operations.index(op)] = 1
         result[kind] = matrix
     return result
@@ -42,9 +43,9 @@ def one_hot(space: Space, genotype: object) -> dict[str, Tensor]:
 )
 def test_equals_textbook(dtype: torch.dtype, bound: float, cells: int) -> None:
     torch.manual_seed(3)
-    space = Space()
+    space = DartsSpace()
     ours = Supernet(space, cells=cells, channels=4, classes=7).to(dtype)
-    rows = {kind: space.topology(kind) for kind in KINDS}
+    rows = {kind: space.edges(kind) for kind in KINDS}
     book = TextbookSupernet(space.operations, rows, cells, 4, 7).to(dtype)
     parameters = share_weights(ours, book)
     x = torch.randn(8, 3, 8, 8, dtype=dtype)
@@ -74,7 +75,7 @@ def test_equals_textbook(dtype: torch.dtype, bound: float, cells: int) -> None:
 
 
 def test_published_size() -> None:
-    assert count_parameters(Supernet(Space(), cells=8, channels=16, classes=10)) == 1_930_618
+    assert count_parameters(Supernet(DartsSpace(), cells=8, channels=16, classes=10)) == 1_930_618
 
 
 @pytest.mark.parametrize(
@@ -85,14 +86,14 @@ def test_published_size() -> None:
     ],
 )
 def test_subset_sizes(subset: str, size: float) -> None:
-    net = Supernet(Space.parse(subset), cells=8, channels=16, classes=10)
+    net = Supernet(DartsSpace.parse(subset), cells=8, channels=16, classes=10)
     assert round(count_parameters(net) / 1e6, 3) == size
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_one_hot_weights_are_the_network(seed: int) -> None:
     torch.manual_seed(seed)
-    space = Space()
+    space = DartsSpace()
     genotype = space.sample(random.Random(seed))
     supernet = Supernet(space, cells=5, channels=4, classes=5)
     network = Network(genotype, cells=5, channels=4, classes=5, affine=False)
@@ -102,7 +103,7 @@ def test_one_hot_weights_are_the_network(seed: int) -> None:
         assert isinstance(mine, Cell)
         assert isinstance(its, Cell)
         its.preprocess.load_state_dict(mine.preprocess.state_dict())
-        candidates = space.candidates(kind)
+        candidates = [Edge(op, *edge) for edge in space.edges(kind) for op in space.operations]
         for edge, slot in zip(its.edges, its.slots, strict=True):
             source = mine.slots[candidates.index(edge)]
             assert slot is not None
@@ -113,7 +114,7 @@ def test_one_hot_weights_are_the_network(seed: int) -> None:
 
 
 def test_zero_weight_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    space = Space()
+    space = DartsSpace()
     net = Supernet(space, cells=3, channels=4, classes=3)
     called: set[int] = set()
     real = SepConv.term
@@ -136,7 +137,7 @@ def test_zero_weight_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_closed_gate_that_needs_a_gradient_gets_one() -> None:
-    space = Space(("skip_connect", "sep_conv_3x3"))
+    space = DartsSpace(("skip_connect", "sep_conv_3x3"))
     net = Supernet(space, cells=3, channels=4, classes=3)
     x = torch.randn(4, 3, 8, 8)
     gates = {kind: torch.tensor([[1.0, 0.0]]).repeat(14, 1).requires_grad_() for kind in KINDS}
@@ -150,7 +151,7 @@ def test_a_closed_gate_that_needs_a_gradient_gets_one() -> None:
 
 
 def test_all_zero_node_and_wrong_shape() -> None:
-    space = Space(("skip_connect",))
+    space = DartsSpace(("skip_connect",))
     net = Supernet(space, cells=3, channels=4, classes=3)
     zeros = {kind: torch.zeros(14, 1) for kind in KINDS}
     assert net(torch.randn(2, 3, 9, 9), zeros).shape == (2, 3)
@@ -159,7 +160,7 @@ def test_all_zero_node_and_wrong_shape() -> None:
 
 
 def test_a_weight_of_two_counts_twice() -> None:
-    space = Space(("avg_pool_3x3",), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
+    space = DartsSpace(("avg_pool_3x3",), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
     net = Supernet(space, cells=1, channels=4, classes=3)
     x = torch.randn(4, 3, 8, 8)
     outputs = {}
@@ -171,7 +172,15 @@ def test_a_weight_of_two_counts_twice() -> None:
     torch.testing.assert_close(outputs[2.0], 2 * outputs[1.0])
 
 
+def test_drop_path_of_a_supernet_is_below_one() -> None:
+    """At one nothing would be left to divide by."""
+    net = Supernet(DartsSpace(("skip_connect",)), cells=2, channels=4, classes=3)
+    net.set_drop_path(0.99)
+    with pytest.raises(UsageError, match=r"drop.path.*1\.0"):
+        net.set_drop_path(1.0)
+
+
 @pytest.mark.parametrize("channel_fraction", [0, -0.5, 0.3, 0.75, 2, float("nan")])
 def test_a_fraction_is_one_over_a_whole_number(channel_fraction: float) -> None:
     with pytest.raises(UsageError, match="channel_fraction must be 1, 1/2, 1/3"):
-        Supernet(Space(), cells=1, channels=4, classes=2, channel_fraction=channel_fraction)
+        Supernet(DartsSpace(), cells=1, channels=4, classes=2, channel_fraction=channel_fraction)

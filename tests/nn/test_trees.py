@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from edarts import UsageError
+from edarts import Size, UsageError
 from edarts.nn import operations as ops
 from edarts.nn.trees import Block, ProxylessTrees, Tree, TreeBlock, build
 
@@ -59,7 +59,7 @@ def test_block_shortcut() -> None:
 @pytest.mark.parametrize("image", [(1, 8, 8), (3, 9, 13), (3, 100, 64)])
 def test_any_image_halved_twice(image: tuple[int, int, int]) -> None:
     trees = ProxylessTrees((Block.parse("4 3(i,a) m(5,d) i(i,i) 7(m,3)"),) * 6)
-    network = trees.build(4, image)
+    network = trees.build(Size(), image, 4)
     assert network(torch.randn(2, *image)).shape == (2, 4)
     strides = [part.before[4].stride[0] for part in network.features if type(part) is TreeBlock]
     assert strides == [1, 1, 2, 1, 2, 1]

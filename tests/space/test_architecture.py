@@ -1,16 +1,24 @@
-"""Architectures: JSON of every kind, files, building; what whole networks refuse."""
+"""Architectures: JSON of every kind, formats of plug-ins, files, names; what whole networks
+refuse.
+"""
 
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from edarts.nn.densenet import DenseNetBC
+from torch import nn
 
-from edarts import EdartsError, TrainConfig, UsageError
+from edarts import EdartsError, Size, TrainConfig, UsageError, registry
+from edarts.nn.baselines.densenet_bc import DenseNetBC
 from edarts.nn.trees import Block, ProxylessTrees
+from edarts.nn.whole import Whole
 from edarts.runtime import Session
-from edarts.space import architecture, zoo
-from edarts.testing import contract as testing
+from edarts.space import architecture, named, zoo
+from edarts.testing.problems import tiny_data
 from edarts.training import device
 from edarts.training import fit as train
 
@@ -36,7 +44,7 @@ def test_damaged_file_is_named(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [SMALL, TREES])
 def test_whole_networks_train(kind: DenseNetBC | ProxylessTrees) -> None:
-    data = testing.tiny_data(96)
+    data = tiny_data(96)
     config = train.resolve_config(TrainConfig("full", epochs=4, batch_size=16), 96, whole=True)
     assert (config.cells, config.auxiliary, config.drop_path) == (None, 0.0, 0.0)
     network = train.build(kind, config, data, 0)
@@ -55,9 +63,106 @@ def test_whole_networks_refuse(option: str) -> None:
 
 
 def test_whole_networks_have_neither_auxiliary_head_nor_edges() -> None:
-    network = SMALL.build(3, (1, 8, 8))
+    network = SMALL.build(Size(), (1, 8, 8), 3)
     network.set_drop_path(0.0)
     with pytest.raises(UsageError, match=r"DenseNet-BC, 10 layers.*drop_path"):
         network.set_drop_path(0.1)
     with pytest.raises(UsageError, match="no auxiliary head"):
         network(torch.randn(2, 1, 8, 8), auxiliary=True)
+    for size in (Size(cells=3), Size(channels=4), Size(auxiliary=True)):
+        with pytest.raises(UsageError, match="has its own depth and width, and no auxiliary head"):
+            SMALL.build(size, (1, 8, 8), 3)
+
+
+# -- plug-ins -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Linear(Whole):
+    """A baseline of somebody else's: one linear layer, `width` of nothing in particular."""
+
+    FORMAT: ClassVar[str] = "baselines.linear/1"
+    name: ClassVar[str] = "linear"
+    width: int = 3
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Linear":
+        return cls(fields["width"])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"format": self.FORMAT, "width": self.width}
+
+    def network(self, image: tuple[int, int, int], classes: int) -> Any:
+        return nn.Sequential(nn.Flatten(), nn.Linear(image[0] * image[1] * image[2], classes))
+
+    def __str__(self) -> str:
+        return f"linear, {self.width}"
+
+
+@pytest.fixture
+def linear() -> Iterator[type[Linear]]:
+    yield registry.add("baselines", Linear)
+    registry._handed_in.pop(("baselines", "linear"))
+
+
+def test_the_format_of_a_plugin_names_it(linear: type[Linear], tmp_path: Path) -> None:
+    path = tmp_path / "genotype.json"
+    path.write_text(Linear(7).to_json())
+    assert architecture.load(path) == Linear(7)
+    assert architecture.from_dict(Linear(7).to_dict()) == Linear(7)
+    # A space names the class of its architectures.
+    space = type("Ours", (), {"name": "ours", "Architecture": Linear})
+    registry.add("spaces", space)
+    try:
+        assert architecture.from_dict({"format": "spaces.ours/2", "width": 5}) == Linear(5)
+    finally:
+        registry._handed_in.pop(("spaces", "ours"))
+
+
+def test_a_format_whose_plugin_is_not_here_is_named() -> None:
+    with pytest.raises(registry.UnknownPlugin, match="unknown baseline 'lineal'"):
+        architecture.from_dict({"format": "baselines.lineal/1"})
+    for unknown in ("methods.darts/1", "edarts.genotype/9", "linear"):
+        with pytest.raises(UsageError, match=f"an architecture of the unknown format '{unknown}'"):
+            architecture.from_dict({"format": unknown})
+
+
+def test_built_in_baselines_have_their_own_format() -> None:
+    assert SMALL.to_dict()["format"] == "edarts.densenet_bc/1"
+    named = SMALL.to_dict() | {"format": "baselines.densenet_bc/1"}
+    assert architecture.from_dict(named) == SMALL
+
+
+# -- names ----------------------------------------------------------------------------------------
+
+
+def test_read(linear: type[Linear], tmp_path: Path) -> None:
+    v2 = zoo.get("darts.v2").architecture
+    assert named.architecture("darts.v2") == v2
+    assert named.architecture("densenet_bc") == DenseNetBC()
+    assert named.architecture("linear") == Linear()
+    (tmp_path / "genotype.json").write_text(SMALL.to_json())
+    assert named.architecture(str(tmp_path)) == SMALL
+    assert named.architecture(str(tmp_path / "genotype.json")) == SMALL
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for name, message in {
+        str(tmp_path): r"has no genotype\.json; a search writes one when it is done",
+        str(tmp_path / "absent"): "absent: no such file or run folder",
+        "absent.json": r"absent\.json: no such file or run folder",
+        "darts.v3": r"unknown architecture .*'darts\.v3'; did you mean darts\.v",
+        "densenet_bd": "did you mean densenet_bc",
+    }.items():
+        with pytest.raises(EdartsError, match=message):
+            named.architecture(name)
+
+
+def test_a_plugin_missing_in_a_run_is_told_with_its_package(tmp_path: Path) -> None:
+    (tmp_path / "genotype.json").write_text(Linear(7).to_json())
+    plugins = {"baselines linear": "somebodys-networks 2.1"}
+    (tmp_path / "environment.json").write_text(json.dumps({"plugins": plugins}))
+    with pytest.raises(EdartsError, match=r"made with somebodys-networks 2\.1"):
+        named.architecture(str(tmp_path))
+    with pytest.raises(EdartsError, match=r"genotype\.json: .*: unknown baseline 'linear'"):
+        architecture.load(tmp_path / "genotype.json")

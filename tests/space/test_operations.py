@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edarts import Genotype, Space, Supernet, UsageError, registry
+from edarts import DartsSpace, Genotype, Supernet, UsageError, registry
 from edarts.nn.operations import (
     DilConv,
     FactorizedReduce,
@@ -27,7 +27,7 @@ def test_darts_candidates_come_first() -> None:
         *("none", "max_pool_3x3", "avg_pool_3x3", "skip_connect"),
         *("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"),
     ) == CANDIDATES
-    assert Space().operations == Space.parse("all").operations == CANDIDATES
+    assert DartsSpace().operations == DartsSpace.parse("all").operations == CANDIDATES
     assert all(operation.name == name for name, operation in BUILT_IN.items())
     assert len({operation.short for operation in BUILT_IN.values()}) == len(BUILT_IN)
 
@@ -36,8 +36,9 @@ def test_no_torch() -> None:
     """Who reads a genotype waits for no torch."""
     code = (
         "import sys;"
-        "from edarts.space.genotype import Genotype; from edarts.space.darts import Space;"
-        "Genotype.from_dict({'normal': '2:sep3(0)', 'reduce': '2:max2(1)'}); Space.parse('SS1');"
+        "from edarts.space.genotype import Genotype; from edarts.space.darts import DartsSpace;"
+        "Genotype.from_dict({'normal': '2:sep3(0)', 'reduce': '2:max2(1)'});"
+        "DartsSpace.parse('SS1');"
         "assert 'torch' not in sys.modules and 'numba' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -192,7 +193,7 @@ def test_an_operation_from_python(square: Operation) -> None:
     assert operations.get("test_square") is square
     assert operations.names()[-1] == "test_square"
     assert not operations.parameter_free("test_square")
-    space = Space(("skip_connect", "test_square"), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
+    space = DartsSpace(("skip_connect", "test_square"), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
     net = Supernet(space, cells=3, channels=4, classes=3)
     weights = {kind: torch.full((2, 2), 0.5) for kind in ("normal", "reduce")}
     assert net(torch.randn(2, 3, 8, 8), weights).shape == (2, 3)

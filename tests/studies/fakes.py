@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edarts import api
 from edarts.config import DataConfig, SearchConfig, TrainConfig
+from edarts.data import Opened
 from edarts.runtime import Session
 from edarts.space import zoo
-from edarts.space.architecture import Architecture
+from edarts.space.base import Architecture
 from edarts.space.genotype import Genotype
-from edarts.studies.adapters import Opened
 from edarts.studies.base import Recipe
+from edarts.studies.driver import StudyReport
 from edarts.studies.row import Row
 from edarts.studies.work import Verbs
 
@@ -108,3 +110,11 @@ def recording() -> tuple[Verbs, list[Called]]:
 def seeds(recipe: Recipe, count: int) -> Recipe:
     """The recipe with so many seeds."""
     return replace(recipe, seeds=count)
+
+
+def study(
+    kind: str, data: Any, recipe: Recipe, session: Session | None = None, **options: Any
+) -> StudyReport:
+    """`edarts.study` with what a recipe holds."""
+    search, train = recipe.search, recipe.train
+    return api.study(kind, data, search, train, session, seeds=recipe.seeds, **options)

@@ -8,7 +8,8 @@ import pytest
 
 from edarts.config import SearchConfig
 from edarts.errors import UsageError
-from edarts.space.darts import Space
+from edarts.space.darts import DartsSpace, parse_operations
+from edarts.space.enas import EnasSpace
 from edarts.space.genotype import Genotype
 from edarts.studies import searches
 from edarts.studies.base import Recipe
@@ -33,7 +34,7 @@ def test_compare_gives_random_cells_the_cost_of_the_search() -> None:
     }
     more = [job for job in question.jobs(rows) if job.name not in rows]
     assert len(more) == 2 * 2 * 4  # methods, seeds, 1 + round(14 / 5)
-    space = Space.parse("sep_conv_3x3,dil_conv_3x3,skip_connect,max_pool_3x3", "1")
+    space = DartsSpace.parse("sep_conv_3x3,dil_conv_3x3,skip_connect,max_pool_3x3", "1")
     mine = [job for job in more if job.genotype in space]
     assert len(mine) == 8
     for index, job in enumerate(more):
@@ -71,16 +72,15 @@ def test_a_whole_network_has_its_own_size() -> None:
 
 
 def test_black_box_methods_are_compared_too() -> None:
-    search = SearchConfig("darts", trials=4, arch_lr=0.01)
+    search = SearchConfig.of_many(trials=4, arch_lr=0.01)
     question = CompareStudy(
         Recipe(search, TRAIN, seeds=1), CompareOptions("darts,regularized_evolution,pnas")
     )
     configs = {job.search.method: job.search for job in question.jobs({}) if job.search}
     assert list(configs) == ["darts", "regularized_evolution", "pnas"]
     # each takes its own part of the recipe's options
-    assert (configs["darts"].trials, configs["darts"].arch_lr) == (None, 0.01)
-    evolution = configs["regularized_evolution"]
-    assert (evolution.trials, evolution.arch_lr) == (4, None)
+    assert configs["darts"].given() == {"arch_lr": 0.01}
+    assert configs["regularized_evolution"].given() == {"trials": 4}
     for config in configs.values():
         searches.check(config, 60, 10)
     rows = named(
@@ -94,15 +94,15 @@ def test_black_box_methods_are_compared_too() -> None:
     assert list(question.baselines(rows)) == ["darts", "regularized_evolution", "pnas"]
 
 
-def test_random_found_by_a_black_box_space_are_those_it_can_propose() -> None:
-    evolution = SearchConfig("regularized_evolution", operations="SS3")
+def test_random_cells_of_a_black_box_space_are_those_it_can_propose() -> None:
+    evolution = SearchConfig.of("regularized_evolution", operations="SS3")
     draws = searches.draws(evolution)  # a node may read one source twice
     cells = [draws.sample(random.Random(f"{n}")) for n in range(20)]
-    assert all(cell in Space.parse("SS3", "enas") for cell in cells)
+    assert all(cell in EnasSpace(parse_operations("SS3")) for cell in cells)
     assert len(set(cells)) == 20
     # in the space of DARTS it has DARTS' cells
-    same = searches.draws(replace(evolution, topology="all"))
-    assert same.text == searches.draws(SearchConfig("darts", operations="SS3")).text
+    same = searches.draws(SearchConfig.of("random_search", operations="SS3"))
+    assert same.text == searches.draws(SearchConfig.of("darts", operations="SS3")).text
     # PNAS' cells are blocks, which no space of edges holds
     blocks = searches.draws(SearchConfig("pnas"))
     assert blocks.sample(random.Random("0")) == blocks.sample(random.Random("0"))
@@ -135,7 +135,7 @@ def test_what_is_refused(options: dict[str, str], message: str) -> None:
 
 
 def test_an_option_that_no_method_takes_is_refused() -> None:
-    recipe = Recipe(SearchConfig("darts", zero_one=1.0), TRAIN)
+    recipe = Recipe(SearchConfig.of_many(zero_one=1.0), TRAIN)
     with pytest.raises(UsageError, match=r"none of the methods.*--search\.zero-one"):
         CompareStudy(recipe, CompareOptions("edarts,darts"))
     CompareStudy(recipe, CompareOptions("edarts,fair_darts"))

@@ -41,7 +41,7 @@ def test_depth_varies_the_supernet_alone() -> None:
     units = {column.name: column.unit for column in table.columns}
     assert units["test accuracy"] == "share" and units["minus shallowest"] == "points"
     assert [plot.name for plot in summary.plots] == ["accuracy", "cost"]
-    assert len(summary.cells) == 2
+    assert len(summary.architectures) == 2
 
 
 def test_nothing_has_ended() -> None:

@@ -14,12 +14,12 @@ import pytest
 from edarts import api, registry
 from edarts.cli.main import main
 from edarts.config import SearchConfig
+from edarts.data import open_data
 from edarts.errors import EdartsError, Interrupted, UsageError
 from edarts.runtime import Session
-from edarts.space.darts import Space
+from edarts.space.darts import DartsSpace
 from edarts.space.genotype import Edge, Genotype
 from edarts.studies import driver
-from edarts.studies.adapters import open_data, study
 from edarts.studies.base import FREE, Recipe
 from edarts.studies.compare import CompareOptions, CompareStudy
 from edarts.studies.driver import StudyReport
@@ -27,7 +27,7 @@ from edarts.studies.ledger import read_ledger
 from edarts.studies.operations import OperationsOptions
 from edarts.studies.plan import Plan
 from edarts.studies.topology import TopologyOptions
-from studies.fakes import CELLS, DATA, RECIPE, TRAIN, recording
+from studies.fakes import CELLS, DATA, RECIPE, TRAIN, recording, study
 from studies.stepped import Stepped
 
 SMALL = [
@@ -40,13 +40,13 @@ SMALL = [
 def trained(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The run folders that are trained, in order."""
     names: list[str] = []
-    real = api.train_genotype
+    real = api.train
 
     def spy(genotype: Any, data: Any, config: Any, session: Any) -> dict[str, Any]:
         names.append(Path(str(session.out)).name)
         return real(genotype, data, config, session)
 
-    monkeypatch.setattr(api, "train_genotype", spy)
+    monkeypatch.setattr(api, "train", spy)
     return names
 
 
@@ -70,7 +70,7 @@ def topology(out: Path, **options: Any) -> StudyReport:
 def test_killed_and_repeated_does_nothing_twice(
     tmp_path: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = api.evaluate_run
+    real = api.evaluate
     calls = 0
 
     def killed(*args: Any, **options: Any) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def test_killed_and_repeated_does_nothing_twice(
             raise Interrupted("stopped")
         return real(*args, **options)
 
-    monkeypatch.setattr(api, "evaluate_run", killed)
+    monkeypatch.setattr(api, "evaluate", killed)
     with pytest.raises(Interrupted):
         topology(tmp_path)
     assert list(read_ledger(tmp_path)) == ["topology-000-seed-0"]
@@ -104,7 +104,7 @@ def test_killed_and_repeated_does_nothing_twice(
     assert isinstance(last, Genotype)
     assert last.edges("normal") == tuple(
         sorted(
-            (Edge("sep_conv_3x3", *pair) for pair in Space.topologies()[7]),
+            (Edge("sep_conv_3x3", *pair) for pair in DartsSpace.topologies()[7]),
             key=lambda edge: (edge.node, edge.source),
         )
     )
@@ -136,7 +136,7 @@ def test_a_torn_line_of_the_ledger_is_done_again(done: Path, trained: list[str])
 def test_failures_are_listed_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = api.train_genotype
+    real = api.train
 
     def fails(genotype: Any, data: Any, config: Any, session: Any) -> dict[str, Any]:
         if Path(str(session.out)).name.startswith("topology-001"):
@@ -144,7 +144,7 @@ def test_failures_are_listed_and_tried_again(
         return real(genotype, data, config, session)
 
     with monkeypatch.context() as patch:
-        patch.setattr(api, "train_genotype", fails)
+        patch.setattr(api, "train", fails)
         result = topology(tmp_path)
     (failed,) = result.failed
     assert (failed.name, failed.reason) == (
@@ -320,7 +320,7 @@ def test_a_study_handed_in_as_a_class(tmp_path: Path, monkeypatch: pytest.Monkey
 
 # -- black-box methods ---------------------------------------------------------------------------
 
-BLACK_BOX = SearchConfig(
+BLACK_BOX = SearchConfig.of(
     "regularized_evolution", trials=2, epochs=1, cells=1, channels=4, batch_size=16, population=2
 )
 
@@ -345,7 +345,7 @@ def test_a_black_box_method_can_choose_among_operations(tmp_path: Path) -> None:
     assert row.status == "done"
     assert isinstance(row.genotype, Genotype)
     used = {edge.operation for edge in row.genotype.edges("normal")}
-    assert used <= set(Space.parse("SS3").operations)
+    assert used <= set(DartsSpace.parse("SS3").operations)
 
 
 # -- command line --------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 
 from edarts.config import SearchConfig
 from edarts.errors import UsageError
-from edarts.space.darts import Space
+from edarts.space.darts import DartsSpace
 from edarts.studies.base import Recipe
 from edarts.studies.operations import OperationsOptions, OperationsStudy
 from studies.fakes import RECIPE, TRAIN, fake, named
@@ -19,7 +19,7 @@ def test_operations_sees_a_planted_effect() -> None:
     rows = {}
     gains = {"sep_conv_3x3": 0.01, "dil_conv_5x5": -0.01}
     for index, job in enumerate(question.jobs({})):
-        space = Space.parse(str(job.factors["subset"]))
+        space = DartsSpace.parse(str(job.factors["subset"]))
         operations = space.operations
         pick = [operations[(index + i * i) % len(operations)] for i in range(8)]
         cell = [(op, j, 2 + i // 2) for i, (op, j) in enumerate(zip(pick, [0, 1] * 4, strict=True))]

@@ -44,11 +44,11 @@ def test_the_cost_of_a_run_grows_with_what_it_passes_through() -> None:
 
 def test_a_black_box_search_costs_its_trainings() -> None:
     train = TrainConfig(cells=5, channels=16, epochs=10, valid_fraction=0.5)
-    evolution = SearchConfig(
+    evolution = SearchConfig.of(
         "regularized_evolution", trials=20, cells=5, channels=16, epochs=10, data_fraction=0.5
     )
     alone = cost(Job("a", {}, 0, train), 100, 10)
     both = cost(Job("a", {}, 0, train, search=evolution), 100, 10)
     assert both == pytest.approx(21 * alone)
-    table = SearchConfig("regularized_evolution", trials=20, score="table:scores.json")
+    table = SearchConfig.of("regularized_evolution", trials=20, score="table:scores.json")
     assert cost(Job("a", {}, 0, train, search=table), 100, 10) > alone

@@ -9,7 +9,7 @@ import pytest
 from edarts.config import SearchConfig
 from edarts.errors import EdartsError, UsageError
 from edarts.reporting import stats
-from edarts.space.darts import Space
+from edarts.space.darts import DartsSpace
 from edarts.studies.base import Recipe
 from edarts.studies.ranking import features, ranking
 from edarts.studies.row import Row
@@ -26,7 +26,7 @@ def test_the_test_split_chooses_nothing() -> None:
 
 
 def test_features_by_hand() -> None:
-    wide = Space.topologies()[0]  # every node reads 0 and 1
+    wide = DartsSpace.topologies()[0]  # every node reads 0 and 1
     assert features(wide) == {"depth": 2, "width": 4.0, "readers": 4}
     chain = ((0, 2), (1, 2), (1, 3), (2, 3), (2, 4), (3, 4), (3, 5), (4, 5))
     assert features(chain) == {"depth": 5, "width": 1.5, "readers": 2}

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from edarts.config import DataConfig
+from edarts.data import open_data
 from edarts.errors import Interrupted
 from edarts.runtime import Session
-from edarts.studies.adapters import open_data
 from edarts.studies.base import Job
 from edarts.studies.work import Work, inner_session, reachable
 from studies.fakes import CELLS, DATA, TRAIN, recording

@@ -17,12 +17,12 @@ import torch
 from edarts.config import DataConfig, TrainConfig
 from edarts.runs.pool import Outcome
 from edarts.runtime import Session
-from edarts.studies.adapters import study
 from edarts.studies.base import Job, Recipe
 from edarts.studies.driver import StudyReport, work_off
 from edarts.studies.ledger import read_ledger
 from edarts.studies.plan import Schedule
 from edarts.studies.row import Row
+from studies.fakes import study
 from studies.stepped import Stepped
 
 DATA = DataConfig("digits", limit=60)

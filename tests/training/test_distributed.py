@@ -12,14 +12,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from edarts import EdartsError
-from edarts.methods.oneshot import registry_ as methods
-from edarts.runtime import Session
+from edarts import EdartsError, TrainConfig, registry
+from edarts.methods.oneshot import driver as oneshot
+from edarts.runtime import Runtime, Session
+from edarts.space import zoo
+from edarts.testing.problems import tiny_data
+from edarts.testing.searches import tiny_config
 from edarts.training import device, distributed
+from edarts.training import fit as train
 
 # standalone: at a free port, since several tests may run at once
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-TINY = ["--limit", "60", "--epochs", "2", "--cells", "3", "--channels", "4", "--batch-size", "8"]
+TINY = [
+    *("--limit", "60", "--epochs", "2", "--cells", "3", "--channels", "4", "--batch-size", "8"),
+    *("--train.cells", "3", "--train.channels", "4"),
+]
+METHODS = registry.names("methods")
 QUICK = ["edarts", "darts", "snas"]  # updates by epoch, by step, joint
 
 
@@ -58,7 +66,8 @@ import sys
 import torch
 from edarts.runs.processes import is_main
 from edarts.runtime import Session
-from edarts.testing import contract as testing
+from edarts.testing.problems import tiny_data
+from edarts.testing.searches import run_search, tiny_config
 from edarts.training import device, distributed
 device.runtime(Session(device="cpu"))
 mean = distributed.average([torch.full((2,), float(not is_main())), torch.ones(())])
@@ -69,8 +78,8 @@ out, found = sys.argv[1], {}
 for method in sys.argv[2:]:
     name, _, order = method.partition(":")
     changes = {"order": 2} if order else {}
-    result = testing.run_search(testing.tiny_config(name, **changes), testing.tiny_data())
-    found[method] = [str(result.genotype), *result.weights.values(), result.images_seen]
+    result = run_search(tiny_config(name, **changes), tiny_data())
+    found[method] = [str(result.architecture), *result.weights.values(), result.counts.images]
 torch.save(found, f"{out}/{'first' if is_main() else 'second'}.pt")
 """
 
@@ -81,7 +90,7 @@ torch.save(found, f"{out}/{'first' if is_main() else 'second'}.pt")
     "names",
     [
         QUICK,
-        pytest.param([*sorted({*methods.names()} - {*QUICK}), "darts:2"], marks=pytest.mark.slow),
+        pytest.param([*sorted({*METHODS} - {*QUICK}), "darts:2"], marks=pytest.mark.slow),
     ],
     ids=["quick", "others"],
 )
@@ -170,31 +179,22 @@ def test_errors_are_told_once(tmp_path: Path) -> None:
     "method",
     [
         pytest.param(name, marks=[] if name in ("edarts", "snas") else [pytest.mark.slow])
-        for name in methods.names()
+        for name in METHODS
     ],
 )
 def test_searches_take_bf16(method: str) -> None:
-    from edarts.methods.oneshot import driver as oneshot
-    from edarts.testing import contract as testing
-
-    data = testing.tiny_data()
-    config, space, _ = oneshot.resolve_config(
-        testing.tiny_config(method), len(data), len(data.classes)
-    )
-    found = oneshot.one_shot(data, config, space, device="cpu", precision="bf16")
-    assert found.genotype in space
+    data = tiny_data()
+    config, space, _ = oneshot.resolve_config(tiny_config(method), len(data), len(data.classes))
+    runtime = Runtime(torch.device("cpu"), precision="bf16")
+    found = oneshot.one_shot(data, config, space, runtime)
+    assert found.architecture in space
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_training_ends_where_the_plain_one_does() -> None:
-    from edarts.config import TrainConfig
-    from edarts.space import zoo
-    from edarts.testing import contract as testing
-    from edarts.training import fit as train
-
-    data = testing.tiny_data()
+    data = tiny_data()
     config = train.resolve_config(
         TrainConfig(epochs=1, cells=1, channels=4, batch_size=24, lr=0.01), len(data)
     )

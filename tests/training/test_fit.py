@@ -11,7 +11,7 @@ from edarts.data.batches import Transform
 from edarts.nn.network import Network
 from edarts.runtime import Runtime, Session
 from edarts.space import zoo
-from edarts.testing import contract as testing
+from edarts.testing.problems import tiny_data
 from edarts.training import device
 from edarts.training import fit as train
 from edarts.training.recipe import Recipe
@@ -25,14 +25,14 @@ def runtime() -> Runtime:
 
 
 def tiny_network(config: TrainConfig) -> Network:
-    data = testing.tiny_data()
+    data = tiny_data()
     return train.build(
         zoo.get("darts.v2").genotype, train.resolve_config(config, len(data)), data, 0
     )
 
 
 def test_evaluate_is_wilson(runtime: Runtime) -> None:
-    data = testing.tiny_data(40, classes=2)
+    data = tiny_data(40, classes=2)
     network = tiny_network(TrainConfig(**TINY))
     network.classifier.bias.data.fill_(0)
     network.classifier.bias.data[0] = 1e6  # always class 0: half of the images
@@ -47,7 +47,7 @@ def test_evaluate_is_wilson(runtime: Runtime) -> None:
 
 
 def test_evaluation_keeps_the_probabilities(runtime: Runtime) -> None:
-    data = testing.tiny_data(40)
+    data = tiny_data(40)
     network = tiny_network(TrainConfig(**TINY))
     result = train.evaluate(network, data, Transform.of(data), runtime.device)
     assert result.probabilities.shape == (40, 3)
@@ -59,7 +59,7 @@ def test_evaluation_keeps_the_probabilities(runtime: Runtime) -> None:
 
 
 def test_a_class_without_images_has_no_accuracy(runtime: Runtime) -> None:
-    data = testing.tiny_data(40)
+    data = tiny_data(40)
     some = data.subset(torch.nonzero(data.labels != 1).flatten())
     network = tiny_network(TrainConfig(**TINY))
     result = train.evaluate(network, some, Transform.of(data), runtime)
@@ -75,7 +75,7 @@ def test_fit_learns_with_every_part_of_the_recipe(runtime: Runtime) -> None:
         valid_fraction=0.25,
     )
     network = tiny_network(config)
-    result = train.fit(network, testing.tiny_data(96), config, runtime)
+    result = train.fit(network, tiny_data(96), config, runtime)
     assert result.history[-1]["loss"] < result.history[0]["loss"]
     assert 0 <= result.history[-1]["valid_accuracy"] <= 1
     assert network.cells[0].drop_path == pytest.approx(0.2 * 5 / 6)
@@ -86,7 +86,7 @@ def test_a_loss_that_becomes_nan_stops(runtime: Runtime) -> None:
     network = tiny_network(config)
     torch.nn.init.constant_(network.classifier.weight, float("nan"))
     with pytest.raises(EdartsError, match="train, epoch 1, step 1: the loss became NaN"):
-        train.fit(network, testing.tiny_data(), config, runtime)
+        train.fit(network, tiny_data(), config, runtime)
 
 
 class Stepwise(Recipe):
@@ -111,7 +111,7 @@ class Stepwise(Recipe):
 
 
 def test_a_recipe_decides_every_part(runtime: Runtime) -> None:
-    data, config = testing.tiny_data(32), TrainConfig.of(Stepwise)
+    data, config = tiny_data(32), TrainConfig.of(Stepwise)
     network = tiny_network(config)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     training = train.Training(network, data, train.resolve_config(config, len(data)), runtime)

@@ -14,7 +14,7 @@ from edarts import UsageError, registry
 from edarts.config import Between, TrainConfig, check_fields
 from edarts.runtime import Session
 from edarts.space import zoo
-from edarts.testing import contract as testing
+from edarts.testing.problems import tiny_data
 from edarts.training import device, recipe
 from edarts.training import fit as train
 from edarts.training.optim import cosine
@@ -180,7 +180,7 @@ def test_settings_of_version_0_1() -> None:
 
 
 def test_a_recipe_from_python_trains() -> None:
-    data = testing.tiny_data()
+    data = tiny_data()
     config = train.resolve_config(TrainConfig.of(Smooth, **TINY), len(data))
     assert config.options == Smooth.Options()
     assert isinstance(recipe.load("smooth"), Smooth)

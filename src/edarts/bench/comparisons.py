@@ -63,6 +63,6 @@ def _edarts(name: str, step: Literal["weight", "arch"]) -> Comparison:
         cells=given(config.cells),
         channels=given(config.channels),
         batch=given(config.batch_size),
-        operations=given(config.operations),
-        topology=given(config.topology),
+        operations=config.space_options.operations,
+        topology=config.space_options.topology,
     )

@@ -4,7 +4,6 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -18,15 +17,15 @@ from edarts import registry
 from edarts.bench.measure import machine
 from edarts.bench.report import LedgerReport, LedgerRow
 from edarts.bench.trials import attributes, store, trials
-from edarts.config import SearchConfig, given
+from edarts.config import SearchConfig
 from edarts.methods.blackbox.driver import black_box
-from edarts.methods.blackbox.hierarchical_evolution import Motifs
-from edarts.methods.blackbox.ledger import open_study
-from edarts.methods.blackbox.pnas import Blocks
+from edarts.methods.blackbox.ledger import distributions, open_study
 from edarts.runs.progress import Progress
-from edarts.space.darts import Space
-from edarts.space.encoding import CellEncoding, Encoding, distributions
-from edarts.space.genotype import Genotype
+from edarts.runtime import Runtime
+from edarts.space.base import Architecture, SearchSpace
+from edarts.space.blocks import BlockSpace
+from edarts.space.darts import DartsSpace
+from edarts.space.motifs import MotifSpace
 
 GENOTYPES = 100_000
 TRIALS = 20_000  # AmoebaNet's and NASNet's
@@ -41,40 +40,41 @@ def bench_ledger(rounds: int, progress: Progress) -> LedgerReport:
     driver's trial is all but the score: ask, look up, tell.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space, draw = Space(), random.Random(0)
-    rows = list(_work(space, draw, progress))
-    groups: list[tuple[Encoding, tuple[str, ...]]] = [
-        (CellEncoding(space), ("random_search", DRIVEN, "nasnet_rl")),
-        (Blocks(space.searchable), ("pnas",)),
-        (Motifs(space.searchable), ("hierarchical_evolution",)),
+    cells, draw = DartsSpace(), random.Random(0)
+    rows = list(_work(cells, draw, progress))
+    operations = cells.eligible("normal")
+    groups: list[tuple[SearchSpace, tuple[str, ...]]] = [
+        (cells, ("random_search", DRIVEN, "nasnet_rl")),
+        (BlockSpace(operations), ("pnas",)),
+        (MotifSpace(operations), ("hierarchical_evolution",)),
     ]
     with TemporaryDirectory() as folder:
-        for encoding, names in groups:
+        for space, names in groups:
             progress.say(f"bench: a ledger of {TRIALS:,} trials")
-            finished = trials(encoding, draw, TRIALS)
+            finished = trials(space, draw, TRIALS)
             for name in names:
                 progress.say(f"bench: {name}")
                 sampler = registry.get("samplers", name)
-                study = optuna.create_study(direction="maximize", sampler=sampler(encoding))
+                study = optuna.create_study(direction="maximize", sampler=sampler(space))
                 study.add_trials(finished)
-                rows += asks(study, encoding, rounds, f"{name}, in memory")
+                rows += asks(study, space, rounds, f"{name}, in memory")
                 url = f"sqlite:///{folder}/{name}.db"
-                study = _reopened(url, sampler(encoding), finished)
-                rows += asks(study, encoding, rounds, f"{name}, SQLite")
+                study = _reopened(url, sampler(space), finished)
+                rows += asks(study, space, rounds, f"{name}, SQLite")
                 if name == DRIVEN:
-                    rows.append(driver_trial(study, encoding, rounds))
+                    rows.append(driver_trial(study, space, rounds))
     return LedgerReport(machine(torch.device("cpu")), tuple(rows))
 
 
-def _work(space: Space, draw: random.Random, progress: Progress) -> Iterator[LedgerRow]:
+def _work(space: DartsSpace, draw: random.Random, progress: Progress) -> Iterator[LedgerRow]:
     """Sampling, changing and naming `GENOTYPES`."""
-    encoding, count = CellEncoding(space), f"{GENOTYPES:,} genotypes"
+    count = f"{GENOTYPES:,} genotypes"
     made: dict[str, Any] = {}
     work: dict[str, Callable[[], Any]] = {
         "sample": lambda: [space.sample(draw) for _ in range(GENOTYPES)],
         "mutate": lambda: [space.mutate(g, draw) for g in made["sample"]],
-        "encode": lambda: [encoding.encode(g) for g in made["sample"]],
-        "decode": lambda: [encoding.decode(choices) for choices in made["encode"]],
+        "encode": lambda: [space.encode(g) for g in made["sample"]],
+        "decode": lambda: [space.decode(decisions) for decisions in made["encode"]],
         "digest": lambda: [g.digest() for g in made["sample"]],
     }
     for name, function in work.items():
@@ -91,32 +91,32 @@ def _reopened(url: str, sampler: BaseSampler, finished: list[FrozenTrial]) -> St
     return open_study(url, "bench", sampler)
 
 
-def asks(study: Study, encoding: Encoding, rounds: int, what: str) -> list[LedgerRow]:
+def asks(study: Study, space: SearchSpace, rounds: int, what: str) -> list[LedgerRow]:
     """The first ask, which reads the ledger, and the median and longest of `rounds` after it."""
-    known = distributions(encoding)
+    known = distributions(space)
     times = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
         trial = study.ask(known)
         times.append(time.perf_counter() - start)
-        for key, value in attributes(encoding.decode(trial.params)).items():
+        for key, value in attributes(space.decode(trial.params)).items():
             trial.set_user_attr(key, value)
         study.tell(trial, 0.5)
     found = {"": statistics.median(times[1:]), "longest ": max(times[1:]), "first ": times[0]}
     return [LedgerRow(f"{which}ask, {what}", round(taken, 4)) for which, taken in found.items()]
 
 
-def driver_trial(study: Study, encoding: Encoding, rounds: int) -> LedgerRow:
+def driver_trial(study: Study, space: SearchSpace, rounds: int) -> LedgerRow:
     """Seconds of a trial of `edarts search` whose score costs nothing, a mean over `rounds`."""
 
-    def score(genotype: Genotype, seed: int) -> float:
+    def score(found: Architecture, seed: int) -> float:
         return 0.5
 
-    config = SearchConfig(DRIVEN, trials=len(study.get_trials(deepcopy=False)), repeats=1)
-    times = []
+    runtime, times = Runtime(torch.device("cpu")), []
+    count = len(study.get_trials(deepcopy=False))
     for more in (0, rounds):  # what a search does before its first trial and after its last
-        config = replace(config, trials=given(config.trials) + more)
+        config = SearchConfig.of(DRIVEN, trials=count + more).with_options({})
         start = time.perf_counter()
-        black_box(study, encoding, score, config, progress=Progress(quiet=True))
+        black_box(study, space, score, config, runtime)
         times.append(time.perf_counter() - start)
     return LedgerRow("driver, one trial, SQLite", round((times[1] - times[0]) / rounds, 4))

@@ -18,8 +18,8 @@ from edarts.bench.pairs import Comparison, Step
 from edarts.bench.report import Machine
 from edarts.errors import EdartsError
 from edarts.runs import memory
-from edarts.runs.folder import processor
-from edarts.training.loop import device_of
+from edarts.runs.environment import processor
+from edarts.training.device import open_device
 
 
 def seconds(step: Step, device: torch.device) -> float:
@@ -41,7 +41,7 @@ def peak(comparison: Comparison, side: str, device: torch.device) -> float:
 
 def measure_peak(comparison: dict[str, Any], side: str, device: str) -> float:
     """The peak of two steps in MiB; to be called in a process of its own."""
-    where = device_of(device)
+    where = open_device(device)
     pair = make(Comparison(**comparison), where)
     step = pair.ours if side == "ours" else pair.textbook
     if where.type == "cuda":

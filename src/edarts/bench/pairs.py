@@ -36,9 +36,9 @@ class Comparison:
     batch: int
     """Images of a batch."""
     operations: str = "all"
-    """Candidates of the supernet, as in `SearchConfig.operations`."""
+    """Candidates of the supernet, as in `DartsSpace.Options.operations`."""
     topology: str = "all"
-    """Edges of the supernet, as in `SearchConfig.topology`."""
+    """Edges of the supernet, as in `DartsSpace.Options.topology`."""
     auxiliary: bool = False
     """Whether the network has an auxiliary head."""
 

@@ -6,6 +6,12 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+HEAD = (
+    f"{'':24}{'seconds':>20}{'':8}{'MiB':>17}{'':8}{'error':>9}{'rounding':>10}{'images/s':>10}"
+    f"{'GFLOP/s':>9}",
+    f"{'':24}{'textbook':>10}{'ours':>10}{'ratio':>8}{'textbook':>9}{'ours':>8}{'ratio':>8}",
+)
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -21,6 +27,13 @@ class Machine:
     python: str
     matrix_product_gflops: float
     """GFLOP/s of a 2048 x 2048 matrix product, two operations for each multiply-add."""
+
+    def summary(self) -> str:
+        """A line for a terminal."""
+        return (
+            f"{self.device}, {self.threads} threads, torch {self.torch}, numba {self.numba};"
+            f" a large matrix product: {self.matrix_product_gflops} GFLOP/s"
+        )
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,15 @@ class BenchRow:
     gflops: float
     """GFLOP/s of our step, two for each multiply-add of convolutions and linear layers."""
 
+    def summary(self) -> str:
+        """A line for a terminal, below `HEAD`."""
+        return (
+            f"{self.what:24}{self.textbook_s:10.3f}{self.ours_s:10.3f}{self.time_ratio:8.2f}"
+            f"{self.textbook_mib:9.0f}{self.ours_mib:8.0f}{self.memory_ratio:8.2f}"
+            f"{self.max_relative_error:9.0e}{self.rounding:10.0e}{self.images_per_second:10.0f}"
+            f"{self.gflops:9.1f}"
+        )
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -60,6 +82,10 @@ class Scaling:
     value: int
     epoch_s: float
 
+    def summary(self) -> str:
+        """A line for a terminal."""
+        return f"{f'{self.what} {self.value}':24}{self.epoch_s:20.2f} s for an epoch"
+
 
 @dataclass(frozen=True)
 class BenchReport:
@@ -68,6 +94,11 @@ class BenchReport:
     rows: tuple[BenchRow, ...]
     scaling: tuple[Scaling, ...]
     machine: Machine
+
+    def summary(self) -> str:
+        """The table for a terminal: the machine first, then a line for each row."""
+        lines = [self.machine.summary(), *HEAD, *(row.summary() for row in self.rows)]
+        return "\n".join(lines + [row.summary() for row in self.scaling])
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
@@ -85,6 +116,10 @@ class LedgerRow:
     what: str
     seconds: float
 
+    def summary(self) -> str:
+        """A line for a terminal."""
+        return f"{self.what:48}{self.seconds:10.4f} s"
+
 
 @dataclass(frozen=True)
 class LedgerReport:
@@ -92,6 +127,10 @@ class LedgerReport:
 
     machine: Machine
     rows: tuple[LedgerRow, ...]
+
+    def summary(self) -> str:
+        """The machine first, then a line for each row."""
+        return "\n".join([self.machine.summary(), *(row.summary() for row in self.rows)])
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""

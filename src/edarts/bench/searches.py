@@ -16,7 +16,8 @@ from edarts.config import SearchConfig, given
 from edarts.data.dataset import Dataset
 from edarts.methods.oneshot import driver as oneshot
 from edarts.runs.progress import Progress
-from edarts.training.loop import device_of
+from edarts.runtime import Runtime
+from edarts.training.device import open_device
 
 DARTS_STEPS = 50 * (CIFAR // 2 // 64)  # of both kinds: 50 epochs of half the images, batches of 64
 
@@ -35,11 +36,11 @@ def epoch_seconds(images: int, device: torch.device, **changes: Any) -> float:
 
 def measure_epoch(images: int, device: str, **changes: Any) -> float:
     """Wall time of one epoch of the default eDARTS search with `changes`, everything included."""
-    where, data = device_of(device), noise(images)
+    where, data = open_device(device), noise(images)
     config = SearchConfig(epochs=1, **changes)
     config, space, _ = oneshot.resolve_config(config, len(data), CLASSES)
     start = time.perf_counter()
-    oneshot.one_shot(data, config, space, device=str(where))
+    oneshot.one_shot(data, config, space, Runtime(where))
     return time.perf_counter() - start
 
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,9 @@ from edarts.methods.oneshot import driver as oneshot
 from edarts.nn.operations import count_flops
 from edarts.nn.supernet import Supernet
 from edarts.seeds import seed_all
-from edarts.space.darts import Space
-from edarts.space.genotype import KINDS
-from edarts.training.loop import cross_entropy, descend, place, sgd
+from edarts.space.darts import DartsSpace
+from edarts.training.device import place
+from edarts.training.optim import cross_entropy, descend, sgd
 
 # Passes through the network that a step takes: forward, back to the inputs, back to the weights.
 # The second order has two such passes with gradients of the weights, and two without.
@@ -40,9 +40,9 @@ class _Sides:
     def __init__(self, comparison: Comparison, device: torch.device) -> None:
         seed_all(0, "bench")
         cells, channels = comparison.cells, comparison.channels
-        space = Space.parse(comparison.operations, comparison.topology)
+        space = DartsSpace.parse(comparison.operations, comparison.topology)
         self.net = Supernet(space, cells=cells, channels=channels, classes=CLASSES)
-        rows = {kind: space.topology(kind) for kind in KINDS}
+        rows = {group: space.edges(group) for group in space.groups}
         self.book = TextbookSupernet(space.operations, rows, cells, channels, CLASSES)
         self.parameters = share_weights(self.net, self.book)
         place(self.net, device)
@@ -115,10 +115,10 @@ def supernet_pair(comparison: Comparison, device: torch.device) -> Pair:
     return Pair(*steps[comparison.step], sides.agree, comparison.batch, flops)
 
 
-def _darts(space: Space, second_order: bool, device: torch.device) -> Any:
+def _darts(space: DartsSpace, second_order: bool, device: torch.device) -> Any:
     """DARTS as `edarts search --method darts` makes it, with new alphas."""
-    order: Literal[1, 2] = 2 if second_order else 1
-    config = SearchConfig("darts", operations=",".join(space.operations), order=order)
+    order = 2 if second_order else 1
+    config = SearchConfig.of("darts", operations=",".join(space.operations), order=order)
     config, _, _ = oneshot.resolve_config(config, CIFAR, CLASSES)
     return registry.get("methods", "darts")(space, config, device)
 

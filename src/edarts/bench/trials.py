@@ -10,27 +10,34 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, create_trial
 from sqlalchemy import MetaData, create_engine, insert, select
 
-from edarts.methods.blackbox import pnas
 from edarts.methods.blackbox.driver import DIGEST, GENOTYPE, SCORED
-from edarts.space.encoding import Choices, Encoding, distributions
-from edarts.space.genotype import Genotype
+from edarts.methods.blackbox.ledger import distributions
+from edarts.methods.blackbox.pnas import PNAS
+from edarts.space.base import Architecture, Decisions, SearchSpace
+from edarts.space.blocks import BlockSpace
 
 
-def attributes(genotype: Genotype) -> dict[str, Any]:
+def attributes(found: Architecture) -> dict[str, Any]:
     """What the driver of black-box searches notes of a trial that it has scored."""
-    return {DIGEST: genotype.digest(), GENOTYPE: genotype.to_json(), SCORED: True}
+    return {DIGEST: found.digest(), GENOTYPE: found.to_json(), SCORED: True}
 
 
-def trials(encoding: Encoding, draw: random.Random, count: int) -> list[FrozenTrial]:
-    """As of a search that has tried `count` random genotypes, one after the other."""
-    known, start = distributions(encoding), datetime.now() - timedelta(seconds=count)
+def trials(
+    space: SearchSpace, draw: random.Random, count: int, beam: int | None = None
+) -> list[FrozenTrial]:
+    """As of a search that has tried `count` random architectures, one after the other.
+
+    `beam`: cells of each level of a `BlockSpace`; None: as many as pnas tries.
+    """
+    known, start = distributions(space), datetime.now() - timedelta(seconds=count)
+    beam = PNAS.Options().beam if beam is None else beam
     found = []
-    for number, choices in enumerate(_choices(encoding, draw, count)):
+    for number, decisions in enumerate(_decisions(space, draw, count, beam)):
         trial = create_trial(
-            params=dict(choices),
+            params=dict(decisions),
             distributions=known,
             value=draw.random(),
-            user_attrs=attributes(encoding.decode(choices)),
+            user_attrs=attributes(space.decode(decisions)),
         )
         trial.datetime_start = start + timedelta(seconds=number)
         trial.datetime_complete = trial.datetime_start + timedelta(milliseconds=999)
@@ -38,17 +45,19 @@ def trials(encoding: Encoding, draw: random.Random, count: int) -> list[FrozenTr
     return found
 
 
-def _choices(encoding: Encoding, draw: random.Random, count: int) -> list[Choices]:
-    """Drawn from the encoding; for `Blocks` level by level, each with as many as pnas tries."""
-    if not isinstance(encoding, pnas.Blocks):
-        return [encoding.sample(draw) for _ in range(count)]
-    level, cells = list(encoding.widened(())), []
-    for _ in range(1, encoding.blocks):
+def _decisions(
+    space: SearchSpace, draw: random.Random, count: int, beam: int
+) -> Sequence[Decisions]:
+    """Drawn from the space; of a `BlockSpace` level by level."""
+    if not isinstance(space, BlockSpace):
+        return [space.sample_decisions(draw) for _ in range(count)]
+    level, cells = list(space.widened(())), []
+    for _ in range(1, space.blocks):
         cells += level
-        wider = [cell for parent in level for cell in encoding.widened(parent)]
-        level = draw.sample(wider, pnas.DEFAULTS["beam"])
+        wider = [cell for parent in level for cell in space.widened(parent)]
+        level = draw.sample(wider, beam)
     cells += draw.sample(wider, count - len(cells))
-    return [encoding.choices(cell) for cell in cells]
+    return [space.decisions_of(cell) for cell in cells]
 
 
 def store(url: str, finished: Sequence[FrozenTrial]) -> None:

@@ -1,166 +1,143 @@
-"""Arguments from dataclasses, defaults from YAML, and errors in one readable line."""
+"""The parser of a verb: options from dataclasses, values from YAML, errors in one readable line."""
 
 import re
-import types
-import typing
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from argparse import HelpFormatter
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
-from edarts.config import docs, flat_config
+from edarts.config import read_options, takers
+from edarts.config.options import Option
 from edarts.errors import UsageError, unknown
 
-KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+Values = dict[str, dict[str, Any]]
+"""What was given: the section that an option belongs to -> its name, without prefix -> value."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of a command: `values` by name, with dots where nested, and whose each is."""
+class Given:
+    """What was typed, and what the file of --config holds.
 
-    values: Mapping[str, Any]
-    sections: Mapping[str, str]
+    It is read before there is a parser, for it decides which options there are: those of the
+    method, the recipe, or the study that it names.
+    """
 
-    def __getitem__(self, name: str) -> Any:
-        return self.values.get(name)
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = list(words)
+        self.help = bool({"-h", "--help"} & set(words))
+        self.typed: dict[str, str] = {}  # of an option that is given twice the last one counts
+        for word, following in pairwise([*words, ""]):
+            flag, sign, value = word.partition("=")
+            if flag.startswith("--"):
+                self.typed[flag[2:].replace("-", "_")] = value if sign else following
+        self.file = self.typed.get("config")
+        self.settings = read_options(self.file) if self.file is not None else {}
+        plain = [*words, str(self.settings.get("data", "-"))]  # of these one may be DATA
+        self.plain = [word for word in plain if not word.startswith("-")]
 
-    def part(self, section: str) -> dict[str, Any]:
-        """What was given of one section, by names without their prefix."""
-        return {
-            name.rpartition(".")[2]: value
-            for name, value in self.values.items()
-            if value is not None and self.sections.get(name) == section
-        }
+    def get(self, name: str, usual: str = "") -> str:
+        """The value of an option, as text; a help takes nothing for granted, so it is quick."""
+        usual = "" if self.help else usual
+        return self.typed.get(name) or str(self.settings.get(name, usual))
 
 
 class Parser(ArgumentParser):
-    """jsonargparse's, with options spelled with dashes, each of a section, and errors raised."""
+    """jsonargparse's, with options spelled with dashes, each of a section, and errors raised.
 
-    def __init__(self, **words: Any) -> None:
-        super().__init__(exit_on_error=False, **words)
-        self.types: dict[str, Any] = {}  # of options, by name with dashes
-        self.sections: dict[str, str] = {}  # whose an option is, by name with underscores
+    `plugins`: the groups of those whose own options may be among its options.
+    """
 
-    def option(
-        self, name: str, kind: Any, default: Any = None, text: str = "", section: str = "verb"
-    ) -> None:
-        """Add `--name`; `text` says what it is, with its unit and default."""
-        flag = name.replace("_", "-")
-        self.types[flag], self.sections[name] = kind, section
-        switch: dict[str, Any] = {"nargs": "?", "const": True} if _plain(kind) is bool else {}
-        self.add_argument(f"--{flag}", type=kind | None, default=default, help=text, **switch)
+    def __init__(self, plugins: Sequence[str] = (), **words: Any) -> None:
+        super().__init__(exit_on_error=False, formatter_class=HelpFormatter, **words)
+        self.plugins = plugins
+        self.options: dict[str, Option] = {}  # by name, with its prefix
+        self.sections: dict[str, str] = {}  # name of an option or argument -> its section
+        self._owners: dict[str, Any] = {"options": self}  # heading in the help -> what is below it
 
-    def fields_of(
-        self,
-        kind: type,
-        section: str,
-        prefix: str = "",
-        usual: Mapping[str, Any] | None = None,
-        skip: Iterable[str] = (),
-        only: Iterable[str] | None = None,
-    ) -> None:
-        """Add an option for each field of a dataclass that there is none for yet, or for some only.
+    def add(self, section: str, options: Iterable[Option], prefix: str = "") -> None:
+        """Add options and arguments; of two that have the same name the first."""
+        for option in options:
+            if prefix + option.name not in self.sections:
+                self.sections[prefix + option.name] = section
+                self._add(prefix + option.name, option)
 
-        One that is not given stays None; `usual`: the defaults that the help shows.
-        """
-        hints, texts = get_type_hints(kind), docs(kind)
-        for field in fields(kind):
-            name = prefix + field.name
-            wanted = field.name not in skip and (only is None or field.name in only)
-            if wanted and name not in self.sections:
-                value = (usual or {}).get(field.name)
-                shown = "" if value is None else f" (default: {_show(value)})"
-                text = texts.get(field.name, "") + shown
-                self.option(name, hints[field.name], None, text, section)
+    def _add(self, name: str, option: Option) -> None:
+        known, text = tuple(option.names()), option.help.replace("%", "%%")
+        kind = Literal[known] | str if known else option.kind  # so that a shell completes it
+        if option.many:
+            self.usage = f"{self.usage} {f'[{name}]' if option.many == '?' else name}"
+            many = None if option.many == "1" else option.many
+            self.add_argument(name, nargs=many, type=kind, help=text)
+            return
+        self.options[name] = option
+        if option.owner not in self._owners:
+            self._owners[option.owner] = self.add_argument_group(option.owner)
+        many, short = "?" if option.plain is bool else None, option.takes[0]
+        group = self._owners[option.owner]
+        group.add_argument(_flag(name), type=kind | None, nargs=many, metavar=short, help=text)
 
-    def take_config(self, path: str, settings: Mapping[str, Any], foreign: str | None) -> None:
-        """Make a config's values the defaults, so that options given beside it win.
+    def read(self, given: Given) -> Values:
+        """All that was given, typed or in the file. Raises UsageError; exits after --help."""
+        words = [*self._from_file(given), *self._spelled(given.words)]
+        try:
+            found = vars(self.parse_args(words).as_flat())
+        except Exception as error:  # jsonargparse wraps argparse's in its own
+            raise UsageError(self._readable(str(error))) from None
+        values: Values = defaultdict(dict)
+        for name, section in self.sections.items():
+            if found.get(name) is not None:
+                values[section][name.rpartition(".")[2]] = found[name]
+        return values
 
-        `foreign`: the prefix of those to pass over. Raises UsageError that names the file and an
-        option that the verb does not have.
-        """
-        mine = {k: v for k, v in settings.items() if not (foreign and k.startswith(foreign))}
-        for key in mine:
-            if key.replace("-", "_") not in self.sections:
-                raise UsageError(f"{path}: {unknown('option', key, self.sections)}")
-        self.set_defaults({key.replace("-", "_"): value for key, value in mine.items()})
+    def _from_file(self, given: Given) -> list[str]:
+        """The file's options as if typed before the others, which therefore win."""
+        words = []
+        for name, value in given.settings.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            if name in self.options:
+                words.append(f"{_flag(name)}={text}")
+            elif name in self.sections:
+                self.set_defaults({name: text})
+            elif not (name.startswith("train.") and "method" in self.options):
+                # `search` takes the file of `find`, which holds a training too.
+                raise UsageError(f"{given.file}: {self._untaken(name, name, self.sections)}")
+        return words
 
-    def spell(self, words: Sequence[str]) -> list[str]:
-        """Options with dashes, and a switch that stands alone as `--switch=true`.
-
-        `--score table FILE` becomes `--score=table:FILE`, as config.yaml has it. Raises UsageError
-        for an option that the verb does not have.
-        """
-        result: list[str] = []
-        rest = list(words)
-        while rest:
+    def _spelled(self, words: Sequence[str]) -> list[str]:
+        """Options with dashes, and a switch that stands alone as `--switch=true`."""
+        result, rest = [], list(words)
+        while rest and rest[0] != "--":
             word = rest.pop(0)
-            if word == "--":
-                return [*result, word, *rest]
-            if word.startswith("--"):
-                flag, sign, value = word[2:].partition("=")
-                flag = flag.replace("_", "-")
-                if flag not in self.types and flag != "help":
-                    raise unknown("option", f"--{flag}", [f"--{name}" for name in self.types])
-                if not sign and _plain(self.types.get(flag)) is bool:
-                    sign, value = "=", rest.pop(0) if rest[:1] in (["true"], ["false"]) else "true"
-                if flag.endswith("score") and not sign and rest[:1] in (["supernet"], ["table"]):
-                    sign, value = "=", ":".join(rest[:2])
-                    del rest[:2]
-                word = f"--{flag}{sign}{value}"
+            if word.startswith("--") and word != "--help":
+                flag, sign, value = word.partition("=")
+                name = flag[2:].replace("-", "_")
+                if name not in self.options:
+                    raise self._untaken(name, flag, map(_flag, self.options))
+                if not sign and self.options[name].plain is bool:
+                    alone = rest[:1] not in (["true"], ["false"], ["null"])
+                    sign, value = "=", "true" if alone else rest.pop(0)
+                word = _flag(name) + sign + value
             result.append(word)
-        return result
+        return result + rest
 
-    def readable(self, message: str) -> str:
+    def _untaken(self, name: str, shown: str, known: Iterable[str]) -> UsageError:
+        """The error for an option that only others have, or nothing has."""
+        if others := takers(name.rpartition(".")[2], *self.plugins):
+            return UsageError(f"{self.prog} takes no {shown} here ({others})")
+        return unknown("option", shown, known)
+
+    def _readable(self, message: str) -> str:
         """jsonargparse's message in one line, with the option's name and what it takes."""
         text = " ".join(message.split())
         key = re.search(r'[Pp]arser key "([\w.]+)"', text)
         value = re.search(r"(?:Given value|Got value): (.*)$", text)
         if key is None or value is None:
             return text.removeprefix("error: ")
-        names = [key[1], key[1].partition(".")[2]]  # perhaps behind the verb's name
-        flag = next((n for n in names if n in self.sections), key[1]).replace("_", "-")
-        return f"--{flag}: expected {_expected(self.types.get(flag, str))}, got {value[1].strip()}"
+        expected = self.options[key[1]].takes[1]
+        return f"{_flag(key[1])}: expected {expected}, got {value[1].strip()}"
 
 
-def _show(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def names_or_text(names: Sequence[str]) -> Any:
-    """A type whose `names` shell completion knows, and which takes any other text too."""
-    return Literal[tuple(names)] | str if names else str
-
-
-def peek(words: Sequence[str], name: str) -> str | None:
-    """The value of an option among the words, before they are parsed, or in their --config file."""
-    value = _typed(words, name)
-    if value is None and name != "config" and (path := _typed(words, "config")) is not None:
-        value = flat_config(path).get(name)
-    return None if value is None else str(value)
-
-
-def _typed(words: Sequence[str], name: str) -> str | None:
-    found = None  # the last one counts, as it does when parsed
-    for index, word in enumerate(words):
-        flag, sign, value = word.partition("=")
-        if flag.startswith("--") and flag[2:].replace("-", "_") == name:
-            found = value if sign else (words[index + 1] if index + 1 < len(words) else None)
-    return found
-
-
-def _plain(kind: Any) -> Any:
-    """The type itself, without `Annotated` and `None`."""
-    kind = kind.__origin__ if hasattr(kind, "__metadata__") else kind
-    if isinstance(kind, types.UnionType) or get_origin(kind) is typing.Union:
-        return _plain(next(k for k in get_args(kind) if k is not type(None)))
-    return kind
-
-
-def _expected(kind: Any) -> str:
-    """In words, what an option of this type takes."""
-    plain = _plain(kind)
-    if get_origin(plain) is Literal:
-        return " or ".join(map(str, get_args(plain)))
-    return KINDS.get(plain, "text")
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

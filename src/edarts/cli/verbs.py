@@ -1,276 +1,206 @@
-"""The verbs, each of which calls one function of the library, and the arguments that they have."""
+"""The verbs as data: what each is called with, and the function of the library that it calls."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edarts import registry
-from edarts.cli.parser import Options, Parser, names_or_text, peek
-from edarts.config import DataConfig, NoOptions, SearchConfig, TrainConfig, method_class
+from edarts.cli.parser import Given, Parser, Values
+from edarts.config import DataConfig, SearchConfig, TrainConfig, options
+from edarts.config.options import Option
 from edarts.runs.progress import Progress
 from edarts.runtime import Session
 
 RUN = ("out", "seed", "checkpoint_seconds", "device", "precision", "compile")
 POOL = ("storage", "workers", "ray_address")
 STUDY = ("out", "checkpoint_seconds", "device", "workers", "ray_address")
-RANKED = {"valid_fraction": 0.2}  # a study ranks cells on training images that it holds out
+
+
+@dataclass(frozen=True)
+class Part:
+    """Options that become one argument of the library's function, by `of`, and begin with `prefix`.
+
+    `options` lists them, by what is given; plug-ins of the `groups` have some of them. `usual`:
+    what the verb gives if the user does not.
+    """
+
+    argument: str
+    of: Callable[..., Any]
+    options: Callable[["Part", Given], Iterable[Option]]
+    groups: tuple[str, ...]
+    prefix: str = ""
+    usual: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _search(part: Part, given: Given) -> Iterable[Option]:
+    method = given.get(f"{part.prefix}method", part.usual["method"])
+    return options.of_search([method], given.get(f"{part.prefix}space"))
+
+
+def _searches(part: Part, given: Given) -> Iterable[Option]:
+    methods = given.get("methods", registry.get("studies", "compare").Options.methods)
+    found = options.of_search(methods.split(","), given.get(f"{part.prefix}space"))
+    return (option for option in found if option.name != "method")
+
+
+def _train(part: Part, given: Given) -> Iterable[Option]:
+    return options.of_training(given.get(f"{part.prefix}recipe", "shallow"), part.usual)
+
+
+METHODS = ("methods", "samplers", "spaces")
+DATA = Part("data", DataConfig.of, lambda _, given: options.of_data(given.plain), ("sources",))
+SEARCH = Part("search_config", SearchConfig.of, _search, METHODS, usual={"method": "edarts"})
+SEARCHES = Part("search_config", SearchConfig.of_many, _searches, METHODS, "search.")
+TRAIN = Part("train_config", TrainConfig.of, _train, ("recipes",))
+# A study ranks cells on training images that it holds out.
+TRAINED = replace(TRAIN, prefix="train.", usual={"valid_fraction": 0.2})
 
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb. `call`: the function, which takes what is named below by the same names.
+    """One verb: what is typed becomes the arguments of a function, of `edarts.api` unless said.
 
-    `words`: positional arguments, (name, what it is, how many). `options`: further ones, (name,
-    type, default, what it is). `configs`: of `data`, `search` and `train`, with the prefix of each.
-    `plugin`: the group of the plug-in whose own options are taken, and the argument that names it.
-    `session`: what it takes of one. `parallel`: whether torchrun may run it in many processes.
+    `help`: what it does. `own`: arguments and options of its own. `parts`: further ones. `plugin`:
+    the group of a plug-in whose options it takes too, and its name, by what is given. `session`:
+    what it takes of a Session. `parallel`: whether torchrun may run it in many processes.
     """
 
     help: str
-    call: str
-    words: tuple[tuple[str, str, str | None], ...] = ()
-    options: tuple[tuple[str, Any, Any, str], ...] = ()
-    configs: tuple[tuple[str, str], ...] = ()
-    plugin: tuple[str, str] | None = None
+    own: tuple[Option, ...] = ()
+    parts: tuple[Part, ...] = ()
+    plugin: tuple[str, Callable[[Given], str]] | None = None
     session: tuple[str, ...] = ()
     parallel: bool = False
+    function: str = ""
 
-    @property
-    def studies(self) -> bool:
-        """Whether it does a study."""
-        return self.plugin is not None and self.plugin[0] == "studies"
-
-    def own(self) -> list[str]:
-        """The names of its words and options."""
-        return [word[0] for word in self.words] + [option[0] for option in self.options]
-
-    def arguments(self, parser: Parser, words: Sequence[str]) -> None:
-        """Add them; `words`: what was typed, to know whose options are asked for."""
-        for name, text, many in self.words:
-            known = names_or_text(names_for(name)) if many != "+" else str
-            parser.add_argument(name, nargs=many, type=known, help=text)
-        for name, kind, default, text in self.options:
-            parser.option(name, kind, default, text)
+    def parser(self, name: str, given: Given) -> Parser:
+        """What reads its arguments, in view of what is given."""
+        groups = [group for part in self.parts for group in part.groups]
+        called = f"edarts {name}"
+        parser = Parser(groups, prog=called, usage=f"{called} [options]", description=self.help)
+        parser.add("own", self.own)
         if self.plugin is not None:
-            self._plugin_arguments(parser, words, *self.plugin)
-        methods = (
-            (peek(words, "methods") or "").split(",") if self.plugin == ("studies", "") else []
-        )
-        for part, prefix in self.configs:
-            if part == "data":
-                data_arguments(parser, words)
-            elif part == "search":
-                search_arguments(parser, words, prefix, [name for name in methods if name])
-            else:
-                train_arguments(parser, words, prefix, RANKED if self.studies else {})
-        if "out" in self.session:
-            parser.option("config", str, None, "YAML file with options, e.g. a run's config.yaml")
-        parser.fields_of(Session, "session", usual=vars(Session()), only=self.session)
+            group, plugin = self.plugin[0], self.plugin[1](given)
+            groups.append(group)
+            parser.add("own", options.of_plugin(group, plugin) if plugin else ())
+        for part in self.parts:
+            parser.add(part.argument, part.options(part, given), part.prefix)
+        session = options.of_fields(Session, "options")
+        parser.add("session", (option for option in session if option.name in self.session))
+        parser.add("shown", (FILE, JSON, QUIET) if "out" in self.session else (JSON, QUIET))
+        return parser
 
-    def _plugin_arguments(
-        self, parser: Parser, words: Sequence[str], group: str, argument: str
-    ) -> None:
-        """Own options of the plug-in that an argument names, or that the verb itself is."""
-        named = peek(words, argument) if argument else "compare"
-        named = named or next((word for word in words if word in registry.names(group)), None)
-        default = next((value for name, _, value, _ in self.options if name == argument), None)
-        if named or (default and not wants_help(words)):
-            plugin_arguments(parser, registry.get(group, named or default), "own")
-
-    def run(self, options: Options) -> Any:
-        """The report, or a list of them."""
-        mine: dict[str, Any] = {name: options[name] for name in self.own()}
-        search, train = options.part("search"), options.part("train")
-        for part, prefix in self.configs:
-            if part == "data":
-                mine["data"] = DataConfig.of(**options.part("data"))
-            elif part == "search":
-                make = SearchConfig.of_many if self.plugin == ("studies", "") else SearchConfig.of
-                usual = (
-                    {} if prefix == "" or self.plugin == ("studies", "") else {"method": "darts"}
-                )
-                mine["search_config"] = make(**usual | search)
-            else:
-                if not self.plugin and "epochs" in search:  # of find: they count for both phases
-                    train.setdefault("epochs", search["epochs"])
-                mine["train_config"] = TrainConfig.of(**(RANKED if self.studies else {}) | train)
+    def run(self, name: str, values: Values) -> Any:
+        """Call the function with what was given; returns its report."""
+        arguments = dict(values["own"])
+        if name == "find" and "epochs" in values["search_config"]:  # they count for both phases
+            values["train_config"].setdefault("epochs", values["search_config"]["epochs"])
+        for part in self.parts:
+            arguments[part.argument] = part.of(**{**part.usual, **values[part.argument]})
         if self.session:
-            progress = Progress(quiet=bool(options["quiet"]))
-            mine["session"] = Session(**options.part("session"), progress=progress)
-        return registry.locate(self.call)(**mine, **options.part("own"))
+            progress = Progress(quiet=values["shown"].get("quiet", False))
+            arguments["session"] = Session(**values["session"], progress=progress)
+        return registry.locate(self.function or f"edarts.api:{name}")(**arguments)
 
 
-def names_for(argument: str) -> list[str]:
-    """What completion offers for a positional argument."""
-    if argument in ("architecture", "name"):
-        zoo = registry.locate("edarts.space.zoo:names")()
-        return [*zoo, *(registry.names("baselines") if argument == "architecture" else [])]
-    return [name for name in registry.names("studies") if name != "compare"] * (argument == "kind")
+def _kind(given: Given) -> str:
+    kinds = registry.names("studies")
+    return next((word for word in given.plain if word in kinds), given.get("kind"))
 
 
-def data_arguments(parser: Parser, words: Sequence[str]) -> None:
-    """DATA, how it is split, and the options of the source that reads it."""
-    from edarts.data.sources import help_of_data, options_for
+FILE = Option("config", "YAML file with options, such as a run's config.yaml.")
+JSON = Option("json", "A JSON object as the last line.", bool)
+QUIET = Option("quiet", "No progress and no summary.", bool)
+A_RUN = Option("run", "Folder of a trained run.", many="1")
+KIND = Option("kind", "What is varied; KIND --help shows its options.", many="?")
+SEEDS = Option("seeds", "How many seeds: 0, 1, ...; if not given, the study's number.", int)
+DRY_RUN = Option("dry_run", "The plan alone: how many runs, and how long by the first.", bool)
 
-    parser.add_argument("data", nargs="?", default="digits", help=help_of_data())
-    parser.sections["data"] = "data"
-    parser.fields_of(DataConfig, "data", skip=("data", "options", "handed_in"))
-    for word in dict.fromkeys([*words, peek(words, "data") or "digits"]):
-        if not word.startswith("-") and (kind := options_for(word)) is not None:
-            parser.fields_of(kind, "data")
-
-
-def search_arguments(
-    parser: Parser, words: Sequence[str], prefix: str = "", others: Iterable[str] = ()
-) -> None:
-    """What methods share, and the own options of the method and space that are asked for.
-
-    `others`: further methods whose options are taken. A help that names no method imports none.
-    """
-    method = peek(words, f"{prefix}method")
-    names = [*registry.names("methods"), *registry.names("samplers")]
-    text = f"one of {', '.join(names)}:NAME; --method NAME --help shows its options and defaults"
-    parser.option(f"{prefix}method", names_or_text(names), None, text, "search")
-    spaces = registry.names("spaces")
-    text = f"what may be returned: {', '.join(spaces)}; if not given, the method's"
-    parser.option(f"{prefix}space", names_or_text(spaces), None, text, "search")
-    owners = [method_class(name) for name in ([method] if method else []) + list(others)]
-    if not owners and not wants_help(words):
-        owners = [method_class("darts" if prefix else "edarts")]
-    usual = owners[0].taken() if owners else {}
-    skip = ("method", "space", "own", "options", "space_options")
-    parser.fields_of(SearchConfig, "search", prefix, usual, skip)
-    space = peek(words, f"{prefix}space") or (owners[0].SPACE if owners else "darts")
-    for plugin in [*owners, registry.get("spaces", space)]:
-        plugin_arguments(parser, plugin, "search", prefix, usual)
-
-
-def train_arguments(
-    parser: Parser, words: Sequence[str], prefix: str = "", usual: Mapping[str, Any] | None = None
-) -> None:
-    """What recipes share, and the own options of the recipe that is asked for.
-
-    `usual`: the verb's own defaults, for the help.
-    """
-    recipe, names = peek(words, f"{prefix}recipe"), registry.names("recipes")
-    text = f"how a network is trained: {', '.join(names)} (default: shallow)"
-    parser.option(f"{prefix}recipe", names_or_text(names), None, text, "train")
-    parser.fields_of(TrainConfig, "train", prefix, usual, skip=("recipe", "options"))
-    if recipe is not None or not wants_help(words):
-        plugin_arguments(parser, registry.get("recipes", recipe or "shallow"), "train", prefix)
-
-
-def plugin_arguments(
-    parser: Parser, plugin: Any, section: str, prefix: str = "", usual: dict[str, Any] | None = None
-) -> None:
-    """A plug-in's own options, with the defaults that hold."""
-    kind = getattr(plugin, "Options", NoOptions)
-    values = {name: value for name, value in (usual or {}).items() if value is not None}
-    parser.fields_of(kind, section, prefix, vars(kind()) | values)
-
-
-def wants_help(words: Sequence[str]) -> bool:
-    """Whether the help was asked for."""
-    return bool({"-h", "--help"} & set(words))
-
-
-A_RUN = ("run", "folder of a trained run", None)
-SEEDS = (
-    ("seeds", int, None, "how many seeds: 0, 1, ...; default: the study's"),
-    ("dry_run", bool, False, "the plan: how many runs, and how long by the first, which is kept"),
-)
 VERBS: dict[str, Verb] = {
     "find": Verb(
         "search an architecture, train it, evaluate it, draw and save it: the main job",
-        "edarts.api:find",
-        configs=(("data", ""), ("search", ""), ("train", "train.")),
+        parts=(DATA, SEARCH, replace(TRAIN, prefix="train.")),
         session=RUN,
         parallel=True,
     ),
     "search": Verb(
         "search an architecture only: writes its genotype",
-        "edarts.api:search",
-        configs=(("data", ""), ("search", "")),
+        parts=(DATA, SEARCH),
         session=(*RUN, *POOL),
         parallel=True,
     ),
     "train": Verb(
         "train the network of an architecture from scratch",
-        "edarts.api:train",
-        words=(
-            ("architecture", "JSON file, run folder, zoo name such as darts.v2, or baseline", "?"),
+        (
+            Option(
+                "architecture",
+                "JSON file, run folder, zoo name such as darts.v2, or baseline.",
+                many="?",
+                known=("zoo", "baselines"),
+            ),
         ),
-        configs=(("data", ""), ("train", "")),
+        (DATA, TRAIN),
         session=RUN,
         parallel=True,
     ),
     "evaluate": Verb(
         "accuracy of a trained run on its test split, with interval",
-        "edarts.api:evaluate",
-        words=(A_RUN, ("data", "other data to evaluate on; default: the run's", "?")),
+        (A_RUN, Option("data", "Other data to evaluate on (default: the run's)", many="?")),
         session=("device",),
     ),
     "predict": Verb(
         "class and probability of image files",
-        "edarts.api:predict",
-        words=(A_RUN, ("images", "image files", "+")),
+        (A_RUN, Option("images", "Image files.", many="+")),
         session=("device",),
     ),
     "export": Verb(
         "write a trained run's network in a format that others can run",
-        "edarts.api:export",
-        words=(A_RUN,),
-        options=(
-            ("format", str, "torch", f"one of {', '.join(registry.names('exports'))}"),
-            ("out", str, None, "file or folder to write; default: in the run folder"),
+        (
+            A_RUN,
+            Option("format", "What to write.", known=("exports",), default="torch"),
+            Option("out", "File or folder to write; if not given, in the run folder."),
         ),
-        plugin=("exports", "format"),
+        plugin=("exports", lambda given: given.get("format", "torch")),
     ),
     "study": Verb(
         "which parts of a cell matter: depth, operations, topology or skips, over seeds",
-        "edarts.api:study",
-        words=(("kind", "what is varied; KIND --help shows its options", None),),
-        options=SEEDS,
-        configs=(("data", ""), ("search", "search."), ("train", "train.")),
-        plugin=("studies", "kind"),
-        session=STUDY,
+        (replace(KIND, known=("studies",)), SEEDS, DRY_RUN),
+        (DATA, replace(SEARCH, prefix="search.", usual={"method": "darts"}), TRAINED),
+        ("studies", _kind),
+        STUDY,
     ),
     "compare": Verb(
         "methods and published cells, trained alike, beside random cells of equal cost",
-        "edarts.api:compare",
-        options=SEEDS,
-        configs=(("data", ""), ("search", "search."), ("train", "train.")),
-        plugin=("studies", ""),
-        session=STUDY,
+        (SEEDS, DRY_RUN),
+        (DATA, SEARCHES, TRAINED),
+        ("studies", lambda given: "compare"),
+        STUDY,
     ),
     "report": Verb(
         "the web page of runs and studies, drawn again: report.html in each folder",
-        "edarts.api:report",
-        words=(("runs", "folders of runs or studies", "+"),),
+        (Option("runs", "Folders of runs or studies.", many="+"),),
     ),
     "bench": Verb(
         "steps of searching and training against their textbook form, timed here",
-        "edarts.bench:bench",
-        words=(("group", "step, train, search (a whole one, and how it scales) or ledger", None),),
-        options=(("rounds", int, 5, "steps timed on each side"),),
+        (
+            Option("group", "step, train, search (whole, and how it scales) or ledger.", many="1"),
+            Option("rounds", "Steps timed on each side.", int, default=5),
+        ),
         session=("device",),
+        function="edarts.bench:bench",
     ),
     "zoo": Verb(
         "published cells and networks: list, show NAME, draw NAME",
-        "edarts.reporting.zoo:zoo",
-        words=(
-            (
-                "action",
-                "list: the slides' comparison table; show: all of one; draw: a picture",
-                "?",
-            ),
-            ("name", "zoo name, to show or draw", "?"),
+        (
+            Option("action", "list: the slides' table; show: all of one; draw: it.", many="?"),
+            Option("name", "Zoo name, to show or draw.", many="?", known=("zoo",)),
+            Option("out", "draw: folder of the drawing; if not given, this one."),
         ),
-        options=(("out", str, None, "draw: folder of the drawing; default: this one"),),
+        function="edarts.reporting.zoo:zoo",
     ),
     "check": Verb(
         "the contract tests of a plug-in, of this project or installed: what passed, in a line",
-        "edarts.testing.check:check",
-        words=(("plugin", "its name, perhaps with the group before it, as recipes.fast", None),),
+        (Option("plugin", "Its name, perhaps with its group, as recipes.fast.", many="1"),),
+        function="edarts.testing.check:check",
     ),
 }

@@ -14,8 +14,9 @@ from edarts.config.fields import (
     given,
     option_names,
     resolve,
+    takers,
 )
-from edarts.config.files import flat_config, read_yaml, write_yaml
+from edarts.config.files import read_options, read_yaml, upgraded, write_yaml
 from edarts.config.search import (
     OPTUNA,
     SHARED,
@@ -38,14 +39,16 @@ __all__ = [
     "TrainConfig",
     "check_fields",
     "docs",
-    "flat_config",
     "given",
     "is_black_box",
     "method_class",
     "option_names",
     "parse_attention",
+    "read_options",
     "read_yaml",
     "resolve",
+    "takers",
     "untaken",
+    "upgraded",
     "write_yaml",
 ]

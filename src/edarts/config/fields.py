@@ -11,6 +11,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar
 
+from edarts import registry
 from edarts.errors import UsageError, unknown
 
 Value = TypeVar("Value")
@@ -116,6 +117,16 @@ class NoOptions:
 def option_names(plugin: Any) -> set[str]:
     """The names of a plug-in's own options."""
     return {f.name for f in fields(getattr(plugin, "Options", NoOptions))}
+
+
+def takers(option: str, *groups: str) -> str:
+    """Whose own option this is: `methods that do: snas; spaces that do: darts`, or nothing."""
+    found = [
+        f"{group} that do: {', '.join(names)}"
+        for group in groups
+        if (names := [n for n, plugin in registry.members(group) if option in option_names(plugin)])
+    ]
+    return "; ".join(found)
 
 
 def resolve(config: Config, defaults: Mapping[str, Any]) -> Config:

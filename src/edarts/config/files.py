@@ -1,4 +1,4 @@
-"""Settings as YAML."""
+"""Settings as YAML, of this version and of older ones."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,17 +8,61 @@ import yaml
 
 from edarts.errors import EdartsError
 
+RENAMED = {"size": "recipe"}  # a key of config.yaml -> what it is called now
+SPACES = {"pnas": "blocks", "hierarchical_evolution": "motifs"}  # of methods of version 0.1
+OLD = {"method", "order", "operations", "topology", "attention", "clip"}  # always, in version 0.1
+ARGUMENTS = {"genotype": "architecture", "study": "kind"}  # a key -> the argument of a verb
 
-def flat_config(path: str) -> dict[str, Any]:
-    """Option, with dots where it is nested -> value, of a YAML file. Raises EdartsError."""
+
+def read_options(path: str) -> dict[str, Any]:
+    """The options and arguments that a YAML file gives, with dots where they are nested.
+
+    The file is one of a user's, or the config.yaml of a run of any version. What is null in it is
+    not given. Raises EdartsError.
+    """
     flat: dict[str, Any] = {}
-    for key, value in read_yaml(path).items():
-        flat |= (
-            {f"{key}.{k}": v for k, v in value.items()}
-            if isinstance(value, dict)
-            else {str(key): value}
-        )
-    return flat
+    for key, value in upgraded(read_yaml(path)).items():
+        nested = value if isinstance(value, dict) else {"": value}
+        for name, part in nested.items():
+            whole = f"{key}.{name}" if name else ARGUMENTS.get(key, key)
+            flat[whole.replace("-", "_")] = part
+    # Of a comparison, which has a verb of its own: each of its searches has one of the `methods`.
+    vain = ("kind", "search.method") if flat.get("kind") == "compare" else ()
+    return {name: value for name, value in flat.items() if value is not None and name not in vain}
+
+
+def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as this version calls them, from those of any version."""
+    named = {
+        RENAMED.get(key, key): upgraded(value) if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+    }
+    return _with_space(named) if named.keys() >= OLD else named
+
+
+def _with_space(old: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a search of version 0.1, which had no `space` and every method's options.
+
+    Its topology `enas` is a space now. Where it names no topology, as the search of a study may,
+    the space is left to the method.
+    """
+    method, new = str(old["method"]), {k: v for k, v in old.items() if v is not None}
+    if method in SPACES:
+        new["space"] = SPACES[method]
+        new.pop("topology", None)
+    elif new.get("topology") == "enas":
+        new["space"] = new.pop("topology")
+    elif "topology" in new:
+        new["space"] = "darts"
+    if "partial" in new:
+        new["channel_fraction"] = 1.0 / new.pop("partial")
+    if method == "nasnet_rl" and "arch_lr" in new:
+        new["controller_lr"] = new.pop("arch_lr")
+    if method == "edarts":
+        new.pop("order", None)  # it had but one
+    if method == "random_ws":
+        new.pop("arch_update", None)  # it sets it itself
+    return new
 
 
 def write_yaml(path: Path, settings: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
 from edarts import registry
-from edarts.config.fields import UNSET, Between, check_fields, option_names
+from edarts.config.fields import UNSET, Between, check_fields, option_names, takers
 from edarts.errors import UsageError, unknown
 
 
@@ -105,8 +105,9 @@ class SearchConfig:
     @classmethod
     def of_many(cls, **values: Any) -> "SearchConfig":
         """Of several methods together: options of any are kept, for each method to take its own."""
-        shared = {name: values.pop(name) for name in SHARED if name in values}
-        return cls(**shared, own=tuple(values.items()))
+        given = {name: value for name, value in values.items() if value is not None}
+        shared = {name: given.pop(name) for name in SHARED if name in given}
+        return cls("darts", **shared, own=tuple(given.items()))
 
     def for_method(self, method: str) -> "SearchConfig":
         """With another method, which gets those of the options that it takes."""
@@ -146,8 +147,9 @@ class SearchConfig:
         return dataclasses.replace(self, options=made[0], space_options=made[1])
 
     def to_settings(self) -> dict[str, Any]:
-        """For config.yaml: a flat dictionary of what is set."""
-        shared = {name: getattr(self, name) for name in SHARED}
+        """For config.yaml: a flat dictionary of what is set, without what the method fixes."""
+        fixed = getattr(method_class(self.method), "FIXED", {})
+        shared = {name: getattr(self, name) for name in SHARED if name not in fixed}
         own = [asdict(part) for part in (self.options, self.space_options) if part is not None]
         flat = {"method": self.method, **shared, **dict(self.own)}
         for part in own:
@@ -200,14 +202,11 @@ def method_class(name: str) -> Any:
 
 def untaken(method: str, option: str) -> UsageError:
     """The error for an option that a method, and the space it searches, do not have."""
+    if reason := method_class(method).REASONS.get(option):
+        return UsageError(f"method {method} takes no --{option.replace('_', '-')}: {reason}")
     flag = f"--{option.replace('_', '-')}"
-    owners = [
-        f"{registry.GROUPS[group].what}s that do: {', '.join(found)}"
-        for group in ("methods", "samplers", "spaces")
-        if (found := [n for n, p in registry.members(group) if option in option_names(p)])
-    ]
-    if owners:
-        return UsageError(f"method {method} takes no {flag} ({'; '.join(owners)})")
+    if owners := takers(option, "methods", "samplers", "spaces"):
+        return UsageError(f"method {method} takes no {flag} ({owners})")
     known = {*SHARED, *option_names(method_class(method))}
     return unknown("option", flag, [f"--{name.replace('_', '-')}" for name in known])
 

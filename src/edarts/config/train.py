@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
 from edarts import registry
-from edarts.config.fields import Between, Count, NotNegative, Positive, Share, check_fields
+from edarts.config.fields import Between, Count, NotNegative, Positive, Share, check_fields, takers
 from edarts.errors import UsageError, unknown
 
 
@@ -85,11 +85,8 @@ def _options_of(recipe: str, given: Mapping[str, Any]) -> object:
     for name in given:
         if name in _option_names(recipe):
             continue
-        others = [other for other, _ in registry.members("recipes") if name in _option_names(other)]
-        if others:
-            raise UsageError(
-                f"recipe {recipe} has no {name} (recipes that do: {', '.join(others)})"
-            )
+        if others := takers(name, "recipes"):
+            raise UsageError(f"recipe {recipe} has no {name} ({others})")
         shared = [f.name for f in fields(TrainConfig) if f.name != "options"]
         raise unknown(f"setting of recipe {recipe}", name, [*shared, *_option_names(recipe)])
     return registry.get("recipes", recipe).Options(**given)

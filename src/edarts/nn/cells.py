@@ -3,7 +3,7 @@
 A supernet's cell and a network's cell are the same module: a list of edges, each with one
 operation, summed at their nodes. A supernet lists every candidate and weighs it; a network lists
 those of its genotype, each with weight one. Shapes: B images, C channels, H x W pixels.
-FeatureMap: DARTS (Liu et al. 2019), code as described in methods.md section 0.
+Source: DARTS (Liu et al. 2019), code as described in methods.md section 0.
 """
 
 from collections import Counter

@@ -2,7 +2,7 @@
 
 Names, kinds and costs of operations are in `edarts.space.operations`.
 
-FeatureMap: DARTS (Liu et al., ICLR 2019), the candidate operations of its cell. Shapes: B images,
+Source: DARTS (Liu et al., ICLR 2019), the candidate operations of its cell. Shapes: B images,
 C channels, H x W pixels. Every operation maps (B, C, H, W) to (B, C, ceil(H / s), ceil(W / s)) for
 stride s = 1 or 2.
 

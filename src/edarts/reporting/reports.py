@@ -285,6 +285,20 @@ class Prediction:
         return {"file": self.file, "class": self.class_name, "probability": self.probability}
 
 
+class Predictions(tuple[Prediction, ...]):
+    """The classes of image files, in their order."""
+
+    __slots__ = ()
+
+    def summary(self) -> str:
+        """For a terminal: a line each."""
+        return "\n".join(prediction.summary() for prediction in self)
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """JSON-ready: one object each."""
+        return [prediction.to_dict() for prediction in self]
+
+
 @dataclass(frozen=True)
 class ExportReport:
     """The files that a trained run was written to."""

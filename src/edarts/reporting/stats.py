@@ -1,7 +1,8 @@
 """Statistics of runs: intervals, paired tests, Holm's correction, rank agreement, regression.
 
 The unit is a run, or a seed: an interval over seeds speaks of other seeds on the same data split,
-one over test images of other images for the same trained network.
+one over test images of other images for the same trained network. SciPy is imported where it is
+needed, for a study's --help has no need of it.
 """
 
 import math
@@ -11,7 +12,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Key = TypeVar("Key")
 
@@ -43,6 +43,8 @@ def mean(values: Sequence[float]) -> Estimate:
 
     Raises ValueError for none at all.
     """
+    from scipy import stats
+
     if not values:
         raise ValueError("no values")
     sample = np.asarray(values, dtype=float)
@@ -59,6 +61,8 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Estimate:
     p is None for fewer than two pairs, and where all differences are equal but not zero: the t test
     needs a spread.
     """
+    from scipy import stats
+
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     estimate = mean(differences.tolist())
     p: float | None = None
@@ -107,6 +111,8 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Estimat
 
 
 def _correlation(name: str, first: Sequence[float], second: Sequence[float]) -> Estimate:
+    from scipy import stats
+
     measure = getattr(stats, name)
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
@@ -149,6 +155,8 @@ def paired_proportion(right_first: NDArray[np.bool_], right_second: NDArray[np.b
     the correlation of the answers. p: the exact test of McNemar (1947) on the cases in which only
     one of the two is right. Raises ValueError for no cases, or samples of different length.
     """
+    from scipy import stats
+
     first, second = np.asarray(right_first, dtype=bool), np.asarray(right_second, dtype=bool)
     if first.ndim != 1 or first.shape != second.shape or not len(first):
         raise ValueError(f"not two samples of the same cases: {first.shape}, {second.shape}")
@@ -173,6 +181,8 @@ def paired_proportion(right_first: NDArray[np.bool_], right_second: NDArray[np.b
 
 def _wilson_distances(right: int, of: int) -> tuple[float, float]:
     """How far the ends of Wilson's interval lie below and above right/of."""
+    from scipy import stats
+
     interval = stats.binomtest(right, of).proportion_ci(LEVEL, "wilson")
     return right / of - float(interval.low), float(interval.high) - right / of
 
@@ -194,6 +204,8 @@ def regression(columns: NDArray[np.float64], values: Sequence[float]) -> list[Es
 
     t intervals and p values. None if there are too few rows, or columns that determine each other.
     """
+    from scipy import stats
+
     y = np.asarray(values, dtype=float)
     design = np.column_stack([np.ones(len(y)), columns])
     free = len(y) - design.shape[1]
@@ -220,6 +232,8 @@ def regression(columns: NDArray[np.float64], values: Sequence[float]) -> list[Es
 
 def differ(groups: Sequence[Sequence[float]]) -> float | None:
     """p value of the F test that all groups have one mean; None if no group has two values."""
+    from scipy import stats
+
     known = [group for group in groups if group]
     if len(known) < 2 or all(len(group) < 2 for group in known):
         return None

@@ -18,14 +18,12 @@ import yaml
 from filelock import FileLock, Timeout
 
 from edarts import registry
-from edarts.config import read_yaml, write_yaml
+from edarts.config import read_yaml, upgraded, write_yaml
 from edarts.errors import EdartsError
 from edarts.runs.environment import environment, explain
 from edarts.runs.processes import barrier, is_main, world_size
 
 CHECKPOINT_SECONDS = 10.0  # between two checkpoints
-RENAMED = {"size": "recipe"}  # a key of config.yaml -> what it is called now
-SPACES = {"pnas": "blocks", "hierarchical_evolution": "motifs"}  # of methods of version 0.1
 
 
 class Run:
@@ -151,32 +149,6 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     if not (folder / "config.yaml").exists():
         raise EdartsError(f"{folder}: no run: it has no config.yaml")
     return upgraded(read_yaml(folder / "config.yaml"))
-
-
-def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as this version calls them, from those of any version."""
-    named = {
-        RENAMED.get(key, key): upgraded(value) if isinstance(value, Mapping) else value
-        for key, value in settings.items()
-    }
-    return named if "method" not in named or "space" in named else _with_space(named)
-
-
-def _with_space(old: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a search of version 0.1, which had no `space` and every method's options."""
-    method, new = str(old["method"]), {k: v for k, v in old.items() if v is not None}
-    new["space"] = SPACES.get(method, "enas" if old.get("topology") == "enas" else "darts")
-    if new["space"] != "darts":
-        new.pop("topology", None)
-    if "partial" in new:
-        new["channel_fraction"] = 1.0 / new.pop("partial")
-    if method == "nasnet_rl" and "arch_lr" in new:
-        new["controller_lr"] = new.pop("arch_lr")
-    if method == "edarts":
-        new.pop("order", None)  # it had but one
-    if method == "random_ws":
-        new.pop("arch_update", None)  # it sets it itself
-    return new
 
 
 @contextmanager

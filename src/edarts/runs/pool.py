@@ -105,7 +105,9 @@ def ray_pool(function: Function, workers: int, address: str | None) -> Iterator[
     try:
         import ray
     except ImportError:
-        raise UsageError("--workers needs Ray: pip install 'edarts[distributed]'") from None
+        raise UsageError(
+            "--workers needs Ray: in a clone, pip install -c constraints.txt -e '.[distributed]'"
+        ) from None
     import torch
 
     threads = max(1, torch.get_num_threads() // workers)

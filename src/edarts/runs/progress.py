@@ -4,10 +4,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.live import Live
 
 LOG_SECONDS = 15.0  # between two lines where there is no terminal
 
@@ -27,6 +27,8 @@ class Progress:
     """
 
     def __init__(self, quiet: bool = True) -> None:
+        from rich.console import Console  # which takes a while that --help need not wait
+
         self.quiet = quiet
         self.console = Console(stderr=True, highlight=False, soft_wrap=False)
         self._live: Live | None = None
@@ -36,15 +38,22 @@ class Progress:
     def say(self, text: str) -> None:
         """A line that stays."""
         if not self.quiet:
-            self.console.print(Text(text), soft_wrap=True)
+            self._print(text)
 
     def warn(self, text: str) -> None:
         """A warning that stays; shown even when quiet."""
-        self.console.print(Text(f"warning: {text}"), soft_wrap=True, style="yellow")
+        self._print(f"warning: {text}", style="yellow")
+
+    def _print(self, line: str, style: str | None = None) -> None:
+        from rich.text import Text
+
+        self.console.print(Text(line), soft_wrap=True, style=style)
 
     @contextmanager
     def phase(self) -> Iterator[None]:
         """Everything `update` shows inside the block is one line."""
+        from rich.live import Live
+
         self._line, self._printed = "", time.monotonic()
         live = not self.quiet and self.console.is_terminal
         self._live = Live(console=self.console, refresh_per_second=4) if live else None
@@ -65,6 +74,8 @@ class Progress:
             return
         self._line = line
         if self._live is not None:
+            from rich.text import Text
+
             self._live.update(Text(line, overflow="fold"))
         elif time.monotonic() - self._printed > LOG_SECONDS:
             self._printed, self._line = time.monotonic(), ""

@@ -1,4 +1,4 @@
-"""Architectures as JSON: which class reads which format, and what a name stands for."""
+"""Architectures as JSON: which class reads which format."""
 
 import json
 from collections.abc import Mapping
@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edarts import registry
-from edarts.errors import EdartsError, UsageError, unknown
-from edarts.runs.folder import reading
+from edarts.errors import UsageError
 from edarts.space.base import Architecture
 from edarts.space.genotype import Genotype, read_file
 
@@ -52,28 +51,3 @@ def parse(text: str) -> Architecture:
 def load(path: str | Path) -> Architecture:
     """From a file; errors name the file. Raises EdartsError."""
     return read_file(path, parse)
-
-
-def read(name: str) -> Architecture:
-    """From a JSON file, a run folder, a zoo name, or a baseline's. Raises EdartsError,
-    UsageError.
-    """
-    path = Path(name)
-    if path.is_dir():
-        if not (path / "genotype.json").exists():
-            raise EdartsError(f"{name}: has no genotype.json; a search writes one when it is done")
-        with reading(path):
-            return load(path / "genotype.json")
-    if path.exists():
-        return load(path)
-    from edarts.space import zoo  # which reads its entries by this module
-
-    if name in zoo.names():
-        return zoo.get(name).architecture
-    if name in registry.names("baselines"):
-        baseline: Architecture = registry.get("baselines", name)()
-        return baseline
-    if path.suffix == ".json" or len(path.parts) > 1:
-        raise EdartsError(f"{name}: no such file or run folder")
-    known = [*zoo.names(), *registry.names("baselines")]
-    raise unknown("architecture (a file, run folder, zoo name or baseline)", name, known)

@@ -41,6 +41,12 @@ class Size:
     channels: int | None = None
     auxiliary: bool = False
 
+    def of_cells(self) -> dict[str, int]:
+        """`cells` and `channels`, for what is built of cells. Raises UsageError if one is open."""
+        if self.cells is None or self.channels is None:
+            raise UsageError("a network of cells needs a number of cells and of channels")
+        return {"cells": self.cells, "channels": self.channels}
+
 
 class Architecture(ABC):
     """What a network is built from: immutable, hashable, kept as JSON.
@@ -295,6 +301,9 @@ class DecisionSpace(SearchSpace):
         raise self._refusal()
 
     def encode(self, architecture: Any) -> dict[str, int | str]:
+        raise self._refusal()
+
+    def __contains__(self, architecture: object) -> bool:
         raise self._refusal()
 
     def _refusal(self) -> UsageError:

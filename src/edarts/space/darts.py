@@ -152,8 +152,7 @@ class DartsSpace(SearchSpace):
     ) -> "nn.Module":
         net: nn.Module = registry.locate("edarts.nn.supernet:Supernet")(
             self,
-            cells=size.cells,
-            channels=size.channels,
+            **size.of_cells(),
             classes=classes,
             image=image,
             channel_fraction=channel_fraction,

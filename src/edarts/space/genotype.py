@@ -114,8 +114,7 @@ class Genotype(Architecture):
         """A stack of its cells; `size` says how many and how wide. Raises UsageError."""
         network: nn.Module = registry.locate("edarts.nn.network:Network")(
             self,
-            cells=size.cells,
-            channels=size.channels,
+            **size.of_cells(),
             classes=classes,
             image=image,
             auxiliary=size.auxiliary,

@@ -118,14 +118,18 @@ class Entry:
 
 def names() -> list[str]:
     """All names, in the order of the slides' table."""
-    return list(_entries())
+    return list(_fields())
 
 
+@cache
 def get(name: str) -> Entry:
     """The entry called `name`; raises UsageError with the nearest names."""
-    if name not in _entries():
-        raise unknown("zoo name", name, _entries())
-    return _entries()[name]
+    if name not in _fields():
+        raise unknown("zoo name", name, _fields())
+    fields = _fields()[name]
+    known = {k: v for k, v in fields.items() if k in Entry.__dataclass_fields__}
+    known["published"] = Published(**fields["published"])
+    return Entry(name, architecture.from_dict(fields), **known)
 
 
 def absent(row: str) -> Published | None:
@@ -144,7 +148,7 @@ def rows() -> list[dict[str, Any]]:
             "parameters": entry.parameters(),
             "published": asdict(entry.published),
         }
-        for entry in _entries().values()
+        for entry in map(get, names())
     ]
 
 
@@ -192,20 +196,14 @@ def _data() -> dict[str, Any]:
 
 
 @cache
-def _entries() -> dict[str, Entry]:
-    entries = {}
+def _fields() -> dict[str, dict[str, Any]]:
+    """Of each entry by its name; its architecture is not built, which may need torch."""
+    found = {}
     for family, table in _data().items():
         if not isinstance(table, dict):
             continue
         own = {k: v for k, v in table.items() if isinstance(v, dict) and k != "published"}
         shared = {k: v for k, v in table.items() if k not in own}
         for source, fields in own.items():
-            name = f"{family}.{source}"
-            entries[name] = _entry(name, shared | fields)
-    return entries
-
-
-def _entry(name: str, fields: dict[str, Any]) -> Entry:
-    known = {k: v for k, v in fields.items() if k in Entry.__dataclass_fields__}
-    known["published"] = Published(**fields["published"])
-    return Entry(name, architecture.from_dict(fields), **known)
+            found[f"{family}.{source}"] = shared | fields
+    return found

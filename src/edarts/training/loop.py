@@ -84,7 +84,8 @@ class Loop:
             runtime.progress.phase(),
         ):
             while self._epoch < self.epochs:
-                self._step(phase)
+                seed_all(self.runtime.seed, self.name, self._epoch, self._at)
+                self._count(phase.step(self._epoch, self._at))
                 if self._at == self.steps:
                     self._end_epoch(phase)
                 self._keep(phase)
@@ -108,11 +109,9 @@ class Loop:
             at = f"epoch {self._epoch + 1}, step {self._at + 1}"
             self.runtime.progress.say(f"{self.name}: continues at {at}")
 
-    def _step(self, phase: Phase) -> None:
-        """One step, its metrics, and the line of progress."""
-        seed_all(self.runtime.seed, self.name, self._epoch, self._at)
-        metrics = distributed.average_values(phase.step(self._epoch, self._at))
-        for name, value in metrics.items():
+    def _count(self, metrics: Metrics) -> None:
+        """A step is done: add up its metrics, those of all processes, and show the progress."""
+        for name, value in distributed.average_values(metrics).items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._at += 1
         self._tick()

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from edarts.nn.densenet import DenseLayer, DenseNetBC
 
-from edarts import UsageError
+from edarts import Size, UsageError
+from edarts.nn.baselines.densenet_bc import DenseLayer, DenseNetBC
 
 
 def test_widths() -> None:
@@ -25,14 +25,14 @@ def test_a_layer_appends() -> None:
 
 @pytest.mark.parametrize("image", [(1, 8, 8), (3, 9, 13), (3, 100, 64)])
 def test_any_image(image: tuple[int, int, int]) -> None:
-    network = DenseNetBC(10, 3).build(4, image)
+    network = DenseNetBC(10, 3).build(Size(), image, 4)
     assert network(torch.randn(2, *image)).shape == (2, 4)
 
 
 def test_initial_weights() -> None:
     """N(0, 2 / (k^2 out)): He et al. 2015, as in DenseNet's code."""
     torch.manual_seed(0)
-    conv = DenseNetBC(10, 64).build(4, (3, 8, 8)).features[1].layers[5]
+    conv = DenseNetBC(10, 64).build(Size(), (3, 8, 8), 4).features[1].layers[5]
     assert conv.weight.std().item() == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.02)
 
 

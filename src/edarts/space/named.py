@@ -1,0 +1,33 @@
+"""What the name of an architecture stands for: a file, a run folder, a zoo entry or a baseline."""
+
+from pathlib import Path
+
+from edarts import registry
+from edarts.errors import EdartsError, unknown
+from edarts.runs.folder import reading
+from edarts.space import zoo
+from edarts.space.architecture import load
+from edarts.space.base import Architecture
+
+
+def architecture(name: str) -> Architecture:
+    """From a JSON file, a run folder, a zoo name, or a baseline's. Raises EdartsError,
+    UsageError.
+    """
+    path = Path(name)
+    if path.is_dir():
+        if not (path / "genotype.json").exists():
+            raise EdartsError(f"{name}: has no genotype.json; a search writes one when it is done")
+        with reading(path):
+            return load(path / "genotype.json")
+    if path.exists():
+        return load(path)
+    if name in zoo.names():
+        return zoo.get(name).architecture
+    if name in registry.names("baselines"):
+        baseline: Architecture = registry.get("baselines", name)()
+        return baseline
+    if path.suffix == ".json" or len(path.parts) > 1:
+        raise EdartsError(f"{name}: no such file or run folder")
+    known = [*zoo.names(), *registry.names("baselines")]
+    raise unknown("architecture (a file, run folder, zoo name or baseline)", name, known)
