@@ -135,6 +135,7 @@ class ChainSpace(SearchSpace):
 
     Options: ClassVar[type] = ChainOptions
     Architecture: ClassVar[type] = Chain
+    name: ClassVar[str] = "lab_chain"  # where the class is handed in from Python
     CANDIDATES: ClassVar[tuple[str, ...]] = ("skip_connect", "sep_conv_3x3", "lab_conv")
     groups: ClassVar[tuple[str, ...]] = ("chain",)
 
@@ -280,6 +281,7 @@ class Plain(Whole):
     """One convolution of `width` channels."""
 
     FORMAT: ClassVar[str] = "baselines.lab_plain/1"
+    name: ClassVar[str] = "lab_plain"  # where the class is handed in from Python
     width: int = 8
 
     @classmethod

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import optuna
 
-from edarts.runs.folder import environment
+from edarts.runs.environment import environment
 
 TRIALS, ROUNDS = {128: 32, 16: 16}, 2  # trials for each batch size
 SEARCH = [

@@ -344,7 +344,8 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(
 ) -> None:
     """kill -9 and Ctrl-C in search and in train; the end is bit-identical to a straight run."""
     argv = ["find", "digits", "--limit", "200", "--cells", "3", "--channels", "4", "--epochs", "3",
-            "--batch-size", "16", "--train.channels", "4", "--train.batch-size", "16",
+            "--batch-size", "16", "--train.cells", "3", "--train.channels", "4",
+            "--train.batch-size", "16",
             "--checkpoint-seconds", "0", "--out"]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from edarts import Genotype
-from edarts.runs import pool as parallel
-from edarts.testing import contract as testing
+from edarts.runs.pool import pool
+from edarts.space.base import Architecture
+from edarts.testing import blackbox as testing
+from edarts.testing.problems import PlantedScore
 from support import run
 
 ray = pytest.importorskip("ray")
@@ -40,9 +41,9 @@ def cluster() -> Iterator[Any]:
 def test_one_worker_gives_what_no_ray_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # is not followed unless it is asked for
     config = testing.tiny_ledger_config("regularized_evolution")
-    _, plain = testing.run_ledger(config, testing.PlantedScore())
-    with parallel.pool(testing.PlantedScore(), 1, "local") as pool:
-        _, by_ray = testing.run_ledger(config, testing.PlantedScore(), pool=pool)
+    _, plain = testing.run_ledger(config, PlantedScore())
+    with pool(PlantedScore(), 1, "local") as workers:
+        _, by_ray = testing.run_ledger(config, PlantedScore(), pool=workers)
     assert by_ray == plain
 
 
@@ -52,21 +53,21 @@ class DiesOnce:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, genotype: Genotype, seed: int) -> float:
+    def __call__(self, architecture: Architecture, seed: int) -> float:
         begun = len(list(self.folder.glob("begun-*")))
         (self.folder / f"begun-{begun}").touch()
         if begun == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        return testing.PlantedScore()(genotype, seed)
+        return PlantedScore()(architecture, seed)
 
 
 def test_a_killed_worker_loses_nothing(tmp_path: Path, cluster: Any) -> None:
     config = testing.tiny_ledger_config("regularized_evolution", trials=6)
-    _, plain = testing.run_ledger(config, testing.PlantedScore())
-    with parallel.pool(DiesOnce(tmp_path), 1, cluster.address) as pool:
-        found, trials = testing.run_ledger(config, testing.PlantedScore(), pool=pool)
-    assert trials == plain and found.trials["failed"] == 0
-    assert len(list(tmp_path.glob("begun-*"))) == found.trials["scored"] + 1
+    _, plain = testing.run_ledger(config, PlantedScore())
+    with pool(DiesOnce(tmp_path), 1, cluster.address) as workers:
+        found, trials = testing.run_ledger(config, PlantedScore(), pool=workers)
+    assert trials == plain and found.trials.failed == 0
+    assert len(list(tmp_path.glob("begun-*"))) == found.trials.scored + 1
 
 
 class Stuck:
@@ -75,11 +76,11 @@ class Stuck:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, genotype: Genotype, seed: int) -> float:
+    def __call__(self, architecture: Architecture, seed: int) -> float:
         if ray.get_runtime_context().get_node_id() == (self.folder / "victim").read_text():
             (self.folder / "stuck").touch()
             time.sleep(300)
-        return testing.PlantedScore()(genotype, seed)
+        return PlantedScore()(architecture, seed)
 
 
 def test_a_machine_that_leaves_the_cluster_loses_nothing(tmp_path: Path, cluster: Any) -> None:
@@ -98,14 +99,14 @@ def test_a_machine_that_leaves_the_cluster_loses_nothing(tmp_path: Path, cluster
     thread.start()
     config = testing.tiny_ledger_config("random_search", trials=8)
     try:
-        with parallel.pool(Stuck(tmp_path), 2, cluster.address) as pool:
-            found, trials = testing.run_ledger(config, Stuck(tmp_path), pool=pool)
+        with pool(Stuck(tmp_path), 2, cluster.address) as workers:
+            found, trials = testing.run_ledger(config, Stuck(tmp_path), pool=workers)
     finally:
         thread.join()
     assert left and (tmp_path / "stuck").exists()
-    assert found.trials["failed"] == 0 and len(trials) == 8
+    assert found.trials.failed == 0 and len(trials) == 8
     # What random search proposes hangs on no score, so the trials are those of one worker.
-    _, plain = testing.run_ledger(config, testing.PlantedScore())
+    _, plain = testing.run_ledger(config, PlantedScore())
     assert trials == plain
 
 
@@ -129,10 +130,10 @@ def test_a_killed_driver_s_search_goes_on(
         time.sleep(0.05)
     process.kill()
     process.wait()
-    before = {line["epoch"]: line for line in lines()}
+    before = {line["trial"]: line for line in lines()}
     assert len(before) < 6, "too late to show anything"
     trials = run(capsys, *words, "--json")["trials"]
-    after = {line["epoch"]: line for line in lines()}
+    after = {line["trial"]: line for line in lines()}
     assert sorted(after) == list(range(6)) and len(lines()) == 6
     assert {number: after[number] for number in before} == before
     assert trials["failed"] == 0 and trials["scored"] + trials["known"] == 6

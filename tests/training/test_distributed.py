@@ -23,7 +23,10 @@ from edarts.training import fit as train
 
 # standalone: at a free port, since several tests may run at once
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-TINY = ["--limit", "60", "--epochs", "2", "--cells", "3", "--channels", "4", "--batch-size", "8"]
+TINY = [
+    *("--limit", "60", "--epochs", "2", "--cells", "3", "--channels", "4", "--batch-size", "8"),
+    *("--train.cells", "3", "--train.channels", "4"),
+]
 METHODS = registry.names("methods")
 QUICK = ["edarts", "darts", "snas"]  # updates by epoch, by step, joint
 

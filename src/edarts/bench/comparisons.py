@@ -8,7 +8,7 @@ import torch
 from edarts.bench.networks import network_pair
 from edarts.bench.pairs import CIFAR, CLASSES, Comparison, Pair
 from edarts.bench.supernets import supernet_pair
-from edarts.config import SearchConfig, given
+from edarts.config import SearchConfig
 from edarts.errors import unknown
 from edarts.methods.oneshot import driver as oneshot
 
@@ -60,9 +60,9 @@ def _edarts(name: str, step: Literal["weight", "arch"]) -> Comparison:
     return Comparison(
         name,
         step,
-        cells=given(config.cells),
-        channels=given(config.channels),
-        batch=given(config.batch_size),
+        cells=config.cells,
+        channels=config.channels,
+        batch=config.batch_size,
         operations=config.space_options.operations,
         topology=config.space_options.topology,
     )

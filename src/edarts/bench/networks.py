@@ -20,7 +20,6 @@ from edarts.nn.network import Network
 from edarts.nn.operations import count_flops
 from edarts.seeds import seed_all
 from edarts.space import zoo
-from edarts.space.genotype import KINDS
 from edarts.training.device import place
 from edarts.training.optim import cross_entropy, descend, sgd
 
@@ -39,8 +38,8 @@ class _Sides:
         self.net = Network(
             genotype, cells=cells, channels=channels, classes=CLASSES, auxiliary=self.auxiliary
         )
-        edges = {kind: genotype.edges(kind) for kind in KINDS}
-        concat = {kind: genotype.concat(kind) for kind in KINDS}
+        edges = {kind: cell.edges for kind, cell in genotype.cells.items()}
+        concat = {kind: cell.concat for kind, cell in genotype.cells.items()}
         self.book = TextbookNetwork(edges, concat, cells, channels, CLASSES, self.auxiliary)
         self.parameters = share_weights(self.net, self.book)
         place(self.net, device)

@@ -26,7 +26,6 @@ from edarts.nn.operations import count_flops
 from edarts.nn.supernet import Supernet
 from edarts.seeds import seed_all
 from edarts.space.darts import DartsSpace
-from edarts.space.genotype import KINDS
 from edarts.training.device import place
 from edarts.training.optim import cross_entropy, descend, sgd
 
@@ -43,7 +42,7 @@ class _Sides:
         cells, channels = comparison.cells, comparison.channels
         space = DartsSpace.parse(comparison.operations, comparison.topology)
         self.net = Supernet(space, cells=cells, channels=channels, classes=CLASSES)
-        rows = {kind: space.edges(kind) for kind in KINDS}
+        rows = {group: space.edges(group) for group in space.groups}
         self.book = TextbookSupernet(space.operations, rows, cells, channels, CLASSES)
         self.parameters = share_weights(self.net, self.book)
         place(self.net, device)

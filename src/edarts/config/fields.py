@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, TypeVar
 from edarts import registry
 from edarts.errors import UsageError, unknown
 
-Value = TypeVar("Value")
 Config = TypeVar("Config")
 UNSET: Any = None
 """Not given: the default of the method or recipe is taken when the config is resolved."""
@@ -82,11 +81,11 @@ def _annotations(hint: Any) -> Iterator[Between]:
             yield from _annotations(part)
 
 
-# The kinds of numbers that several fields are; None: the recipe's default.
-Count = Annotated[int | None, Between(1, None)]
-Positive = Annotated[float | None, Between(1e-12, None)]
-NotNegative = Annotated[float | None, Between(0, None)]
-Share = Annotated[float | None, Between(0, 1)]
+# The kinds of numbers that several fields are.
+Count = Annotated[int, Between(1, None)]
+Positive = Annotated[float, Between(1e-12, None)]
+NotNegative = Annotated[float, Between(0, None)]
+Share = Annotated[float, Between(0, 1)]
 
 
 @cache
@@ -134,10 +133,3 @@ def resolve(config: Config, defaults: Mapping[str, Any]) -> Config:
     missing = {k: v for k, v in defaults.items() if getattr(config, k) is None}
     filled: Config = dataclasses.replace(config, **missing)  # type: ignore[type-var]
     return filled
-
-
-def given(value: Value | None) -> Value:
-    """A field of a resolved config, which is never None."""
-    if value is None:
-        raise TypeError("the config is not resolved")
-    return value

@@ -41,14 +41,19 @@ def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_space(old: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a search of version 0.1, which had no `space` and every method's options."""
+    """Settings of a search of version 0.1, which had no `space` and every method's options.
+
+    Its topology `enas` is a space now. Where it names no topology, as the search of a study may,
+    the space is left to the method.
+    """
     method, new = str(old["method"]), {k: v for k, v in old.items() if v is not None}
-    space = SPACES.get(method, "enas" if old.get("topology") == "enas" else "darts")
-    if space != "darts":
+    if method in SPACES:
+        new["space"] = SPACES[method]
         new.pop("topology", None)
-    # A run's settings are complete; those of a study may leave the space to the method.
-    if space == "enas" or "clip" in new or "repeats" in new:
-        new["space"] = space
+    elif new.get("topology") == "enas":
+        new["space"] = new.pop("topology")
+    elif "topology" in new:
+        new["space"] = "darts"
     if "partial" in new:
         new["channel_fraction"] = 1.0 / new.pop("partial")
     if method == "nasnet_rl" and "arch_lr" in new:

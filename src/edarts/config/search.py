@@ -147,8 +147,9 @@ class SearchConfig:
         return dataclasses.replace(self, options=made[0], space_options=made[1])
 
     def to_settings(self) -> dict[str, Any]:
-        """For config.yaml: a flat dictionary of what is set."""
-        shared = {name: getattr(self, name) for name in SHARED}
+        """For config.yaml: a flat dictionary of what is set, without what the method fixes."""
+        fixed = getattr(method_class(self.method), "FIXED", {})
+        shared = {name: getattr(self, name) for name in SHARED if name not in fixed}
         own = [asdict(part) for part in (self.options, self.space_options) if part is not None]
         flat = {"method": self.method, **shared, **dict(self.own)}
         for part in own:
@@ -201,6 +202,8 @@ def method_class(name: str) -> Any:
 
 def untaken(method: str, option: str) -> UsageError:
     """The error for an option that a method, and the space it searches, do not have."""
+    if reason := method_class(method).REASONS.get(option):
+        return UsageError(f"method {method} takes no --{option.replace('_', '-')}: {reason}")
     flag = f"--{option.replace('_', '-')}"
     if owners := takers(option, "methods", "samplers", "spaces"):
         return UsageError(f"method {method} takes no {flag} ({owners})")

@@ -5,7 +5,16 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
 from edarts import registry
-from edarts.config.fields import Between, Count, NotNegative, Positive, Share, check_fields, takers
+from edarts.config.fields import (
+    UNSET,
+    Between,
+    Count,
+    NotNegative,
+    Positive,
+    Share,
+    check_fields,
+    takers,
+)
 from edarts.errors import UsageError, unknown
 
 
@@ -17,28 +26,28 @@ class TrainConfig:
     """How networks are trained: shallow, 5 cells of 16 channels in some minutes; full, the
     published training of 20 cells of 36 channels with auxiliary head, drop path and cutout; or a
     plug-in's."""
-    cells: Count = None
+    cells: Count = UNSET
     """Depth of the network in cells."""
-    channels: Count = None
+    channels: Count = UNSET
     """Channels of its first cell."""
-    epochs: Count = None
+    epochs: Count = UNSET
     """Passes over the training images; full: 600; shallow: as many as show it about a million
     images, from 20 to 30."""
-    batch_size: Count = None
+    batch_size: Count = UNSET
     """Images per step."""
-    lr: Positive = None
+    lr: Positive = UNSET
     """First learning rate (SGD with momentum, cosine to zero by epoch)."""
-    momentum: Share = None
+    momentum: Share = UNSET
     """Momentum (0..1)."""
-    weight_decay: NotNegative = None
+    weight_decay: NotNegative = UNSET
     """L2 decay of all parameters."""
-    clip: Positive = None
+    clip: Positive = UNSET
     """Largest norm of the gradient."""
-    auxiliary: NotNegative = None
+    auxiliary: NotNegative = UNSET
     """Weight of the auxiliary head's loss; 0 builds none."""
-    drop_path: Annotated[float | None, Between(0, 0.99)] = None
+    drop_path: Annotated[float, Between(0, 0.99)] = UNSET
     """Probability of dropping an edge, reached at the end of the training (0..1)."""
-    cutout: Share = None
+    cutout: Share = UNSET
     """Side of the square cut out of every training image, as a share of the image (0..1)."""
     valid_fraction: Annotated[float, Between(0, 0.9)] = 0.0
     """Share of the training images held out to show accuracy while training (0..1)."""

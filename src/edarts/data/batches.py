@@ -59,7 +59,7 @@ class Transform:
 
     @classmethod
     def of(cls, data: Dataset, cutout: float = 0.0) -> "Transform":
-        """With the statistics of `data`."""
+        """The transform with the mean and standard deviation of each channel of `data`."""
         mean, std = data.statistics()
         return cls(tuple(mean), tuple(std), data.flip, cutout)
 
@@ -104,7 +104,7 @@ def _cutout_mask(batch: int, height: int, width: int, share: float) -> Tensor:
     for side in (height, width):
         length = round(share * side)
         start = torch.randint(0, side, (batch, 1)) - length // 2
-        place = torch.arange(side)
-        sides.append((place >= start) & (place < start + length))
+        position = torch.arange(side)
+        sides.append((position >= start) & (position < start + length))
     hole = sides[0][:, :, None] & sides[1][:, None, :]
     return (~hole)[:, None].float()

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch.export import Dim
 
-from edarts.errors import EdartsError
+from edarts.errors import EdartsError, one_line
 from edarts.exports.base import Export
 from edarts.training.models import TrainedModel
 
@@ -36,7 +36,10 @@ class TorchProgram(Export):
             torch.export.save(program, aside, extra_files=extra)
             aside.replace(out)
         except (OSError, RuntimeError) as error:
-            raise EdartsError(f"{out}: cannot be written: {error}") from None
+            raise EdartsError(f"{out}: cannot be written: {one_line(error)}") from None
+        finally:
+            if aside.exists():
+                aside.unlink()
         return [out]
 
 

@@ -111,7 +111,7 @@ class DilConv(Normed):
         return SeparableStage(wide.weight, narrow.weight, stride, dilation, before)
 
     def reads(self, source: FeatureMap) -> FeatureMap:
-        """What the stage is computed on."""
+        """The feature map, or half of it, that the stage is computed on."""
         return source.halves[0] if self.reads_half else source
 
     def term(self, source: FeatureMap) -> Term:

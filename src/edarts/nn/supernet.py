@@ -107,7 +107,7 @@ class Supernet(Skeleton):
         }
 
     def _costs(self, cell: Cell, group: str, side: int) -> list[operations.Resources]:
-        """Of every candidate of a cell with a `side` x `side` output, row by row."""
+        """What every candidate of a cell with a `side` x `side` output costs, row by row."""
         inputs = {source for source, _ in self.space.edges(group)} - set(self.space.incoming(group))
         channels, reduces = cell.channels // cell.channel_groups, bool(cell.reduces)
         return [

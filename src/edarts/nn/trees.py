@@ -46,7 +46,7 @@ class Block(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Block":
-        """From a line such as `18 7(d,i) m(7,m) 5(5,5) d(7,7)`; raises UsageError."""
+        """The block of a line such as `18 7(d,i) m(7,m) 5(5,5) d(7,7)`; raises UsageError."""
         letters = "".join(OPERATIONS)
         child = rf"([{letters}])\(([{letters}]),([{letters}])\)"
         match = re.fullmatch(rf"(\d+)((?: {child}){{4}})", " ".join(text.split()))
@@ -85,7 +85,7 @@ class ProxylessTrees(Whole):
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "ProxylessTrees":
-        """From `to_dict`; raises UsageError."""
+        """The inverse of `to_dict`; raises UsageError."""
         lines = fields.get("blocks")
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise UsageError("a tree network has a list 'blocks' of texts")
@@ -131,10 +131,10 @@ def _stage(caption: str, blocks: Sequence[Block], first: int, count: int) -> Pan
         texts.append(Text((0.1, y), str(index + 1), size, "end"))
         texts.append(Text((0.82, y), f"w {block.width}", size, "end"))
         for group, child in enumerate(block.children):
-            for place, letter in enumerate(child):
+            for slot, letter in enumerate(child):
                 colour = colour_of(_KINDS.get(letter, "sep_conv"))
-                at = (1.4 * group + 0.38 * place + 1.12, y)
-                fill = "#ffffff" if place else "#e5e7eb"
+                at = (1.4 * group + 0.38 * slot + 1.12, y)
+                fill = "#ffffff" if slot else "#e5e7eb"
                 boxes.append(Box(at, letter, fill, colour, colour, size))
     return Panel(caption, tuple(boxes), (), tuple(texts), (-0.3, -0.5 * count - 0.3, 6.5, 0.3))
 

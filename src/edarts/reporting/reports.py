@@ -13,9 +13,9 @@ from edarts.space.base import Architecture
 def text(lines: Mapping[str, str], run: Path | None = None, *after: str) -> str:
     """Headings and their texts, a line each; then what to do next, RUN standing for the run."""
     items = [*lines.items()]
-    where = "" if run is None else shlex.quote(str(run))
+    folder = "" if run is None else shlex.quote(str(run))
     items += [
-        ("" if index else "next", command.replace("RUN", where))
+        ("" if index else "next", command.replace("RUN", folder))
         for index, command in enumerate(after)
     ]
     return "\n".join(f"{heading:18}{line}" for heading, line in items)
@@ -54,7 +54,7 @@ class SearchReport:
     data: str
 
     def summary(self) -> str:
-        """For a terminal."""
+        """The report as text for a terminal."""
         return text(
             {
                 **_found(self.genotype),
@@ -69,7 +69,7 @@ class SearchReport:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The report as JSON-ready fields."""
         return {
             "genotype": self.genotype.to_dict(),
             "skips": self.genotype.skips(),
@@ -102,7 +102,7 @@ class BlackBoxReport:
     images_seen: int | None = None
 
     def summary(self) -> str:
-        """For a terminal."""
+        """The report as text for a terminal."""
         return text(
             {
                 **_found(self.genotype),
@@ -117,7 +117,7 @@ class BlackBoxReport:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The report as JSON-ready fields."""
         return {
             "genotype": self.genotype.to_dict(),
             "skips": self.genotype.skips(),
@@ -147,7 +147,7 @@ class TrainReport:
     run: Path
 
     def summary(self) -> str:
-        """For a terminal."""
+        """The report as text for a terminal."""
         held = {}
         if self.valid_accuracy is not None:
             held = {"valid accuracy": f"{self.valid_accuracy:.2%} (held out of the training split)"}
@@ -220,11 +220,11 @@ class EvaluationReport:
         }
 
     def summary(self) -> str:
-        """For a terminal."""
+        """The report as text for a terminal."""
         return text(self.tested())
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The report as JSON-ready fields."""
         return {
             "test_accuracy": self.test_accuracy,
             "test_accuracy_ci95": list(self.test_accuracy_ci95),
@@ -246,7 +246,7 @@ class FindReport(EvaluationReport):
     architecture_steps: int = 0
 
     def summary(self) -> str:
-        """For a terminal."""
+        """The report as text for a terminal."""
         return text(
             {
                 **_found(self.genotype),
@@ -261,7 +261,7 @@ class FindReport(EvaluationReport):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The report as JSON-ready fields."""
         return super().to_dict() | {
             "skips": self.genotype.skips(),
             "steps": {"weight": self.weight_steps, "architecture": self.architecture_steps},
@@ -277,11 +277,11 @@ class Prediction:
     probability: float
 
     def summary(self) -> str:
-        """For a terminal."""
+        """The report as text for a terminal."""
         return f"{self.file}  {self.class_name}  {self.probability:.4f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The report as JSON-ready fields."""
         return {"file": self.file, "class": self.class_name, "probability": self.probability}
 
 
@@ -291,11 +291,11 @@ class Predictions(tuple[Prediction, ...]):
     __slots__ = ()
 
     def summary(self) -> str:
-        """For a terminal: a line each."""
+        """A line of text for each, for a terminal."""
         return "\n".join(prediction.summary() for prediction in self)
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """JSON-ready: one object each."""
+        """A JSON-ready object for each."""
         return [prediction.to_dict() for prediction in self]
 
 
@@ -308,11 +308,11 @@ class ExportReport:
     run: Path
 
     def summary(self) -> str:
-        """For a terminal."""
+        """The report as text for a terminal."""
         return "\n".join(map(str, self.files))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The report as JSON-ready fields."""
         return asdict(self) | {"files": [str(file) for file in self.files], "run": str(self.run)}
 
 
@@ -324,10 +324,10 @@ class FilesReport:
     name: str | None = None
 
     def summary(self) -> str:
-        """For a terminal."""
+        """The report as text for a terminal."""
         return "\n".join(map(str, self.files))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The report as JSON-ready fields."""
         named = {} if self.name is None else {"name": self.name}
         return named | {"files": [str(file) for file in self.files]}

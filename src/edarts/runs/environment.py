@@ -55,10 +55,14 @@ def explain(folder: str | Path, error: registry.UnknownPlugin) -> EdartsError:
     By the `plugins` of the folder's environment.json; if they do not name the plug-in, `error`
     stands as it is.
     """
-    origin = _plugins(Path(folder)).get(f"{error.group} {error.name}")
+    recorded, name = _plugins(Path(folder)), error.name
+    if error.group == "sources":  # then what is known is the data, which no source reads
+        used = [key.removeprefix("sources ") for key in recorded if key.startswith("sources ")]
+        name = next((n for n in used if n not in registry.names("sources")), name)
+    origin = recorded.get(f"{error.group} {name}")
     if origin is None:
         return error
-    what = f"{folder}: {registry.GROUPS[error.group].what} {error.name} is not here"
+    what = f"{folder}: {registry.GROUPS[error.group].what} {name} is not here"
     match origin.split():
         case [package, version]:
             return EdartsError(

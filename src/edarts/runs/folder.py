@@ -160,8 +160,13 @@ def reading(folder: str | Path) -> Iterator[None]:
     """
     try:
         yield
-    except registry.UnknownPlugin as error:
-        raise explain(folder, error) from None
+    except EdartsError as error:
+        missing = error if isinstance(error, registry.UnknownPlugin) else error.__cause__
+        if isinstance(missing, registry.UnknownPlugin):
+            known = explain(folder, missing)
+            if known is not missing:
+                raise known from None
+        raise
 
 
 def default_path(verb: str, name: str, settings: Mapping[str, Any]) -> Path:

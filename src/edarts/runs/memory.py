@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def reset_peak() -> None:
-    """From now on the peak is counted anew, from what is held now."""
+    """Count the peak anew, from what is held now."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

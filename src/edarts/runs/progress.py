@@ -36,12 +36,12 @@ class Progress:
         self._line = ""
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays on the screen."""
         if not self.quiet:
             self._print(text)
 
     def warn(self, text: str) -> None:
-        """A warning that stays; shown even when quiet."""
+        """Print a warning that stays on the screen, even when quiet."""
         self._print(f"warning: {text}", style="yellow")
 
     def _print(self, line: str, style: str | None = None) -> None:
@@ -69,7 +69,7 @@ class Progress:
                 print(self._line, file=sys.stderr, flush=True)
 
     def update(self, line: str) -> None:
-        """Replace the line of the phase."""
+        """Replace the line that tells how far the phase is."""
         if self.quiet:
             return
         self._line = line

@@ -40,7 +40,7 @@ def _class_of(text: str) -> Any:
 
 
 def parse(text: str) -> Architecture:
-    """From JSON, or from the text of a genotype (see `Genotype.parse`). Raises UsageError."""
+    """Read JSON, or the text of a genotype (see `Genotype.parse`). Raises UsageError."""
     try:
         fields = json.loads(text)
     except ValueError:
@@ -49,5 +49,5 @@ def parse(text: str) -> Architecture:
 
 
 def load(path: str | Path) -> Architecture:
-    """From a file; errors name the file. Raises EdartsError."""
+    """Read a file; errors name the file. Raises EdartsError."""
     return read_file(path, parse)

@@ -107,7 +107,7 @@ class Architecture(ABC):
         return {}
 
     def to_json(self) -> str:
-        """As `to_dict`, for people and diffs."""
+        """The text of `to_dict`, indented for people and diffs."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
@@ -251,17 +251,19 @@ class SearchSpace(ABC):
         )
 
     def mutate(self, architecture: Any, rng: random.Random) -> Any:
-        """One that differs in a small, randomly drawn way: here one decision, drawn anew."""
+        """An architecture that differs in a small, randomly drawn way: here one decision, drawn
+        anew.
+        """
         decisions = self.encode(architecture)
         name = rng.choice(list(decisions))
         return self.decode(decisions | {name: rng.choice(self.decisions()[name])})
 
     def sample_decisions(self, rng: random.Random) -> dict[str, int | str]:
-        """Those of `sample`."""
+        """The decisions of an architecture that `sample` draws."""
         return self.encode(self.sample(rng))
 
     def mutate_decisions(self, decisions: Decisions, rng: random.Random) -> dict[str, int | str]:
-        """Those of `mutate`."""
+        """The decisions of what `mutate` makes of the architecture that these stand for."""
         return self.encode(self.mutate(self.decode(decisions), rng))
 
     def __contains__(self, architecture: object) -> bool:
@@ -310,13 +312,13 @@ class DecisionSpace(SearchSpace):
         return UsageError(f"the architectures of {type(self).__name__} do not tell their decisions")
 
     def sample(self, rng: random.Random) -> Any:
-        """That of drawn decisions."""
+        """The architecture of decisions that `sample_decisions` draws."""
         return self.decode(self.sample_decisions(rng))
 
     @abstractmethod
     def sample_decisions(self, rng: random.Random) -> dict[str, int | str]:
-        """Drawn as the method's paper begins."""
+        """Decisions drawn as the method's paper draws its first architectures."""
 
     @abstractmethod
     def mutate_decisions(self, decisions: Decisions, rng: random.Random) -> dict[str, int | str]:
-        """Some that differ in a small, randomly drawn way; never those of no architecture."""
+        """Decisions of another architecture, which differ in a small, randomly drawn way."""

@@ -15,7 +15,7 @@ BLOCKS = 5
 FIRST = 2  # the node of the first block; those before it are the cell's inputs
 
 Half = tuple[int, int]
-"""Source node and place of the operation."""
+"""Source node and index of the operation."""
 Block = tuple[Half, Half]
 Cell = tuple[Block, ...]
 

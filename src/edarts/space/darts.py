@@ -115,7 +115,7 @@ class DartsSpace(SearchSpace):
     def topologies() -> list[Topology]:
         """The 180 topologies: two distinct sources for each of four nodes, 1 x 3 x 6 x 10.
 
-        Their index is the place in this list: lexicographic, node 2 slowest (methods.md section
+        Their index is that in this list: lexicographic, node 2 slowest (methods.md section
         15).
         """
         pairs = [combinations(range(n), KEPT) for n in range(INPUTS, INPUTS + NODES)]

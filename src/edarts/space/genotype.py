@@ -181,7 +181,7 @@ class Genotype(Architecture):
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Genotype":
-        """From `to_dict`, or from the short DARTS form.
+        """Read what `to_dict` gives, or the short DARTS form.
 
         An edge is [operation, source, node], or [operation, source]: then edges come in pairs, the
         first pair for node 2, the second for node 3 and so on (DARTS' genotypes.py). A cell may
@@ -208,7 +208,7 @@ class Genotype(Architecture):
 
     @classmethod
     def parse(cls, text: str) -> "Genotype":
-        """From JSON, or from the `Genotype(normal=[...], ...)` text that DARTS' code prints."""
+        """Read JSON, or the `Genotype(normal=[...], ...)` text that DARTS' code prints."""
         text = text.strip()
         try:
             fields = json.loads(text) if text.startswith("{") else _read_call(text)
@@ -218,24 +218,20 @@ class Genotype(Architecture):
 
     @classmethod
     def load(cls, path: str | Path) -> "Genotype":
-        """From a file; errors name the file. Raises EdartsError."""
+        """Read a file; errors name the file. Raises EdartsError."""
         return read_file(path, cls.parse)
 
 
 def read_file(path: str | Path, parse: Callable[[str], Parsed]) -> Parsed:
-    """What `parse` makes of a file's text; errors name the file.
-
-    Raises EdartsError, and UnknownPlugin if the file is whole but names what is not installed.
-    """
+    """What `parse` makes of a file's text; errors name the file. Raises EdartsError."""
     try:
         return parse(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise EdartsError(f"{path}: no such file; give a genotype's JSON file") from None
-    except registry.UnknownPlugin as error:
-        raise registry.UnknownPlugin(error.group, error.name, f"{path}: {error}") from None
     except (OSError, UnicodeDecodeError, UsageError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise EdartsError(f"{path}: damaged genotype: {reason}") from None
+        # The cause tells a run folder's reader that a plug-in is missing.
+        raise EdartsError(f"{path}: damaged genotype: {reason}") from error
 
 
 def loose_ends(edges: Iterable[Edge]) -> tuple[int, ...]:

@@ -144,7 +144,7 @@ def flatten(cell: Graph, nodes: int, motifs: Mapping[str, Graph], size: int) -> 
     kept = [node for node in order if node in reached & useful]
     if (nodes - 1,) not in kept or (0,) not in kept:
         return []
-    number = {node: SOURCE + place for place, node in enumerate(kept)}
+    number = {node: SOURCE + index for index, node in enumerate(kept)}
     return [
         Edge(operation, number[source], number[target])
         for source, target, operation in raw

@@ -11,8 +11,9 @@ from edarts.space.base import Architecture
 
 
 def architecture(name: str) -> Architecture:
-    """From a JSON file, a run folder, a zoo name, or a baseline's. Raises EdartsError,
-    UsageError.
+    """What is in a JSON file or a run folder, or has this name in the zoo or as a baseline.
+
+    Raises EdartsError, UsageError.
     """
     path = Path(name)
     if path.is_dir():

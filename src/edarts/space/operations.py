@@ -224,5 +224,8 @@ def by_short(text: str) -> str:
 
 
 def parameter_free(name: str) -> bool:
-    """Whether the operation has no convolution: `none`, pools and skip connections."""
-    return get(name).parameter_free
+    """Whether the operation has no convolution: `none`, pools and skip connections.
+
+    One that is not known here is of a space with modules of its own, and counts as a convolution.
+    """
+    return (name in BUILT_IN or name in names()) and get(name).parameter_free

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from edarts.config import SearchConfig, TrainConfig
+from edarts.config import UNSET, SearchConfig, TrainConfig
 from edarts.errors import UsageError
 from edarts.reporting import stats
 from edarts.reporting.model import Column, Plot, Series, Summary, Table
@@ -201,7 +201,7 @@ def _recipe_of(entry: str, train: TrainConfig) -> TrainConfig:
     """The recipe of a zoo entry; a whole network has a depth and a width of its own."""
     if zoo.get(entry).architecture.sized:
         return train
-    return replace(train, cells=None, channels=None, auxiliary=0.0, drop_path=0.0)
+    return replace(train, cells=UNSET, channels=UNSET, auxiliary=0.0, drop_path=0.0)
 
 
 def _best_of(rows: list[Row]) -> Row:

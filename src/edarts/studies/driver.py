@@ -21,7 +21,7 @@ from edarts.errors import Interrupted, UsageError
 from edarts.reporting import page
 from edarts.reporting.model import Column, Summary, Table
 from edarts.runs import pool as parallel
-from edarts.runs.folder import Run, default_path, open_run, read_settings
+from edarts.runs.folder import Run, default_path, open_run, read_settings, reading
 from edarts.runs.progress import Progress, clock
 from edarts.runs.stop import Stop
 from edarts.runtime import Session
@@ -119,10 +119,12 @@ def write_report(folder: Path) -> Path:
     run = Run(folder)
     if "study" not in settings:
         return page.write_run(run)
-    kind: type[Study] = registry.get("studies", settings["study"])
     known = settings | (run.read_json("study.json") or {})
-    question = kind(Recipe.from_dict(settings), base.read_options(kind, known))
-    _write(run, question, *_summary(question, read_ledger(folder)))
+    with reading(folder):
+        kind: type[Study] = registry.get("studies", settings["study"])
+        question = kind(Recipe.from_dict(settings), base.read_options(kind, known))
+        rows = read_ledger(folder)
+    _write(run, question, *_summary(question, rows))
     return folder / "report.html"
 
 

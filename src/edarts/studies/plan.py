@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edarts.config import given
 from edarts.runs.progress import clock
 from edarts.studies import searches
 from edarts.studies.base import Job, Study
@@ -96,7 +95,7 @@ class Schedule:
 def cost(job: Job, images: int, classes: int) -> float:
     """Relative cost of a job: that of its training, and of its search if it has one."""
     train = job.train
-    seen = images * (1 - train.valid_fraction) * given(train.epochs)
+    seen = images * (1 - train.valid_fraction) * train.epochs
     training = seen * (train.cells or WHOLE_CELLS) * searches.NETWORK_EDGES
     if job.search is None:
         return training

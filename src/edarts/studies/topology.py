@@ -7,7 +7,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import ClassVar
 
-from edarts.config import given
 from edarts.errors import EdartsError, UsageError
 from edarts.reporting import stats
 from edarts.reporting.model import Column, Plot, Series, Summary, Table
@@ -71,7 +70,7 @@ class TopologyStudy:
     @property
     def epochs(self) -> int:
         """Of a whole training."""
-        return given(self.recipe.train.epochs)
+        return self.recipe.train.epochs
 
     def rungs(self) -> list[int]:
         """Epochs of each rung of the halving; the last is the whole training."""

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from edarts.config import TrainConfig, given
+from edarts.config import TrainConfig
 from edarts.data.batches import Loader, Transform
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
@@ -59,7 +59,7 @@ def fit(network: nn.Module, data: Dataset, config: TrainConfig, runtime: Runtime
     if config.options is None:
         config = resolve_config(config, len(data), whole=not getattr(network, "sized", True))
     training = Training(network, data, config, runtime)
-    loop = Loop("train", given(config.epochs), training.loader.steps, runtime, _describe)
+    loop = Loop("train", config.epochs, training.loader.steps, runtime, _describe)
     loop(training)
     return FitResult(network, training.transform, loop.history, loop.seconds)
 
@@ -77,7 +77,7 @@ class Training:
         self.recipe = recipe.load(config.recipe)
         self.transform = self.recipe.transform(data, config)
         data, self.valid = hold_out(data, config.valid_fraction, runtime.seed)
-        self.loader = Loader(data, given(config.batch_size), runtime.seed, "train", runtime.device)
+        self.loader = Loader(data, config.batch_size, runtime.seed, "train", runtime.device)
         place(network, runtime.device)
         self.optimizer = self.recipe.optimizer(network, config)
         if runtime.compile:
@@ -87,20 +87,18 @@ class Training:
         """One optimizer step on one batch; returns loss and accuracy of the augmented images."""
         config = self.config
         set_lr(self.optimizer, self.recipe.lr(config, epoch, at, self.loader.steps))
-        cast(Any, self.network).set_drop_path(
-            given(config.drop_path) * epoch / given(config.epochs)
-        )
+        cast(Any, self.network).set_drop_path(config.drop_path * epoch / config.epochs)
         self.network.train()
         images, labels = self.loader.batch(epoch, at)
         images, labels = distributed.shard(self.transform.augment(images), labels)
         loss, logits = self.loss(images, labels)
         step = f"train, epoch {epoch + 1}, step {at + 1}"
-        descend(loss, self.optimizer, given(config.clip), step)
+        descend(loss, self.optimizer, config.clip, step)
         return {"loss": loss.item(), "accuracy": accuracy(logits, labels)}
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of images (B, C, H, W), with the auxiliary head's, and their logits."""
-        weight = given(self.config.auxiliary)
+        weight = self.config.auxiliary
         logits = self.network(images, weight > 0)
         if weight == 0:
             return self.recipe.loss(logits, labels), logits

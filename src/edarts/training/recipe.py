@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edarts import registry
-from edarts.config import TrainConfig, given
+from edarts.config import TrainConfig
 from edarts.config import resolve as fill_in
 from edarts.data.batches import Transform
 from edarts.data.dataset import Dataset
@@ -59,13 +59,11 @@ class Recipe:
 
     def optimizer(self, network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
         """The optimizer of all parameters; `lr` sets its learning rate before every step."""
-        return optim.sgd(
-            network, given(config.lr), given(config.momentum), given(config.weight_decay)
-        )
+        return optim.sgd(network, config.lr, config.momentum, config.weight_decay)
 
     def lr(self, config: TrainConfig, epoch: int, step: int, steps: int) -> float:
         """The learning rate of `step` of `steps` in `epoch`, both 0-based."""
-        return optim.cosine(epoch, given(config.epochs), given(config.lr), 0.0)
+        return optim.cosine(epoch, config.epochs, config.lr, 0.0)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of logits (B, classes) and labels (B,), a scalar; of the auxiliary head too."""
@@ -73,7 +71,7 @@ class Recipe:
 
     def transform(self, data: Dataset, config: TrainConfig) -> Transform:
         """How training images are augmented and all images are normalised."""
-        return Transform.of(data, given(config.cutout))
+        return Transform.of(data, config.cutout)
 
 
 def _refuse_cells(config: TrainConfig) -> None:

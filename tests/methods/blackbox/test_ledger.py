@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edarts.testing import contract as testing
+from methods.blackbox.planted import evolution, search
 
 pytest.importorskip("psycopg")
 
@@ -54,10 +54,8 @@ def postgres(tmp_path: Path) -> Iterator[str]:
 
 
 def test_two_searches_share_a_ledger_in_postgresql(postgres: str) -> None:
-    config = testing.tiny_ledger_config("regularized_evolution", trials=15)
-    _, plain = testing.run_ledger(config, testing.PlantedScore())
-    _, first = testing.run_ledger(config, testing.PlantedScore(), storage=postgres)
+    plain = search(evolution(15))
+    first = search(evolution(15), storage=postgres)
     assert first == plain
-    more = testing.tiny_ledger_config("regularized_evolution", trials=25)
-    _, second = testing.run_ledger(more, testing.PlantedScore(), storage=postgres, seed=1)
+    second = search(evolution(25), storage=postgres, seed=1)
     assert second[:15] == first and len(second) == 25

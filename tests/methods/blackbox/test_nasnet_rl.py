@@ -3,11 +3,11 @@
 import optuna
 import pytest
 import torch
-from edarts.space.encoding import CellEncoding, suggest
-from edarts.testing.contract import PlantedScore
 
-from edarts import Space
+from edarts import DartsSpace
 from edarts.methods.blackbox import nasnet_rl
+from edarts.methods.blackbox.ledger import suggest
+from methods.blackbox.planted import planted
 
 
 def test_ppo_is_the_clipped_objective() -> None:
@@ -36,7 +36,7 @@ def test_its_gradient_vanishes_where_it_is_clipped() -> None:
 def test_drawn_and_forced_probabilities_agree() -> None:
     """The softmaxes' product, option by option; closed options take no probability."""
     torch.manual_seed(0)
-    controller = nasnet_rl.Controller([2, 3])
+    controller = nasnet_rl.DecisionController([2, 3])
     every = torch.tensor([[a, b] for a in range(2) for b in range(3)])
     log, entropy = controller(every)
     assert log.exp().sum().item() == pytest.approx(1, abs=1e-6)
@@ -46,11 +46,11 @@ def test_drawn_and_forced_probabilities_agree() -> None:
 
 
 def test_the_ledger_alone_gives_the_controller() -> None:
-    encoding = CellEncoding(Space.parse("skip_connect,sep_conv_3x3", "7"))
-    sampler = nasnet_rl.PLUGIN(encoding)
+    space = DartsSpace.parse("skip_connect,sep_conv_3x3", "7")
+    sampler = nasnet_rl.PLUGIN(space)
     study = optuna.create_study(sampler=sampler, direction="maximize")
-    study.optimize(lambda trial: PlantedScore()(suggest(encoding, trial), 0), n_trials=45)
-    warm, cold = sampler.learner(study), nasnet_rl.PLUGIN(encoding).learner(study)
+    study.optimize(lambda trial: planted(suggest(space, trial)), n_trials=45)
+    warm, cold = sampler.learner(study), nasnet_rl.PLUGIN(space).learner(study)
     assert len(cold.seen) == 40 and warm.seen == cold.seen
     for a, b in zip(warm.controller.parameters(), cold.controller.parameters(), strict=True):
         assert torch.equal(a, b)

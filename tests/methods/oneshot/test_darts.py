@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edarts import Space
-from edarts.methods.oneshot import base as alphas
-from edarts.methods.oneshot import darts
-from edarts.methods.oneshot.base import Alphas, strongest
+from edarts import DartsSpace
+from edarts.methods.oneshot import alphas, darts
+from edarts.methods.oneshot.alphas import Alphas
+from edarts.methods.oneshot.derive import strongest
 from edarts.space.genotype import KINDS
 from support import authors_rule
 
-SPACE = Space(("skip_connect", "sep_conv_3x3"), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
+SPACE = DartsSpace(("skip_connect", "sep_conv_3x3"), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
 XI, MU, DECAY = 0.05, 0.9, 3e-4
 
 
@@ -111,11 +111,11 @@ def test_architecture_gradient_leaves_no_weight_gradients(
 
 
 def test_discretisation_follows_the_authors() -> None:
-    space = Space()
+    space = DartsSpace()
     for seed in range(50):
         generator = torch.Generator().manual_seed(seed)
         weights = {k: torch.randn(14, 8, generator=generator).softmax(-1) for k in KINDS}
-        genotype = strongest(space, weights)
+        genotype = space.derive(strongest(space, weights))
         assert genotype in space
         for kind in KINDS:
             assert set(genotype.edges(kind)) == authors_rule(weights[kind], space.operations)
@@ -123,8 +123,8 @@ def test_discretisation_follows_the_authors() -> None:
 
 
 def test_none_is_never_derived_but_weighs() -> None:
-    space = Space()
+    space = DartsSpace()
     weights = {k: torch.full((14, 8), 0.01) for k in KINDS}
     for w in weights.values():
         w[:, 0] = 0.9
-    assert strongest(space, weights).count("normal", "none") == 0
+    assert space.derive(strongest(space, weights)).count("normal", "none") == 0

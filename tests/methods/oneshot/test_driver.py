@@ -1,17 +1,19 @@
 """The driver's options: every method takes each of eDARTS' or says why not; what steps cost."""
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from edarts import Network, SearchConfig, Supernet, UsageError
+from edarts import Network, SearchConfig, Supernet, UsageError, methods, registry
 from edarts.cli.main import main
-from edarts.methods.oneshot import base as alphas
+from edarts.config import SHARED, option_names
+from edarts.methods.oneshot import alphas, resolve
 from edarts.methods.oneshot import driver as oneshot
-from edarts.methods.oneshot import registry_ as methods
 from edarts.nn.cells import Cell
-from edarts.testing import contract as testing
+from edarts.testing import oneshot as testing
+from edarts.testing.problems import tiny_data
 
 IDEAS: dict[str, object] = {
     "topology": "7",
@@ -21,29 +23,32 @@ IDEAS: dict[str, object] = {
     "arch_update": "epoch",
     "arch_steps": 1,
     "cells": 2,
-    "partial": 2,
+    "channel_fraction": 1 / 2,
     "warm_up": 0.2,
     "drop_path": 0.1,
 }
 
 
-@pytest.mark.parametrize("method", methods.names())
+@pytest.mark.parametrize("method", registry.names("methods"))
 def test_the_ideas_of_edarts_work_with_every_method_or_are_refused(method: str) -> None:
     taken, refused = {}, {}
     for name, value in IDEAS.items():
-        config = testing.tiny_config(method, **{"arch_update": "epoch", name: value})
+        fixed = registry.get("methods", method).FIXED
+        update = {} if "arch_update" in fixed else {"arch_update": "epoch"}
         try:
+            config = testing.tiny_config(method, **{**update, name: value})
             config, space, _ = oneshot.resolve_config(config, 48, 3)
-            methods.load(method).PLUGIN(space, config, torch.device("cpu"))
+            registry.get("methods", method)(space, config, torch.device("cpu"))
             taken[name] = value
         except UsageError as error:
             refused[name] = str(error)
-    known = {"enas": {"topology", "attention"}, "random_ws": {"attention"}}
+    known = {"enas": {"topology", "attention"}, "random_ws": {"attention", "arch_update"}}
     assert set(refused) == known.get(method, set())
     assert all(method in text and "\n" not in text for text in refused.values())
-    found = testing.run_search(testing.tiny_config(method, **taken), testing.tiny_data())
-    assert found.steps == {"weight": 6, "architecture": 3}  # 24 images, half of them, batches of 8
-    network = Network(found.genotype, cells=2, channels=4, classes=3, image=(1, 8, 8))
+    found = testing.run_search(testing.tiny_config(method, **taken), tiny_data())
+    # 24 images, half of them, batches of 8
+    assert (found.counts.weight, found.counts.architecture) == (6, 3)
+    network = Network(found.architecture, cells=2, channels=4, classes=3, image=(1, 8, 8))
     assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
     if "topology" in taken:
         assert len(found.space.normal) == 8
@@ -54,7 +59,8 @@ def test_the_ideas_of_edarts_work_with_every_method_or_are_refused(method: str) 
 def test_an_option_of_another_method_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", "--method", "darts", "--constraint", "mild"]) == 2
     error = capsys.readouterr().err
-    assert "method darts takes no --constraint (methods that do: snas)" in error
+    assert "takes no --constraint" in error
+    assert "(methods that do: snas)" in error
     assert main(["search", "--method", "enas", "--attention", "skip_connect=1"]) == 2
     error = capsys.readouterr().err
     assert "takes no --attention: its controller begins with biases of its own" in error
@@ -64,37 +70,44 @@ def test_an_option_of_another_method_is_refused(capsys: pytest.CaptureFixture[st
 def test_what_a_method_refuses_leaves_no_run_folder(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    for options in (["enas", "--topology", "7"], ["p_darts", "--epochs", "2"]):
+    refused = {
+        "p_darts trains 3 supernets": ["p_darts", "--epochs", "2"],
+        "takes no --topology": ["enas", "--topology", "7"],
+        "enas chooses every source": ["enas", "--space", "darts"],
+    }
+    for reason, options in refused.items():
         out = tmp_path / options[0]
         assert main(["search", "--method", *options, "--out", str(out)]) == 2
-        assert options[0] in capsys.readouterr().err
+        assert reason in capsys.readouterr().err
         assert not out.exists()
 
 
 def test_methods_declare_known_options() -> None:
-    for name in methods.names():
-        assert set(methods.options(name)) <= set(SearchConfig.__dataclass_fields__)
-        assert methods.load(name).__doc__
+    for name in registry.names("methods"):
+        method = registry.get("methods", name)
+        space = registry.get("spaces", method.SPACE)
+        assert set(methods.taken(name)) <= set(SHARED)
+        assert set(method.taken()) <= {*SHARED, *option_names(space)}
+        assert method.__doc__
+        assert sys.modules[method.__module__].__doc__
 
 
 def test_joint_updates_use_all_images_and_one_pass() -> None:
     config = testing.tiny_config("darts", arch_update="joint")
-    found = testing.run_search(config, testing.tiny_data(48))
-    assert found.steps == {"weight": 18, "architecture": 18}
-    assert found.passes == {"forward": 18, "backward": 18}
+    found = testing.run_search(config, tiny_data(48))
+    assert (found.counts.weight, found.counts.architecture) == (18, 18)
+    assert (found.counts.forward, found.counts.backward) == (18, 18)
     config = testing.tiny_config("darts", arch_update="step")
-    found = testing.run_search(config, testing.tiny_data(48))
-    assert found.steps == {"weight": 9, "architecture": 9}
-    assert found.passes == {"forward": 18, "backward": 18}
+    found = testing.run_search(config, tiny_data(48))
+    assert (found.counts.weight, found.counts.architecture) == (9, 9)
+    assert (found.counts.forward, found.counts.backward) == (18, 18)
     with pytest.raises(UsageError, match="order 2"):
-        testing.run_search(
-            testing.tiny_config("darts", arch_update="joint", order=2), testing.tiny_data()
-        )
+        testing.run_search(testing.tiny_config("darts", arch_update="joint", order=2), tiny_data())
 
 
 def test_second_order_passes_are_counted() -> None:
-    found = testing.run_search(testing.tiny_config("darts", order=2), testing.tiny_data())
-    assert found.passes == {"forward": 9 * 5, "backward": 9 * 5}  # methods.md section 1
+    found = testing.run_search(testing.tiny_config("darts", order=2), tiny_data())
+    assert (found.counts.forward, found.counts.backward) == (9 * 5, 9 * 5)  # methods.md section 1
 
 
 def test_sparse_rate_counts_the_epochs_that_learn() -> None:
@@ -102,7 +115,7 @@ def test_sparse_rate_counts_the_epochs_that_learn() -> None:
         config, _, _ = oneshot.resolve_config(
             SearchConfig("edarts", warm_up=warm_up, arch_steps=40), 50_000, 10
         )
-        assert config.arch_lr == pytest.approx(oneshot.TRAVEL / (epochs * 40), rel=1e-6)
+        assert config.arch_lr == pytest.approx(resolve.TRAVEL / (epochs * 40), rel=1e-6)
     config, _, _ = oneshot.resolve_config(SearchConfig("enas"), 50_000, 10)
     assert (config.arch_steps, config.arch_lr) == (30, 0.0035)  # its own, made for sparse updates
 
@@ -117,7 +130,7 @@ def test_weight_step_asks_no_gradient_of_the_architecture(monkeypatch: pytest.Mo
         return forward(self, x, weights, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Supernet, "forward", watch)
-    testing.run_search(testing.tiny_config("pc_darts", warm_up=0.5), testing.tiny_data())
+    testing.run_search(testing.tiny_config("pc_darts", warm_up=0.5), tiny_data())
     assert seen == [False] * 3 + [True, False] * 6
 
 
@@ -130,5 +143,5 @@ def test_drop_path_reaches_the_supernets_cells(monkeypatch: pytest.MonkeyPatch) 
         return original(net, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(alphas, "valid_loss", watch)
-    testing.run_search(testing.tiny_config("darts", drop_path=0.25), testing.tiny_data())
+    testing.run_search(testing.tiny_config("darts", drop_path=0.25), tiny_data())
     assert set(rates) == {0.25}

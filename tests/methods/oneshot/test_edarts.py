@@ -1,23 +1,28 @@
 """eDARTS' own parts: attention, fixed topology, sparse updates, data subset."""
 
 import dataclasses
+import random
+from typing import Any
 
 import pytest
 import torch
 
 from edarts import SearchConfig, UsageError
 from edarts.methods.oneshot import driver as oneshot
-from edarts.methods.oneshot.base import Alphas
+from edarts.methods.oneshot.alphas import Alphas, FirstOrder
 from edarts.methods.oneshot.driver import resolve_config
-from edarts.space.darts import Space
+from edarts.runs.progress import Progress
+from edarts.runtime import Runtime
+from edarts.space.darts import DartsSpace
 from edarts.space.genotype import KINDS
-from edarts.testing import contract as testing
+from edarts.testing import oneshot as testing
+from edarts.testing.problems import tiny_data
 
 
 def test_attention_sets_the_first_weights() -> None:
     torch.manual_seed(0)
     shares = {"sep_conv_3x3": 4.0, "skip_connect": 1.0, "max_pool_3x3": 3.0}
-    space = Space(tuple(shares))
+    space = DartsSpace(tuple(shares))
     first = Alphas(space, lr=1e-3, weight_decay=0, attention=shares).softmax()
     for kind in KINDS:
         torch.testing.assert_close(
@@ -30,11 +35,13 @@ def test_attention_sets_the_first_weights() -> None:
 def test_operations_without_a_share_are_not_built() -> None:
     config, space, _ = resolve_config(SearchConfig(attention="skip_connect=1"), 50_000, 10)
     assert space.operations == ("skip_connect",)
-    config, space, _ = resolve_config(SearchConfig(operations="SS3"), 50_000, 10)
+    config, space, _ = resolve_config(SearchConfig.of(operations="SS3"), 50_000, 10)
     assert len(space.operations) == 5
     assert "sep_conv_3x3=4" in str(config.attention)
     with pytest.raises(UsageError, match="operation of attention"):
-        resolve_config(SearchConfig(operations="skip_connect", attention="sep_conv_3x3=1"), 99, 2)
+        resolve_config(
+            SearchConfig.of(operations="skip_connect", attention="sep_conv_3x3=1"), 99, 2
+        )
 
 
 def test_defaults() -> None:
@@ -60,7 +67,7 @@ def test_small_data_uses_more_and_says_so() -> None:
 
 
 def test_subset_is_stratified_disjoint_halves() -> None:
-    data = testing.tiny_data(120, classes=3)
+    data = tiny_data(120, classes=3)
     for fraction, size in ((1.0, 120), (0.5, 60), (1e-3, 6)):
         first, second = oneshot.split_halves(data, fraction, seed=1)
         assert len(first) + len(second) == size
@@ -70,17 +77,36 @@ def test_subset_is_stratified_disjoint_halves() -> None:
 
 
 @pytest.mark.parametrize("method", ["darts", "edarts"])
-def test_sparse_updates_only_at_the_end_of_an_epoch(method: str) -> None:
-    config = testing.tiny_config(method, arch_update="epoch", arch_steps=3)
-    found = testing.run_search(config, testing.tiny_data())
-    assert found.steps == {"weight": 9, "architecture": 9}
+def test_sparse_updates_only_at_the_end_of_an_epoch(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three epochs of three steps: w for a step of the weights, a for one of the architecture."""
+    taken: list[str] = []
+    weight_step, arch_step = oneshot.descend, FirstOrder.arch_step
+
+    def watch_weights(*arguments: Any) -> None:
+        taken.append("w")
+        weight_step(*arguments)
+
+    def watch_architecture(*arguments: Any) -> dict[str, float]:
+        taken.append("a")
+        return arch_step(*arguments)
+
+    monkeypatch.setattr(oneshot, "descend", watch_weights)
+    monkeypatch.setattr(FirstOrder, "arch_step", watch_architecture)
+    config = testing.tiny_config(method, arch_update="epoch", arch_steps=2)
+    found = testing.run_search(config, tiny_data())
+    assert "".join(taken) == "wwwaa" * 3
+    assert (found.counts.weight, found.counts.architecture) == (9, 6)
+    taken.clear()
     config = testing.tiny_config(method, arch_update="step")
-    found = testing.run_search(config, testing.tiny_data())
-    assert found.steps == {"weight": 9, "architecture": 9}
+    found = testing.run_search(config, tiny_data())
+    assert "".join(taken) == "aw" * 9
+    assert (found.counts.weight, found.counts.architecture) == (9, 9)
     with pytest.raises(UsageError, match="arch_update=epoch"):
         testing.run_search(
             dataclasses.replace(config, arch_update=None, method="darts", arch_steps=2),
-            testing.tiny_data(),
+            tiny_data(),
         )
 
 
@@ -102,17 +128,28 @@ def test_sparse_learning_rate_lets_a_choice_change() -> None:
 
 
 def test_second_order_is_refused() -> None:
-    with pytest.raises(UsageError, match="--method darts"):
-        testing.run_search(testing.tiny_config("edarts", order=2), testing.tiny_data())
+    with pytest.raises(UsageError, match=r"edarts takes no --order .methods that do: darts"):
+        testing.tiny_config("edarts", order=2)
+
+
+class Heard(Progress):
+    """Keeps what it is told to warn of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 def test_collapse_is_announced_once_with_a_remedy() -> None:
-    space = Space(("skip_connect",), *[Space.topologies()[0]] * 2)
-    import random
-
-    genotype = space.sample(random.Random(0))
-    warned: set[str] = set()
-    first = oneshot.collapse(genotype, SearchConfig(arch_update="step"), warned)
-    assert len(first) == 2
-    assert "--arch-update epoch" in first[0]
-    assert oneshot.collapse(genotype, SearchConfig(arch_update="step"), warned) == []
+    space = DartsSpace(("skip_connect",), *[DartsSpace.topologies()[0]] * 2)
+    genotype, heard = space.sample(random.Random(0)), Heard()
+    runtime = Runtime(torch.device("cpu"), progress=heard)
+    warn = oneshot.Collapse(SearchConfig(arch_update="step"), runtime)
+    warn(genotype)
+    assert len(heard.warnings) == 2
+    assert "--arch-update epoch" in heard.warnings[0]
+    warn(genotype)
+    assert len(heard.warnings) == 2

@@ -7,22 +7,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from edarts import Network, SearchConfig, Space, Supernet, UsageError
+from edarts import DartsSpace, Network, SearchConfig, Supernet, UsageError
 from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import enas
-from edarts.methods.oneshot.base import weights_of
 from edarts.nn.cells import Cell
 from edarts.nn.kernels import FeatureMap
+from edarts.space.darts import parse_operations
+from edarts.space.enas import EnasSpace
 from edarts.space.genotype import KINDS, Edge
-from edarts.testing import contract as testing
+from edarts.testing import oneshot as testing
+from edarts.testing.problems import tiny_data
 
-ONE_NODE = Space(("sep_conv_3x3", "skip_connect"), ((0, 2), (1, 2)), ((0, 2), (1, 2)), pairs=True)
+ONE_NODE = EnasSpace(("sep_conv_3x3", "skip_connect"), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
 EVERY = torch.tensor(list(itertools.product(range(2), repeat=8)))  # 2 x (2 sources, 2 operations)
 
 
-def controller(seed: int = 0) -> enas.Controller:
+def controller(seed: int = 0) -> enas.CellController:
     torch.manual_seed(seed)
-    made = enas.Controller(1, ONE_NODE.operations).double()
+    made = enas.CellController(1, ONE_NODE.operations).double()
     made.fixed_bias = made.fixed_bias.double()
     made.bias.data = torch.tensor([0.3, 0.0], dtype=torch.float64)  # not saturated as at the start
     return made
@@ -75,7 +77,7 @@ def test_gradient_is_that_of_the_expected_reward() -> None:
 
 
 def test_the_start_favours_convolutions_and_squashes_logits() -> None:
-    made = enas.Controller(5, enas.DEFAULTS["operations"].split(","))
+    made = enas.CellController(5, enas.ENAS.DEFAULTS["operations"].split(","))
     assert made.bias.tolist() == [10, 10, 0, 0, 0]
     torch.testing.assert_close(made.fixed_bias, torch.tensor([0.25, 0.25, -0.25, -0.25, -0.25]))
     assert len([p for p in made.parameters() if p.abs().max() <= 0.1]) == 8  # all but the bias
@@ -84,7 +86,7 @@ def test_the_start_favours_convolutions_and_squashes_logits() -> None:
     assert made.lstm.hidden_size == 64
 
 
-def plain_log_probability(made: enas.Controller, decisions: list[int]) -> Tensor:
+def plain_log_probability(made: enas.CellController, decisions: list[int]) -> Tensor:
     """The controller of methods.md section 9 for one cell at a time, with the LSTM written out."""
     w_x, w_h = made.lstm.weight_ih, made.lstm.weight_hh
     h = c = torch.zeros(1, 64, dtype=torch.float64)
@@ -130,7 +132,7 @@ def test_controller_is_the_authors() -> None:
 
 
 def test_the_space() -> None:
-    space = Space.parse(enas.DEFAULTS["operations"], "enas")
+    space = EnasSpace(parse_operations(enas.ENAS.DEFAULTS["operations"]))
     assert (len(space.normal), len(space.operations)) == (20, 5)
     sizes = [11 * 5, 16 * 15 // 2, 21 * 20 // 2, 26 * 25 // 2, 31 * 30 // 2]  # C(5 n + 1, 2)
     product = 1
@@ -143,11 +145,11 @@ def test_the_space() -> None:
         for kind in KINDS:
             read = {edge.source for edge in genotype.edges(kind)}
             assert set(genotype.concat(kind)) == set(range(2, 7)) - read
-    assert Space().sample(random.Random(0)) not in space
+    assert DartsSpace().sample(random.Random(0)) not in space
 
 
 def test_decisions_become_the_cell() -> None:
-    space = Space.parse("skip_connect,sep_conv_3x3,max_pool_3x3", "enas")
+    space = EnasSpace(parse_operations("skip_connect,sep_conv_3x3,max_pool_3x3"))
     node = [0, 0, 1, 1, 2, 1, 0, 2, 3, 3, 1, 1, 0, 4, 2, 2, 5, 5, 0, 1]
     genotype = enas.cells(space, node * 2)
     expected = [
@@ -169,11 +171,11 @@ def test_decisions_become_the_cell() -> None:
 
 
 def test_supernet_gives_out_loose_ends_only() -> None:
-    space = Space.parse("skip_connect,sep_conv_3x3", "enas")
+    space = EnasSpace(parse_operations("skip_connect,sep_conv_3x3"))
     net = Supernet(space, cells=3, channels=4, classes=2)
     for seed in range(5):
         genotype = space.sample(random.Random(seed))
-        weights = weights_of(space, genotype, torch.device("cpu"))
+        weights = space.weights_of(genotype)
         cell = net.cells[0]
         assert isinstance(cell, Cell)
         stem = net.stem(torch.randn(2, 3, 8, 8))
@@ -186,7 +188,7 @@ def test_supernet_gives_out_loose_ends_only() -> None:
 
 
 def test_baseline_moves_with_every_draw_and_the_best_is_kept() -> None:
-    config, space, _ = oneshot.resolve_config(SearchConfig("enas", samples=6), 50_000, 10)
+    config, space, _ = oneshot.resolve_config(SearchConfig.of("enas", samples=6), 50_000, 10)
     torch.manual_seed(0)
     method = enas.PLUGIN(space, config, torch.device("cpu"))
     seen: list[float] = []
@@ -208,7 +210,7 @@ def test_baseline_moves_with_every_draw_and_the_best_is_kept() -> None:
     for accuracy in seen:
         baseline -= (1 - 0.99) * (baseline - accuracy)
     assert method.baseline == pytest.approx(baseline, abs=1e-3)  # rewards have 1e-4 of entropy
-    assert method.genotype() == enas.cells(space, drawn[seen.index(max(seen))])
+    assert method.architecture() == enas.cells(space, drawn[seen.index(max(seen))])
     after = list(method.controller.parameters())
     assert any((a != b).any() for a, b in zip(after, before, strict=True))
 
@@ -217,17 +219,18 @@ def test_baseline_moves_with_every_draw_and_the_best_is_kept() -> None:
     ("options", "reason"),
     [
         ({"attention": "skip_connect=1"}, "biases of its own"),
-        ({"topology": "7"}, "chooses every source"),
+        ({"topology": "7"}, "takes no --topology .spaces that do: darts"),
+        ({"space": "darts", "topology": "7"}, "chooses every source"),
         ({"operations": "all"}, "leave out operation 'none'"),
         ({"arch_update": "joint", "arch_steps": None}, "learns from no loss"),
     ],
 )
 def test_what_it_cannot_take_is_refused(options: dict[str, object], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        testing.run_search(testing.tiny_config("enas", **options), testing.tiny_data())
+        testing.run_search(testing.tiny_config("enas", **options), tiny_data())
 
 
 @pytest.mark.parametrize("method", ["darts", "proxyless", "fair_darts"])
 def test_other_methods_refuse_the_space(method: str) -> None:
-    with pytest.raises(UsageError, match="draws whole cells"):
-        testing.run_search(testing.tiny_config(method, topology="enas"), testing.tiny_data())
+    with pytest.raises(UsageError, match="needs a method that draws them"):
+        testing.run_search(testing.tiny_config(method, space="enas"), tiny_data())

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from edarts import SearchConfig, Space, UsageError
+from edarts import DartsSpace, SearchConfig, UsageError
 from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import fair_darts
 from edarts.space.genotype import KINDS, Edge
-from edarts.testing import contract as testing
+from edarts.testing import oneshot as testing
+from edarts.testing.problems import tiny_data
 
-SPACE = Space(tuple(fair_darts.DEFAULTS["operations"].split(",")))
+SPACE = DartsSpace(tuple(fair_darts.FairDarts.DEFAULTS["operations"].split(",")))
 
 
 def learner(**changes: object) -> fair_darts.FairDarts:
-    config = SearchConfig("fair_darts", **changes)  # type: ignore[arg-type]
+    config = SearchConfig.of("fair_darts", **changes)
     config, space, _ = oneshot.resolve_config(config, 50_000, 10)
     return fair_darts.PLUGIN(space, config, torch.device("cpu"))
 
@@ -88,8 +89,8 @@ def test_discretisation_follows_the_authors() -> None:
     for seed in range(60):
         generator = torch.Generator().manual_seed(seed)
         weights = {k: torch.rand(14, 7, generator=generator) for k in KINDS}
-        genotype = fair_darts.derive(SPACE, weights, threshold=0.9)
-        assert SPACE.holds(genotype)
+        genotype = SPACE.derive(fair_darts.passing(SPACE, weights, threshold=0.9))
+        assert SPACE.supports(genotype)
         for kind in KINDS:
             listed = authors_threshold_sparse(weights[kind].tolist(), 0.9)
             nodes = {0, 1}
@@ -106,13 +107,13 @@ def test_discretisation_follows_the_authors() -> None:
 def test_nothing_passes_the_threshold() -> None:
     weights = {k: torch.full((14, 7), 0.5) for k in KINDS}
     weights["normal"][3, 3] = 0.9
-    genotype = fair_darts.derive(SPACE, weights, 0.85)
+    genotype = SPACE.derive(fair_darts.passing(SPACE, weights, 0.85))
     assert genotype.normal == (Edge("sep_conv_3x3", 1, 3),)
     assert len(genotype.reduce) == 8
 
 
 def test_none_is_refused_and_the_flags_too() -> None:
     with pytest.raises(UsageError, match="leave out operation 'none'"):
-        testing.run_search(testing.tiny_config("fair_darts", operations="all"), testing.tiny_data())
+        testing.run_search(testing.tiny_config("fair_darts", operations="all"), tiny_data())
     with pytest.raises(UsageError, match=r"takes no --threshold .methods that do: fair_darts"):
-        oneshot.resolve_config(SearchConfig("darts", threshold=0.5), 100, 2)
+        SearchConfig.of("darts", threshold=0.5)

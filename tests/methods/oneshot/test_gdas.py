@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from edarts import SearchConfig, Space, Supernet
+from edarts import DartsSpace, SearchConfig, Supernet
 from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import gdas
 from edarts.nn.cells import Cell
@@ -38,7 +38,7 @@ def test_gradient_is_the_soft_draws() -> None:
 
 def test_only_drawn_operations_are_computed() -> None:
     method = learner()
-    net = Supernet(Space(), cells=3, channels=4, classes=2)
+    net = Supernet(DartsSpace(), cells=3, channels=4, classes=2)
     weights = method.weights(training=True)
     net(torch.randn(2, 3, 8, 8), weights).sum().backward()
     for kind, cell in zip(net.kinds, net.cells, strict=True):

@@ -7,21 +7,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from edarts import Genotype, SearchConfig, Space, Supernet, UsageError
+from edarts import DartsSpace, Genotype, SearchConfig, Supernet, UsageError
 from edarts.errors import Interrupted
 from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import p_darts
-from edarts.methods.oneshot.base import strongest
+from edarts.methods.oneshot.derive import strongest
 from edarts.nn.cells import Cell
 from edarts.nn.kernels import FeatureMap
 from edarts.nn.operations import count_parameters
 from edarts.runs.folder import Run
 from edarts.space.genotype import KINDS
-from edarts.testing import contract as testing
+from edarts.testing import oneshot as testing
+from edarts.testing.problems import tiny_data
+from edarts.testing.searches import StopAfter
 
 
 def learner(**changes: object) -> p_darts.PDarts:
-    config = SearchConfig("p_darts", **changes)  # type: ignore[arg-type]
+    config = SearchConfig.of("p_darts", **changes)
     config, space, _ = oneshot.resolve_config(config, 50_000, 10)
     torch.manual_seed(0)
     return p_darts.PLUGIN(space, config, torch.device("cpu"))
@@ -29,7 +31,7 @@ def learner(**changes: object) -> p_darts.PDarts:
 
 def test_first_stage_has_the_published_size() -> None:
     stage = next(learner().stages(75))
-    net = Supernet(Space(), cells=stage.cells, channels=16, classes=10, mask=stage.built)
+    net = Supernet(DartsSpace(), cells=stage.cells, channels=16, classes=10, mask=stage.mask)
     assert count_parameters(net) == 1_275_834
 
 
@@ -37,19 +39,19 @@ def test_stages_deepen_and_drop_the_weakest() -> None:
     method = learner()
     seen, weights = [], {}
     for stage in method.stages(75):
-        assert stage.built is not None
-        counts = {kind: set(mask.sum(-1).tolist()) for kind, mask in stage.built.items()}
+        assert stage.mask is not None
+        counts = {kind: set(mask.sum(-1).tolist()) for kind, mask in stage.mask.items()}
         seen.append((stage.epochs, stage.cells, counts["normal"], counts["reduce"]))
         for kind, before in weights.items():
-            dropped = before.masked_fill(stage.built[kind], 0).max(-1).values
-            left = before.masked_fill(~stage.built[kind], 1).min(-1).values
+            dropped = before.masked_fill(stage.mask[kind], 0).max(-1).values
+            left = before.masked_fill(~stage.mask[kind], 1).min(-1).values
             assert (dropped <= left).all()
         for value in method.alphas.values.values():
             assert value.detach().abs().max() < 0.01  # begun anew
             value.data = torch.randn(value.shape)
         weights = {k: w.detach().clone() for k, w in method.weights(training=False).items()}
         for kind, w in weights.items():
-            assert (w.bool() == stage.built[kind]).all()
+            assert (w.bool() == stage.mask[kind]).all()
             torch.testing.assert_close(w.sum(-1), torch.ones(14))
     assert seen == [(25, 5, {8}, {8}), (25, 11, {5}, {5}), (25, 17, {3}, {3})]
 
@@ -68,12 +70,12 @@ def test_stage_sizes(operations: int, sizes: list[int]) -> None:
 
 
 def test_what_is_dropped_is_not_built() -> None:
-    space = Space()
+    space = DartsSpace()
     built = {kind: torch.zeros(14, 8, dtype=torch.bool) for kind in KINDS}
     for mask in built.values():
         mask[:, 3:5] = True
     net = Supernet(space, cells=5, channels=4, classes=10, mask=built)
-    small = Space(("skip_connect", "sep_conv_3x3"))
+    small = DartsSpace(("skip_connect", "sep_conv_3x3"))
     assert count_parameters(net) == count_parameters(
         Supernet(small, cells=5, channels=4, classes=10)
     )
@@ -99,7 +101,7 @@ def test_dropout_reaches_identities_only() -> None:
     stages = method.stages(75)
     next(stages)
     next(stages)  # the second: 0.4
-    space = Space(("skip_connect",), ((0, 2),), ((0, 2),))
+    space = DartsSpace(("skip_connect",), ((0, 2),), ((0, 2),))
     net = Supernet(space, cells=3, channels=4, classes=2)
     method.begin_epoch(net, 10)
     cell = net.cells[0]
@@ -127,11 +129,11 @@ def weights_by_hand() -> dict[str, torch.Tensor]:
 
 def test_skip_cap_by_hand() -> None:
     """Weakest skips go first; then their edge's next operation competes, 0.6, and stays in."""
-    space = Space(("skip_connect", "sep_conv_3x3"))
+    space = DartsSpace(("skip_connect", "sep_conv_3x3"))
     weights = weights_by_hand()
-    assert strongest(space, weights).count("normal", "skip_connect") == 8
+    assert space.derive(strongest(space, weights)).count("normal", "skip_connect") == 8
     for cap in range(9):
-        genotype = p_darts.cap_skips(space, weights, cap)
+        genotype = space.derive(p_darts.cap_skips(space, weights, cap))
         assert genotype in space
         assert genotype.count("normal", "skip_connect") == cap
         assert genotype.count("reduce", "skip_connect") == 8  # never capped
@@ -163,7 +165,7 @@ def authors_cap(
 
 
 def test_discretisation_follows_the_authors() -> None:
-    space = Space()
+    space = DartsSpace()
     capped = 0
     for seed in range(50):
         generator = torch.Generator().manual_seed(seed)
@@ -174,33 +176,35 @@ def test_discretisation_follows_the_authors() -> None:
             left = alpha.topk(3, dim=-1).indices
             mask = torch.zeros_like(alpha, dtype=torch.bool).scatter(1, left, True)
             weights[kind] = alpha.masked_fill(~mask, -torch.inf).softmax(-1)
-        genotype = p_darts.cap_skips(space, weights, 2)
+        genotype = space.derive(p_darts.cap_skips(space, weights, 2))
         assert set(genotype.normal) == authors_cap(weights["normal"], space.operations, 2)
         assert set(genotype.reduce) == authors_cap(weights["reduce"], space.operations, 99)
-        capped += strongest(space, weights).count("normal", "skip_connect") > 2
+        first = space.derive(strongest(space, weights))
+        capped += first.count("normal", "skip_connect") > 2
     assert capped > 10
 
 
 def test_a_cap_that_cannot_be_met_ends() -> None:
-    space = Space(("skip_connect",))
+    space = DartsSpace(("skip_connect",))
     weights = {kind: torch.ones(14, 1) for kind in KINDS}
-    assert p_darts.cap_skips(space, weights, 2).count("normal", "skip_connect") == 8
+    genotype = space.derive(p_darts.cap_skips(space, weights, 2))
+    assert genotype.count("normal", "skip_connect") == 8
 
 
 def test_resumes_in_a_later_stage() -> None:
-    config, data = testing.tiny_config("p_darts", epochs=4, warm_up=0.0), testing.tiny_data()
+    config, data = testing.tiny_config("p_darts", epochs=4, warm_up=0.0), tiny_data()
     whole = testing.run_search(config, data)
     with tempfile.TemporaryDirectory() as folder:
         # 3 steps an epoch, 2 epochs in the first stage: the eighth step is one of the second
         with pytest.raises(Interrupted, match="search-2"):
-            testing.run_search(config, data, Run(Path(folder)), testing._StopAfter(7))
+            testing.run_search(config, data, Run(Path(folder)), StopAfter(7))
         continued = testing.run_search(config, data, Run(Path(folder)))
     assert testing.same(whole, continued)
-    assert whole.steps == continued.steps
+    assert whole.counts == continued.counts
     assert [line["phase"] for line in continued.history] == [
         "search",
         "search",
         "search-2",
         "search-3",
     ]
-    assert isinstance(continued.genotype, Genotype)
+    assert isinstance(continued.architecture, Genotype)

@@ -4,33 +4,35 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edarts import SearchConfig, Space, Supernet, UsageError
+from edarts import DartsSpace, SearchConfig, Supernet, UsageError
 from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import pc_darts
 from edarts.nn.cells import Cell
 from edarts.nn.kernels import FeatureMap
 from edarts.nn.operations import Identity, count_parameters
-from edarts.space.genotype import INPUTS, KINDS
-from edarts.testing import contract as testing
+from edarts.space.genotype import INPUTS, KINDS, Edge
+from edarts.testing import oneshot as testing
+from edarts.testing.problems import tiny_data
 from support import authors_rule
 
 
 def learner(seed: int = 0, **changes: object) -> pc_darts.PCDarts:
-    config = SearchConfig("pc_darts", **changes)  # type: ignore[arg-type]
+    config = SearchConfig.of("pc_darts", **changes)
     config, space, _ = oneshot.resolve_config(config, 50_000, 10)
     torch.manual_seed(seed)
     return pc_darts.PLUGIN(space, config, torch.device("cpu"))
 
 
 def test_published_size() -> None:
-    net = Supernet(Space(), cells=8, channels=16, classes=10, channel_fraction=1 / 4)
+    net = Supernet(DartsSpace(), cells=8, channels=16, classes=10, channel_fraction=1 / 4)
     assert count_parameters(net) == 299_578
 
 
 def test_defaults_warm_up_for_fifteen_epochs() -> None:
     config, _, _ = oneshot.resolve_config(SearchConfig("pc_darts"), 50_000, 10)
     assert config.warm_up_epochs(50) == 15
-    assert (config.partial, config.batch_size, config.lr, config.arch_lr) == (4, 256, 0.1, 6e-4)
+    assert (config.channel_fraction, config.batch_size) == (1 / 4, 256)
+    assert (config.lr, config.arch_lr) == (0.1, 6e-4)
 
 
 def test_betas_normalise_over_the_edges_of_a_node() -> None:
@@ -88,20 +90,20 @@ def plain_cell(cell: Cell, s0: Tensor, s1: Tensor, weights: Tensor) -> Tensor:
     return torch.cat(states[2:], dim=1)
 
 
-@pytest.mark.parametrize("partial", [2, 4])
+@pytest.mark.parametrize("groups", [2, 4])
 @pytest.mark.parametrize("reduces", [False, True])
-def test_partial_channels_are_the_papers(partial: int, reduces: bool) -> None:
+def test_partial_channels_are_the_papers(groups: int, reduces: bool) -> None:
     torch.manual_seed(0)
-    space = Space()
+    space = DartsSpace()
     cell = Cell(
-        space.candidates("normal"),
-        space.concat("normal"),
+        [Edge(name, *edge) for edge in space.edges("normal") for name in space.operations],
+        tuple(space.incoming("normal")),
         (12, 12),
         8,
         halved=False,
         reduces=reduces,
         affine=False,
-        channel_fraction=1 / partial,
+        channel_fraction=1 / groups,
     ).double()
     s0, s1 = torch.randn(2, 3, 12, 8, 8, dtype=torch.float64)
     weights = torch.rand(14 * 8, dtype=torch.float64)
@@ -113,7 +115,7 @@ def test_partial_channels_are_the_papers(partial: int, reduces: bool) -> None:
 
 def test_skips_alone_only_shuffle() -> None:
     """With identities everywhere an edge permutes the channels of its source, by the shuffle."""
-    space = Space(("skip_connect",), ((0, 2),), ((0, 2),))
+    space = DartsSpace(("skip_connect",), ((0, 2),), ((0, 2),))
     net = Supernet(space, cells=1, channels=8, classes=2, channel_fraction=1 / 4)
     cell = net.cells[0]
     assert isinstance(cell, Cell)
@@ -128,11 +130,11 @@ def test_skips_alone_only_shuffle() -> None:
 
 
 def test_odd_sizes_and_a_width_that_does_not_divide() -> None:
-    net = Supernet(Space(), cells=3, channels=4, classes=2, channel_fraction=1 / 4)
+    net = Supernet(DartsSpace(), cells=3, channels=4, classes=2, channel_fraction=1 / 4)
     weights = learner().weights(training=True)
     assert net(torch.randn(2, 3, 9, 9), weights).shape == (2, 2)
     with pytest.raises(UsageError, match="the 6 channels of a cell cannot be divided by 4"):
-        Supernet(Space(), cells=3, channels=6, classes=2, channel_fraction=1 / 4)
+        Supernet(DartsSpace(), cells=3, channels=6, classes=2, channel_fraction=1 / 4)
 
 
 def test_discretisation_is_the_authors_rule_on_the_product() -> None:
@@ -140,7 +142,7 @@ def test_discretisation_is_the_authors_rule_on_the_product() -> None:
         method = learner(seed)
         for value in method.alphas.values.values():
             value.data = torch.randn(value.shape)
-        genotype = method.genotype()
+        genotype = method.architecture()
         assert genotype in method.space
         for kind in KINDS:
             alpha = method.alphas.values[kind].detach().softmax(-1)
@@ -153,9 +155,9 @@ def test_discretisation_is_the_authors_rule_on_the_product() -> None:
 
 def test_warm_up_trains_weights_alone() -> None:
     config = testing.tiny_config("pc_darts", warm_up=0.7)
-    found = testing.run_search(config, testing.tiny_data())
-    assert found.steps == {"weight": 9, "architecture": 3}
-    assert found.passes == {"forward": 12, "backward": 12}
-    assert found.images_seen == 12 * 8
+    found = testing.run_search(config, tiny_data())
+    assert (found.counts.weight, found.counts.architecture) == (9, 3)
+    assert (found.counts.forward, found.counts.backward) == (12, 12)
+    assert found.counts.images == 12 * 8
     config = testing.tiny_config("pc_darts", warm_up=0.7, arch_update="epoch", arch_steps=2)
-    assert testing.run_search(config, testing.tiny_data()).steps["architecture"] == 2
+    assert testing.run_search(config, tiny_data()).counts.architecture == 2

@@ -7,22 +7,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edarts import SearchConfig, Space, Supernet, UsageError
+from edarts import DartsSpace, SearchConfig, Supernet, UsageError
 from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import proxyless
-from edarts.methods.oneshot.base import strongest
+from edarts.methods.oneshot.derive import strongest
 from edarts.nn.cells import Cell
 from edarts.nn.kernels import FeatureMap
 from edarts.space.genotype import KINDS
-from edarts.testing import contract as testing
+from edarts.testing import oneshot as testing
+from edarts.testing.problems import tiny_data
 from edarts.training.optim import cross_entropy, descend
 
-TINY = Space(("skip_connect", "sep_conv_3x3", "max_pool_3x3"), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
+TINY = DartsSpace(
+    ("skip_connect", "sep_conv_3x3", "max_pool_3x3"), ((0, 2), (1, 2)), ((0, 2), (1, 2))
+)
 
 
-def learner(space: Space, lr: float = 0.006) -> proxyless.Proxyless:
+def learner(space: DartsSpace, lr: float = 0.006) -> proxyless.Proxyless:
     config, _, _ = oneshot.resolve_config(
-        SearchConfig("proxyless", operations=",".join(space.operations), arch_lr=lr), 50_000, 10
+        SearchConfig.of("proxyless", operations=",".join(space.operations), arch_lr=lr), 50_000, 10
     )
     torch.manual_seed(0)
     return proxyless.PLUGIN(space, config, torch.device("cpu"))
@@ -53,18 +56,18 @@ def test_gate_gradient_is_that_of_the_expected_loss() -> None:
 def test_gradient_of_a_gate_is_output_times_operation() -> None:
     """dL/dg_j = sum(dL/d node * op_j(x)), the closed gate's too, in a real cell."""
     torch.manual_seed(0)
-    space = Space(("skip_connect", "sep_conv_3x3"), ((1, 2),), ((1, 2),))
+    space = DartsSpace(("skip_connect", "sep_conv_3x3"), ((1, 2),), ((1, 2),))
     net = Supernet(space, cells=1, channels=4, classes=3).double()
     x, labels = torch.randn(4, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
     gates = {kind: torch.tensor([[1.0, 0.0]]).double().requires_grad_() for kind in KINDS}
-    wanted = {kind: torch.ones(1, 2, dtype=torch.bool) for kind in KINDS}
+    needs_grad = {kind: torch.ones(1, 2, dtype=torch.bool) for kind in KINDS}
     cell = net.cells[0]
     assert isinstance(cell, Cell)
     source: list[Tensor] = []
     cell.preprocess[1].register_forward_hook(lambda *call: source.append(call[-1]))
     node: list[FeatureMap] = []
     cell.register_forward_hook(lambda *call: node.append(call[-1]))
-    loss = cross_entropy(net(x, gates, wanted), labels)
+    loss = cross_entropy(net(x, gates, needs_grad), labels)
     (by_gate,) = torch.autograd.grad(loss, gates["reduce"], retain_graph=True)
     (by_node,) = torch.autograd.grad(loss, node[0].parts)
     outputs = [operation(source[0].relu()) for operation in cell.operations]
@@ -80,9 +83,9 @@ class Watch(nn.Module):
         self.seen: list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]] = []
 
     def forward(
-        self, x: Tensor, weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+        self, x: Tensor, weights: Mapping[str, Tensor], needs_grad: Mapping[str, Tensor]
     ) -> Tensor:
-        self.seen.append((weights, wanted))
+        self.seen.append((weights, needs_grad))
         margin = sum(w[:, 0].sum() - 0.5 * w[:, 1].sum() for w in weights.values())
         return torch.stack([margin.expand(len(x)), torch.zeros(len(x))], dim=1)
 
@@ -94,15 +97,15 @@ def test_a_step_opens_one_of_two_and_moves_only_those() -> None:
         before = method.alphas.softmax()
         method.arch_step(net, batch, batch, None)  # type: ignore[arg-type]
         after = method.alphas.softmax()
-        gates, wanted = net.seen[-1]
+        gates, needs_grad = net.seen[-1]
         for kind in KINDS:
-            assert (wanted[kind].sum(-1) == 2).all()
+            assert (needs_grad[kind].sum(-1) == 2).all()
             assert (gates[kind].sum(-1) == 1).all()
-            assert wanted[kind][gates[kind] == 1].all()
+            assert needs_grad[kind][gates[kind] == 1].all()
             torch.testing.assert_close(
-                after[kind][~wanted[kind]], before[kind][~wanted[kind]], atol=1e-6, rtol=0
+                after[kind][~needs_grad[kind]], before[kind][~needs_grad[kind]], atol=1e-6, rtol=0
             )
-            assert (after[kind][wanted[kind]] != before[kind][wanted[kind]]).any()
+            assert (after[kind][needs_grad[kind]] != before[kind][needs_grad[kind]]).any()
     assert (after["normal"].argmax(-1) == 0).all()
 
 
@@ -136,7 +139,7 @@ def test_paths_that_are_not_drawn_keep_weights_and_momentum() -> None:
     touched = {True: 0, False: 0}
     for index, (kind, cell) in enumerate(zip(net.kinds, net.cells, strict=True)):
         for slot, edge in zip(cell.slots, cell.edges, strict=True):  # type: ignore[arg-type]
-            row = TINY.topology(kind).index((edge.source, edge.node))
+            row = TINY.edges(kind).index((edge.source, edge.node))
             drawn = bool(gates[kind][row, TINY.operations.index(edge.operation)])
             prefix = f"cells.{index}.operations.{slot}."
             for name, parameter in net.named_parameters():
@@ -151,13 +154,13 @@ def test_paths_that_are_not_drawn_keep_weights_and_momentum() -> None:
 
 
 def test_an_edge_whose_open_path_is_none_learns_nothing() -> None:
-    space = Space(("none", "skip_connect"), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
+    space = DartsSpace(("none", "skip_connect"), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
     method = learner(space, lr=0.1)
 
     class Any(nn.Module):
         gates: Mapping[str, Tensor]
 
-        def forward(self, x: Tensor, weights: Mapping[str, Tensor], wanted: object) -> Tensor:
+        def forward(self, x: Tensor, weights: Mapping[str, Tensor], needs_grad: object) -> Tensor:
             self.gates = weights
             margin = sum(w[:, 1].sum() for w in weights.values())
             return torch.stack([margin.expand(len(x)), torch.zeros(len(x))], dim=1)
@@ -175,12 +178,11 @@ def test_an_edge_whose_open_path_is_none_learns_nothing() -> None:
 
 
 def test_discretisation_and_refusal() -> None:
-    method = learner(Space())
+    method = learner(DartsSpace())
     for value in method.alphas.values.values():
         value.data = torch.randn(14, 8)
     weights = {kind: v.detach().softmax(-1) for kind, v in method.alphas.values.items()}
-    assert method.genotype() == strongest(Space(), weights)
+    space = DartsSpace()
+    assert method.architecture() == space.derive(strongest(space, weights))
     with pytest.raises(UsageError, match="arch_update=joint: proxyless"):
-        testing.run_search(
-            testing.tiny_config("proxyless", arch_update="joint"), testing.tiny_data()
-        )
+        testing.run_search(testing.tiny_config("proxyless", arch_update="joint"), tiny_data())

@@ -7,16 +7,17 @@ import pytest
 import torch
 from scipy import stats
 
-from edarts import SearchConfig, Space, Supernet, UsageError
+from edarts import DartsSpace, SearchConfig, Supernet, UsageError
 from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import snas
 from edarts.space.genotype import KINDS, Edge
-from edarts.space.operations import BUILT_IN
-from edarts.testing import contract as testing
+from edarts.space.operations import BUILT_IN, Resources
+from edarts.testing import oneshot as testing
+from edarts.testing.problems import tiny_data
 
 
 def learner(**changes: object) -> snas.SNAS:
-    config = SearchConfig("snas", **changes)  # type: ignore[arg-type]
+    config = SearchConfig.of("snas", **changes)
     config, space, _ = oneshot.resolve_config(config, 50_000, 10)
     torch.manual_seed(0)
     return snas.PLUGIN(space, config, torch.device("cpu"))
@@ -59,10 +60,11 @@ def test_cooling_sharpens_and_is_the_published_schedule() -> None:
 
 
 def test_single_level_one_pass_on_all_images() -> None:
-    found = testing.run_search(testing.tiny_config("snas"), testing.tiny_data(48))
-    assert found.steps == {"weight": 18, "architecture": 18}  # 48 / 8 steps, three epochs
-    assert found.passes == {"forward": 18, "backward": 18}
-    assert found.images_seen == 3 * 48
+    found = testing.run_search(testing.tiny_config("snas"), tiny_data(48))
+    # 48 / 8 steps, three epochs
+    assert (found.counts.weight, found.counts.architecture) == (18, 18)
+    assert (found.counts.forward, found.counts.backward) == (18, 18)
+    assert found.counts.images == 3 * 48
 
 
 def test_joint_gradient_is_that_of_loss_and_cost() -> None:
@@ -79,7 +81,7 @@ def test_joint_gradient_is_that_of_loss_and_cost() -> None:
         total = torch.zeros(())
         for kind, name in zip(net.kinds, range(3), strict=True):
             del name
-            table = snas.costs(net, method.space, kind)
+            table = net.resources()[kind]
             total = total + snas.cost(z[kind], table) / net.kinds.count(kind)
         return entropy + snas.FACTORS["aggressive"] * total
 
@@ -96,24 +98,32 @@ def test_joint_gradient_is_that_of_loss_and_cost() -> None:
 def test_an_operation_without_costs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = replace(BUILT_IN["sep_conv_3x3"], resources=None)
     monkeypatch.setitem(BUILT_IN, "sep_conv_3x3", silent)
-    with pytest.raises(UsageError, match="'sep_conv_3x3' does not say what it costs"):
-        snas.resources("sep_conv_3x3", 8, 4, 1)
+    method = learner(operations="skip_connect,sep_conv_3x3")
+    net = Supernet(method.space, cells=3, channels=4, classes=3)
+    with pytest.raises(UsageError, match="operation sep_conv_3x3 does not say what it costs"):
+        method.penalty(net, method.weights(training=True))
+
+
+def resources(name: str, channels: int, side: int, stride: int) -> Resources:
+    cost = BUILT_IN[name].resources
+    assert cost is not None
+    return cost(channels, side, stride)
 
 
 def test_cost_by_hand() -> None:
     """One edge, skip and 3 x 3 separable, two cells of 4 and 8 channels; the log form."""
-    space = Space(("skip_connect", "sep_conv_3x3"), ((0, 2),), ((0, 2),))
+    space = DartsSpace(("skip_connect", "sep_conv_3x3"), ((0, 2),), ((0, 2),))
     net = Supernet(space, cells=3, channels=4, classes=2, image=(3, 8, 8))
     z = torch.tensor([[0.25, 0.75]])
     expected = []
     for channels, side in ((8, 4), (16, 2)):  # both reduction cells
         sep, skip = (
-            snas.resources("sep_conv_3x3", channels, side, 2),
-            snas.resources("skip_connect", channels, side, 2),
+            resources("sep_conv_3x3", channels, side, 2),
+            resources("skip_connect", channels, side, 2),
         )
         sums = [0.25 * a + 0.75 * b for a, b in zip(skip, sep, strict=True)]
         expected.append(sum(math.log(max(1, s)) for s in sums) / 3)
-    table = snas.costs(net, space, "reduce")
+    table = net.resources()["reduce"]
     assert table.shape == (2, 3, 1, 2)
     assert float(snas.cost(z, table)) == pytest.approx(sum(expected) / 2, rel=1e-6)
     nothing = snas.cost(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 3, 1, 2))
@@ -126,24 +136,24 @@ def test_a_stronger_constraint_finds_a_cheaper_cell() -> None:
         config = testing.tiny_config(
             "snas", constraint=constraint, operations="none,sep_conv_3x3", arch_lr=0.1, epochs=8
         )
-        found = testing.run_search(config, testing.tiny_data())
+        found = testing.run_search(config, tiny_data())
         sizes.append(sum(w[:, 1].mean() for w in found.weights.values()))
     assert sizes[1] < sizes[0]
 
 
 def test_discretisation_is_the_argmax_of_every_edge() -> None:
-    space = Space()
+    space = DartsSpace()
     dropped = 0
     for seed in range(60):
         generator = torch.Generator().manual_seed(seed)
         weights = {k: torch.randn(14, 8, generator=generator).softmax(-1) for k in KINDS}
         for w in weights.values():
             w[:, 0] += 0.2
-        genotype = snas.derive(space, weights)
-        assert space.holds(genotype)
+        genotype = space.derive(snas.argmax(space, weights))
+        assert space.supports(genotype)
         for kind in KINDS:
             edges = set()
-            for pair, row in zip(space.topology(kind), weights[kind].tolist(), strict=True):
+            for pair, row in zip(space.edges(kind), weights[kind].tolist(), strict=True):
                 name = space.operations[row.index(max(row))]
                 if name != "none":
                     edges.add(Edge(name, *pair))
@@ -158,4 +168,5 @@ def test_discretisation_is_the_argmax_of_every_edge() -> None:
 
 def test_cells_of_none_alone_are_derived_as_by_darts() -> None:
     weights = {k: torch.tensor([[0.9] + [0.1 / 7] * 7]).repeat(14, 1) for k in KINDS}
-    assert snas.derive(Space(), weights) in Space()
+    space = DartsSpace()
+    assert space.derive(snas.argmax(space, weights)) in space

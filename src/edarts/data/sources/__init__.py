@@ -28,7 +28,8 @@ def source_of(data: str) -> tuple[str, Source]:
     for name, source in _in_order():
         if source.accepts(data):
             return name, source
-    raise EdartsError(f"{_refusal(data)}; give {help_of_data()}{_broken()}")
+    text = f"{_refusal(data)}; give {help_of_data()}{_broken()}"
+    raise EdartsError(text) from registry.UnknownPlugin("sources", data, text)
 
 
 def open_catalogue(config: DataConfig) -> Catalogue:

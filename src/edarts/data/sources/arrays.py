@@ -33,7 +33,7 @@ class Arrays:
     describe = "(X, y) or a Dataset, from Python"
 
     def accepts(self, data: str) -> bool:
-        """By the prefix of the fingerprint."""
+        """Whether DATA begins as the fingerprint of data from Python does."""
         return data.startswith(tuple(f"{kind} sha256:" for kind in KINDS))
 
     def open(self, data: str, config: DataConfig) -> Catalogue:
@@ -44,7 +44,7 @@ class Arrays:
 
 
 def hand_in(data: Any) -> HandedIn:
-    """From (X, y) or a Dataset. Raises UsageError for anything else, EdartsError for bad values.
+    """Take in (X, y) or a Dataset. Raises UsageError for anything else, EdartsError for bad values.
 
     X: (N, H, W), (N, H, W, C) or (N, C, H, W) of 0..255 or 0..1; y: (N,) whole numbers or text.
     """
@@ -82,7 +82,7 @@ def _from_dataset(data: Any) -> Catalogue:
 
 
 def _array(values: Any, what: str) -> NDArray[Any]:
-    """As numpy has it: a tensor from any device, a list, a table's column."""
+    """The numpy array of a tensor on any device, a list or a column of a table."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
     try:

@@ -10,7 +10,8 @@ class Source(Protocol):
     """Reads one kind of data. `PLUGIN` of a source's file is such an object, or its class.
 
     What this source alone takes stands in a frozen dataclass `Options` of the object, every field
-    with a default; the options chosen are `config.options`, or None for the defaults.
+    with a default; the options chosen are `config.options`, or None for the defaults. It may have
+    an `example`, DATA that it opens on any machine, for the contract tests.
     """
 
     describe: str

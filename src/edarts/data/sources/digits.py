@@ -7,12 +7,13 @@ from edarts.data.catalogue import Catalogue
 
 
 class Digits:
-    """The word `digits`."""
+    """Reads the digits of scikit-learn; DATA is the word `digits`."""
 
     describe = "digits"
+    example = "digits"
 
     def accepts(self, data: str) -> bool:
-        """The word itself."""
+        """Whether DATA is the word `digits`."""
         return data == "digits"
 
     def open(self, data: str, config: DataConfig) -> Catalogue:

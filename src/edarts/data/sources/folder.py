@@ -15,7 +15,7 @@ class Folder:
     describe = "a folder of class folders (with or without train/ and test/)"
 
     def accepts(self, data: str) -> bool:
-        """Any folder: the sources that look into it are asked before."""
+        """Whether DATA is a folder: the sources that look into folders are asked before."""
         return Path(data).is_dir()
 
     def open(self, data: str, config: DataConfig) -> Catalogue:

@@ -7,13 +7,13 @@ from edarts.errors import EdartsError, one_line
 
 
 class Hub:
-    """hf:OWNER/NAME."""
+    """Downloads a data set of the hub; DATA is `hf:OWNER/NAME`."""
 
     describe = "hf:OWNER/NAME"
     Options = Options
 
     def accepts(self, data: str) -> bool:
-        """By the prefix `hf:`."""
+        """Whether DATA begins with `hf:`."""
         return data.startswith("hf:")
 
     def open(self, data: str, config: DataConfig) -> Catalogue:

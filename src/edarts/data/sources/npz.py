@@ -25,7 +25,7 @@ class Npz:
     describe = "an .npz file"
 
     def accepts(self, data: str) -> bool:
-        """A file whose name ends so."""
+        """Whether DATA is a file whose name ends in .npz."""
         path = Path(data)
         return path.suffix == ".npz" and path.is_file()
 

@@ -16,7 +16,7 @@ class Parquet:
     Options = Options
 
     def accepts(self, data: str) -> bool:
-        """By the names of the files."""
+        """Whether the name of the file, or of one in the folder, ends in .parquet."""
         path = Path(data)
         if path.is_dir():
             return any(path.rglob("*.parquet"))

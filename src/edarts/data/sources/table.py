@@ -29,7 +29,7 @@ def catalogue_of(
     options: Options,
     classes: tuple[str, ...] | None = None,
 ) -> Catalogue:
-    """From a datasets.Dataset, called `what` in messages.
+    """The catalogue of a datasets.Dataset, called `what` in messages.
 
     `classes`: those of the training split, if this is the test split. Raises EdartsError.
     """

@@ -55,13 +55,15 @@ class BlackBox(BaseSampler):
     """What the driver knows of a method, beside that it is an Optuna sampler.
 
     `Options`: its own options, beside those of `LedgerOptions`. `DEFAULTS`: its values for options
-    of its space, `SPACE`. `REASONS`: why it does not take an option.
+    of its space, `SPACE`. `REASONS`: why it does not take an option. `PLANTED`: the arguments with
+    which it finds the planted best of the contract tests; None: it need not, as it does not learn.
     """
 
     Options: ClassVar[type] = LedgerOptions
     DEFAULTS: ClassVar[Mapping[str, Any]] = {}
     REASONS: ClassVar[Mapping[str, str]] = {}
     SPACE: ClassVar[str] = "darts"
+    PLANTED: ClassVar[Mapping[str, Any] | None] = {}
     is_black_box: ClassVar[bool] = True
 
     @classmethod

@@ -12,7 +12,7 @@ import math
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from edarts.errors import EdartsError, Interrupted, UsageError
 from edarts.methods.blackbox.base import TRAINING
 from edarts.methods.blackbox.ledger import by_end, history, suggest
 from edarts.methods.blackbox.objective import Objective, parse_score
-from edarts.runs.folder import Run
+from edarts.runs.folder import Run, read_lines
 from edarts.runs.pool import Inline, Outcome, Pool
 from edarts.runs.progress import Progress, clock
 from edarts.runtime import Runtime
@@ -251,6 +251,23 @@ def line(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
+def _check_ledger(run: Run, study: Study, finished: Sequence[FrozenTrial]) -> None:
+    """Raises EdartsError if nothing that the run has noted of its trials is in the ledger.
+
+    Then another `--storage` was given, or another version called the study otherwise.
+    """
+
+    def known(lines: Iterable[Mapping[str, Any]]) -> set[str]:
+        return {json.dumps([each.get("score"), each.get("genotype")]) for each in lines}
+
+    noted = known(read_lines(run.path / "metrics.jsonl"))
+    if noted and not noted & known(map(line, finished)):
+        raise EdartsError(
+            f"{run.path}: its trials are not in the ledger that is given now, study"
+            f" {study.study_name}; give the --storage that it was begun with, or another --out"
+        )
+
+
 def black_box(
     study: Study,
     space: SearchSpace,
@@ -266,7 +283,7 @@ def black_box(
     `config`: resolved. `study`: its sampler proposes. `pool`: where trials are scored; here,
     one after the other, if not given. `shared`: other drivers may be using the ledger now. Raises
     Interrupted when a stop was asked for, after the trials that are running here, and EdartsError
-    if no trial has a score.
+    if no trial has a score, or if the ledger is not the one that the run was begun with.
     """
     run, progress, stop = runtime.run, runtime.progress, runtime.stop
     pool = pool or Inline(objective)
@@ -274,6 +291,7 @@ def black_box(
     search = _Search(study, space, config, runtime.seed, owner, run, progress, shared)
     if run is not None:
         finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+        _check_ledger(run, study, finished)
         run.write_text("metrics.jsonl", "".join(json.dumps(line(t)) + "\n" for t in finished))
         if finished:
             progress.say(f"search: continues a ledger of {len(finished)} trials")

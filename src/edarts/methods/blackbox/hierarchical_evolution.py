@@ -14,7 +14,7 @@ sink in no way are drawn again.
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -39,6 +39,7 @@ class HierarchicalEvolution(LedgerSampler):
 
     Options: ClassVar[type] = Options
     SPACE: ClassVar[str] = "motifs"
+    PLANTED: ClassVar[Mapping[str, Any] | None] = {"trials": 800, "edges": 20}
     REASONS: ClassVar[Mapping[str, str]] = {"topology": "its motifs are the topology"}
 
     def propose(

@@ -48,9 +48,9 @@ def suggest(space: SearchSpace, trial: BaseTrial) -> Architecture:
 def open_study(url: str, name: str, sampler: BaseSampler, *, alone: bool = False) -> Study:
     """The study `name` at a database's URL, made if it is not there; it maximises.
 
-    `alone`: the database holds no more than one study, which is opened whatever its name.
-
-    Raises EdartsError that names the URL if there is no such database.
+    `alone`: the database is a run's own, so that the one study in it is that run's, whatever its
+    name: other versions name it otherwise. Raises EdartsError that names the URL if there is no
+    such database, or if it is said to be alone and holds several others.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -61,14 +61,28 @@ def open_study(url: str, name: str, sampler: BaseSampler, *, alone: bool = False
         known = optuna.get_all_study_names(storage) if alone else []
         return optuna.create_study(
             storage=storage,
-            study_name=known[0] if len(known) == 1 else name,
+            study_name=_own(url, name, known),
             sampler=sampler,
             direction="maximize",
             load_if_exists=True,
         )
+    except EdartsError:
+        raise
     except Exception as error:  # SQLAlchemy, its drivers and Optuna each raise their own
         reason = one_line(error)[:200]
         raise EdartsError(f"--storage {url}: cannot be opened: {reason}") from None
+
+
+def _own(url: str, name: str, known: list[str]) -> str:
+    """Which study of its database is a run's: that with the name, else the only one."""
+    if name in known or not known:
+        return name
+    if len(known) > 1:
+        raise EdartsError(
+            f"{url}: holds {len(known)} studies ({', '.join(sorted(known))}), none of which is this"
+            f" run's, {name}; give another --out"
+        )
+    return known[0]
 
 
 def _write_ahead(connection: Any, record: object) -> None:

@@ -129,6 +129,7 @@ class NasnetRL(LedgerSampler):
 
     Options: ClassVar[type] = Options
     SPACE: ClassVar[str] = "enas"
+    PLANTED: ClassVar[Mapping[str, Any] | None] = {"trials": 600}
     DEFAULTS: ClassVar[Mapping[str, Any]] = {
         "operations": "skip_connect,sep_conv_3x3,sep_conv_5x5,sep_conv_7x7,avg_pool_3x3,"
         "max_pool_3x3,dil_conv_3x3,conv_1x1,conv_3x3,conv_1x7_7x1"

@@ -20,7 +20,7 @@ from edarts.data.splits import stratified_split
 from edarts.errors import EdartsError, UsageError, one_line, unknown
 from edarts.methods.blackbox.base import TRAINING
 from edarts.methods.oneshot.driver import build_supernet, search_subset, split_halves
-from edarts.runs.folder import Run, read_settings
+from edarts.runs.folder import Run, read_settings, reading
 from edarts.runtime import Runtime
 from edarts.space import architecture
 from edarts.space.base import Architecture, SearchSpace
@@ -121,7 +121,8 @@ def objective(
     if kind == "table":
         return read_table(Path(path))
     if kind == "supernet":
-        return _inherited(data, source, Path(path), device)
+        with reading(path):
+            return _inherited(data, source, Path(path), device)
     data = search_subset(data, config.data_fraction, seed)
     rest, held = stratified_split(data.labels.numpy(), HELD_OUT, seed, stream="held out")
     recipe = TrainConfig(

@@ -19,6 +19,7 @@ from edarts.space.base import SearchSpace
 class OptunaSampler(BlackBox):
     """Optuna's sampler `name`, seeded anew for every trial by its number: so it can be resumed."""
 
+    PLANTED: ClassVar[Mapping[str, Any] | None] = None
     DEFAULTS: ClassVar[Mapping[str, Any]] = {"operations": "all", "topology": "all"}
 
     @classmethod

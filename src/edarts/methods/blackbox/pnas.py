@@ -126,6 +126,11 @@ class PNAS(LedgerSampler):
 
     Options: ClassVar[type] = Options
     SPACE: ClassVar[str] = "blocks"
+    PLANTED: ClassVar[Mapping[str, Any] | None] = {
+        "trials": 61,
+        "seeds": 3,
+        "edges": 20,
+    }
     REASONS: ClassVar[Mapping[str, str]] = {"topology": "its cells grow by blocks of two pairs"}
 
     space: BlockSpace

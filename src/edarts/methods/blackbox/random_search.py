@@ -13,6 +13,7 @@ from edarts.methods.blackbox.base import LedgerSampler
 class RandomSearch(LedgerSampler):
     """Draws from the space with no memory."""
 
+    PLANTED: ClassVar[Mapping[str, Any] | None] = None
     DEFAULTS: ClassVar[Mapping[str, Any]] = {"operations": "all", "topology": "all"}
 
     def propose(

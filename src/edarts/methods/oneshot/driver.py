@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from edarts.config import SearchConfig
+from edarts.config import SearchConfig, option_names
 from edarts.data.batches import Loader, Transform
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
@@ -292,15 +292,17 @@ class Collapse:
             if 2 * free > len(names) and group not in self.warned:
                 self.warned.add(group)
                 self.progress.warn(
-                    f"{free} of {len(names)} edges of the {group} cell are skips or pools: the"
+                    f"{free} of {len(names)} operations of group {group} are skips or pools: the"
                     f" search may be collapsing; try {self.remedy()}"
                 )
 
     def remedy(self) -> str:
         """What to change."""
         config = self.config
-        if "attention" not in config.plugins()[0].DEFAULTS:
-            return "--operations without them"
+        method, space = config.plugins()
+        if "attention" not in method.DEFAULTS:
+            chooses = "operations" in option_names(space)
+            return "--operations without them" if chooses else "another --method"
         if config.arch_update != "epoch":
             return "--arch-update epoch"
         if config.data_fraction > 1 / 6:

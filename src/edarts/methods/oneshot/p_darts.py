@@ -45,6 +45,8 @@ class PDarts(FirstOrder):
     """alpha (E, K) for each group, and which of them are left; weights are the softmax of those."""
 
     Options: ClassVar[type] = Options
+    # Three supernets, each begun anew and deeper than the one before.
+    PLANTED: ClassVar[Mapping[str, Any]] = {"arch_lr": 0.1, "epochs": 36, "cells": 2}
     DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {
         "epochs": 75,
         "warm_up": 10 / 25,

@@ -28,6 +28,7 @@ class Proxyless(OneShot):
     them (the driver sets gradients to None, and the supernet computes what is open only).
     """
 
+    PLANTED: ClassVar[Mapping[str, Any]] = {"arch_lr": 0.1, "epochs": 20}
     DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {
         "epochs": 160,
         "warm_up": 40 / 160,

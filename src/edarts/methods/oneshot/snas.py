@@ -43,6 +43,11 @@ class SNAS(FirstOrder):
     """log alpha (E, K) for each group; weights are a draw Z from its concrete distribution."""
 
     Options: ClassVar[type] = Options
+    PLANTED: ClassVar[Mapping[str, Any]] = {
+        "arch_lr": 0.1,
+        "drop_path": 0.0,
+        "constraint": "none",
+    }
     DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {
         "epochs": 150,
         "arch_update": "joint",

@@ -54,11 +54,11 @@ class DenseNetBC(Whole):
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "DenseNetBC":
-        """From `to_dict`; raises UsageError."""
+        """The inverse of `to_dict`; raises UsageError."""
         return cls(fields.get("depth", 0), fields.get("growth", 0))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
+        """The JSON-ready form: depth and growth rate."""
         return {"format": self.FORMAT, "depth": self.depth, "growth": self.growth}
 
     def network(self, image: Image, classes: int) -> "DenseNet":

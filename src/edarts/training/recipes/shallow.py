@@ -28,7 +28,7 @@ class Shallow(Full):
     }
 
     def resolve(self, config: TrainConfig, images: int, whole: bool) -> TrainConfig:
-        """As every recipe; epochs show about a million images, and are 20 to 30."""
+        """What every recipe fills in, and 20 to 30 epochs, which show about a million images."""
         epochs = min(MOST, max(FEWEST, round(IMAGES / images)))
         return super().resolve(fill_in(config, {"epochs": epochs}), images, whole)
 
