@@ -124,10 +124,10 @@ class Misshapen(Darts):
         return weights if training else {group: w[1:] for group, w in weights.items()}
 
     def architecture(self) -> Any:
-        return self.space.derive(testing_choice(self))
+        return self.space.derive(a_choice(self))
 
 
-def testing_choice(method: Darts) -> dict[str, list[tuple[int, int]]]:
+def a_choice(method: Darts) -> dict[str, list[tuple[int, int]]]:
     """The first operation on every edge."""
     return {g: [(row, 0) for row in range(method.space.shape(g)[0])] for g in method.space.groups}
 
