@@ -2,7 +2,9 @@
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,7 +114,8 @@ def _run(label: str, one: Callable[..., None], *arguments: Any, **changes: Any) 
     """A plug-in can raise anything; an assertion says what is wrong with it."""
     title = _title(one)
     try:
-        one(*arguments, **changes)
+        with redirect_stderr(StringIO()):  # the warnings of small searches concern nobody
+            one(*arguments, **changes)
     except Skipped as skipped:
         return Checked(label, title, "skipped", one_line(skipped))
     except AssertionError as error:
