@@ -5,7 +5,7 @@ import io
 import pytest
 import torch
 
-from edarts import Edge, Genotype, Network, Space, Supernet, UsageError
+from edarts import DartsSpace, Edge, Genotype, Network, Supernet, UsageError
 from edarts.nn.cells import Cell
 from edarts.nn.kernels import FeatureMap
 from edarts.nn.operations import count_flops, count_parameters
@@ -130,7 +130,7 @@ def test_drop_path() -> None:
 def test_impossible_probabilities_are_refused(probability: float) -> None:
     """By supernets and networks alike."""
     network = Network(zoo.get("darts.v2").genotype, cells=3, channels=4, classes=2)
-    for net in (network, Supernet(Space(), cells=3, channels=4, classes=2)):
+    for net in (network, Supernet(DartsSpace(), cells=3, channels=4, classes=2)):
         with pytest.raises(UsageError, match=r"drop path must lie in \[0, 1\)"):
             net.set_drop_path(probability)
         with pytest.raises(UsageError, match=r"skip dropout must lie in \[0, 1\)"):
