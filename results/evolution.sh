@@ -4,7 +4,7 @@
 set -eu
 edarts=${EDARTS:-.venv/bin/edarts}
 python=${PYTHON:-.venv/bin/python}
-cifar10=${EDARTS_CIFAR10:-../shared/data/cifar10}
+cifar10=${EDARTS_DATA:-../shared/data}/cifar10
 
 # evolve NAME DATA OPTION...
 evolve() {

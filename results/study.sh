@@ -2,7 +2,7 @@
 # Repeat the command after an interruption: finished runs are not done again.
 set -eu
 edarts=${EDARTS:-.venv/bin/edarts}
-cifar10=${EDARTS_CIFAR10:-../shared/data/cifar10}
+cifar10=${EDARTS_DATA:-../shared/data}/cifar10
 
 # keep NAME VERB...: `edarts VERB... --out runs/NAME`, and its files to results/NAME
 keep() {

@@ -10,12 +10,12 @@ import pytest
 
 from support import write_images
 
-CIFAR10 = Path(os.environ.get("EDARTS_CIFAR10", "../shared/data/cifar10"))
+CIFAR10 = Path(os.environ.get("EDARTS_DATA", "../shared/data")) / "cifar10"
 
 
 @pytest.fixture
 def cifar10() -> Path:
-    """CIFAR-10 (JPEG); tests that need it are skipped where it is absent."""
+    """CIFAR-10; tests that need it are skipped where it is absent."""
     if not CIFAR10.exists():
         pytest.skip(f"{CIFAR10} is absent")
     return CIFAR10

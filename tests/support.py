@@ -75,6 +75,14 @@ def fails(capsys: pytest.CaptureFixture[str], code: int, *argv: str) -> str:
     return lines[0]
 
 
+def help_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """What `--help` prints of a command, in one line."""
+    with pytest.raises(SystemExit) as end:
+        main([*argv, "--help"])
+    assert end.value.code == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
 def authors_rule(weights: Tensor, names: tuple[str, ...]) -> set[tuple[str, int, int]]:
     """`genotype()` of the authors' code, from methods.md section 1."""
     none, edges, start = names.index("none"), set(), 0

@@ -311,6 +311,5 @@ def test_objects_are_handed_in_from_python(tmp_path: Path, monkeypatch: pytest.M
         edarts.EdartsError, match="chain: space lab_chain is not here; this run was"
     ) as e:
         edarts.load_model(tmp_path / "chain")
-    assert str(e.value).endswith(
-        "this run was made with an object handed in from Python: give it to edarts.registry.add first"
-    )
+    made = "this run was made with an object handed in from Python"
+    assert str(e.value).endswith(f"{made}: give it to edarts.registry.add first")

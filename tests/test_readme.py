@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from edarts import registry
-from edarts.cli.main import build, main
+from edarts.cli.main import main
+from edarts.cli.parser import Given
 from edarts.cli.verbs import VERBS
 from support import write_images
 
@@ -58,7 +59,8 @@ def test_flags_exist() -> None:
         asked = methods if verb == "search" else ["darts"]
         for kind, method in itertools.product(kinds, asked):
             words = [kind, "--method", method] if verb == "search" else [kind]
-            known |= set(build(words, verb)[1][verb].types)
+            options = VERBS[verb].parser(verb, Given(words)).options
+            known |= {name.replace("_", "-") for name in options}
     text = README.read_text(encoding="utf-8")
     named = set(re.findall(r"--([a-z][a-z.-]*[a-z])\b(?!\.)", text))
     assert len(named) > 30

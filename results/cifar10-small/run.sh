@@ -4,7 +4,7 @@
 # From the root of the repository: bash results/cifar10-small/run.sh
 # Repeat the command after an interruption: finished parts are not done again.
 set -eu
-data=${EDARTS_CIFAR10:-../shared/data/cifar10}
+data=${EDARTS_DATA:-../shared/data}/cifar10
 here=results/cifar10-small
 runs=runs/cifar10-small
 edarts=${EDARTS:-.venv/bin/edarts}

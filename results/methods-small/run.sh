@@ -5,7 +5,7 @@
 #   bash results/methods-small/run.sh [PATH_TO_DATA]
 # Repeat the command after an interruption: finished searches are not done again.
 set -eu
-data=${1:-${EDARTS_CIFAR10:-../shared/data/cifar10}}
+data=${1:-${EDARTS_DATA:-../shared/data}/cifar10}
 python=${PYTHON:-.venv/bin/python}
 export OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 "$python" results/methods-small/measure.py "$data"

@@ -4,14 +4,12 @@ Each takes DATA (a path or name, a `DataConfig`, a `Dataset`, or arrays `(X, y)`
 `Session`; works in a run folder, resumes what it finds there, and returns a typed report.
 """
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from edarts import registry
@@ -45,7 +43,7 @@ from edarts.studies.base import Recipe
 from edarts.studies.driver import StudyReport
 from edarts.studies.work import Verbs
 from edarts.training import device, fit
-from edarts.training.models import TrainedModel, load_model, save_model
+from edarts.training.models import TrainedModel, load_model, save_model, save_predictions
 
 __all__ = [
     "compare",
@@ -433,7 +431,10 @@ def _evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) -
     dataset = opened.split("test", model.image).in_classes(model.classes)
     found = fit.evaluate(model.network, dataset, model.transform, runtime)
     if opened.config.data == model.data:
-        _keep_predictions(run, found.probabilities, dataset.labels, runtime)
+        try:
+            save_predictions(run, found.probabilities, dataset.labels)
+        except EdartsError as error:  # a run on a disk that cannot be written is evaluated as well
+            runtime.progress.warn(str(error))
     return EvaluationReport(
         model.architecture,
         Estimate(found.accuracy, *found.ci95, found.total),
@@ -443,15 +444,3 @@ def _evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) -
         {"evaluate": round(found.seconds, 2)},
         run.path,
     )
-
-
-def _keep_predictions(
-    run: Run, probabilities: torch.Tensor, labels: torch.Tensor, runtime: Runtime
-) -> None:
-    """predictions.npz: (N, classes) probabilities and (N,) labels of the test images."""
-    file = io.BytesIO()
-    np.savez_compressed(file, probabilities=probabilities.numpy(), labels=labels.numpy())
-    try:
-        run.write_bytes("predictions.npz", file.getvalue())
-    except EdartsError as error:  # a run on a disk that cannot be written is evaluated all the same
-        runtime.progress.warn(str(error))

@@ -68,6 +68,13 @@ def test_rank_correlation_is_that_of_ranks() -> None:
     assert stats.rank_correlation(a, b).value == pytest.approx(np.corrcoef(*ranks)[0, 1])
 
 
+@pytest.mark.parametrize("of", [1, 2, 7, 60, 359, 10_000])
+def test_wilson_is_scipys_to_the_last_bit(of: int) -> None:
+    for right in {0, 1, of // 3, of // 2, of - 1, of, *range(0, of, 37)}:
+        expected = scipy_stats.binomtest(right, of).proportion_ci(method="wilson")
+        assert stats.wilson(right, of) == (expected.low, expected.high)
+
+
 def test_newcombes_example() -> None:
     """56/70 - 48/80, method 10: 0.0524 to 0.3339 (Newcombe 1998, table II a)."""
     found = stats.proportion_difference(56, 70, 48, 80)

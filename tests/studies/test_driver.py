@@ -96,7 +96,7 @@ def test_killed_and_repeated_does_nothing_twice(
         # an ordinary run folder, whose own evaluation gives the same
         assert row.run is not None
         assert (tmp_path / row.run / "config.yaml").exists()
-        assert real(tmp_path / row.run)["test_accuracy"] == row.test_accuracy
+        assert real(tmp_path / row.run).test_accuracy == row.test_accuracy
     with (tmp_path / "rows.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["topology"]) for row in rows] == [0, 1, 7]
@@ -278,8 +278,8 @@ def test_what_a_study_does_not_use_it_refuses(
 
 def test_what_no_run_could_take_is_refused_before_the_first(tmp_path: Path) -> None:
     verbs, calls = recording()
-    recipe = replace(RECIPE, search=SearchConfig("random_search", tournament=3))
-    with pytest.raises(UsageError, match="takes no --tournament"):
+    recipe = replace(RECIPE, search=SearchConfig("random_search", warm_up=0.5))
+    with pytest.raises(UsageError, match="takes no --warm-up"):
         driver.study(
             "operations", open_data(DATA), recipe, Session(out=tmp_path / "study"), verbs=verbs
         )
@@ -364,14 +364,14 @@ def test_a_black_box_method_can_choose_among_operations(tmp_path: Path) -> None:
         (["study", "skips", "--search.arch-update", "epoch"], "varies it"),
         (["study", "skips", "--subset", "1.5"], "between 0 and 1"),
         (["study", "operations", "--search.attention", "none"], "varies them"),
-        (["study", "nothing"], "kind"),
+        (["study", "nothing"], "unknown study"),
         (["study", "depth", "--search.method", "regularized_evolution"], "black-box"),
         (["study", "skips", "--search.method", "random_search"], "black-box"),
         (["study", "skips", "--seeds", "0"], "at least 1"),
         (["compare", "--methods", "dart"], "darts"),
         (["compare", "--methods", "regularised_evolution"], "regularized_evolution"),
         (["compare", "--zoo", "darts.v3"], "darts.v2"),
-        (["compare", "--search.zero-one", "1"], "none of the methods"),
+        (["compare", "--search.zero-one", "1"], "methods that do: fair_darts"),
         (["report", "nowhere"], "nowhere"),
     ],
 )

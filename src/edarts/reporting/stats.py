@@ -179,12 +179,23 @@ def paired_proportion(right_first: NDArray[np.bool_], right_second: NDArray[np.b
     )
 
 
+def wilson(right: int, of: int) -> tuple[float, float]:
+    """95 % interval of the share right/of (Wilson, JASA 22, 1927, 209-212).
+
+    The same bits as scipy's, whose statistics take half a second to import.
+    """
+    z, p = 1.959963984540054, right / of  # the normal distribution's 97.5 % quantile
+    scale = 2 * (of + z**2)
+    centre = (2 * of * p + z**2) / scale
+    half = z / scale * math.sqrt(4 * of * p * (1 - p) + z**2)
+    low = 0.0 if right == 0 else max(0.0, centre - half)
+    return low, 1.0 if right == of else min(1.0, centre + half)
+
+
 def _wilson_distances(right: int, of: int) -> tuple[float, float]:
     """How far the ends of Wilson's interval lie below and above right/of."""
-    from scipy import stats
-
-    interval = stats.binomtest(right, of).proportion_ci(LEVEL, "wilson")
-    return right / of - float(interval.low), float(interval.high) - right / of
+    low, high = wilson(right, of)
+    return right / of - low, high - right / of
 
 
 def _corrected_phi(both: int, only_first: int, only_second: int, neither: int) -> float:

@@ -22,7 +22,6 @@ from edarts.runtime import Runtime
 from edarts.space import zoo
 from edarts.studies.base import Job, Recipe, fixed_options, free_options, read_options
 from edarts.studies.row import Row
-from edarts.studies.rows import Rows
 from edarts.testing.problems import SEED, tiny_data
 from edarts.testing.searches import StopAfter
 from edarts.training import fit
@@ -122,7 +121,7 @@ def check_kept_options(study: Any) -> None:
 def check_summary(study: Any) -> None:
     """It says something without a row, with some, and with one for every job."""
     asked = _asked(study)
-    rows: Rows = {}
+    rows: dict[str, Row] = {}
     _says(asked.summary(rows), "no run")
     jobs = asked.jobs(rows)
     for number, job in enumerate(jobs):

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from edarts.config import TrainConfig
 from edarts.data.batches import Loader, Transform
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
+from edarts.reporting.stats import wilson
 from edarts.runtime import Runtime
 from edarts.seeds import seed_all
 from edarts.space.base import Architecture, Size
@@ -170,12 +170,11 @@ def evaluate(
     probabilities = predict(network, data.images, transform, runtime)
     right = probabilities.argmax(dim=1) == data.labels
     correct, total = int(right.sum()), len(data)
-    interval = binomtest(correct, total).proportion_ci(method="wilson")
     return Evaluation(
         correct,
         total,
         correct / total,
-        (float(interval.low), float(interval.high)),
+        wilson(correct, total),
         {name: _share(right[data.labels == index]) for index, name in enumerate(data.classes)},
         time.monotonic() - start,
         probabilities,

@@ -1,10 +1,12 @@
 """A trained network with all that its use needs, written into a run folder and read from it."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
@@ -84,6 +86,13 @@ def save_model(run: Run, model: TrainedModel) -> None:
             **({"plugins": used} if used else {}),
         },
     )
+
+
+def save_predictions(run: Run, probabilities: Tensor, labels: Tensor) -> None:
+    """Write predictions.npz: (N, classes) probabilities and (N,) labels of the test images."""
+    file = io.BytesIO()
+    np.savez_compressed(file, probabilities=probabilities.numpy(), labels=labels.numpy())
+    run.write_bytes("predictions.npz", file.getvalue())
 
 
 def load_model(run: str | Path) -> TrainedModel:

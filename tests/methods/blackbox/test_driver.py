@@ -43,8 +43,9 @@ def age(out: Path) -> None:
     """Make a run folder what version 0.1 would have left."""
     config = yaml.safe_load((out / "config.yaml").read_text())
     assert config.pop("space") == "darts"
-    unset = dict.fromkeys(("order", "label_column", "partial", "population", "arch_lr"))
-    (out / "config.yaml").write_text(yaml.safe_dump(config | unset, sort_keys=False))
+    others = ("order", "label_column", "partial", "attention", "clip", "population", "arch_lr")
+    unset = dict.fromkeys(others)  # it wrote every option, those of other methods too
+    (out / "config.yaml").write_text(yaml.safe_dump(unset | config, sort_keys=False))
     old = [{"epoch" if k == "trial" else k: v for k, v in text.items()} for text in lines(out)]
     (out / "metrics.jsonl").write_text("".join(json.dumps(text) + "\n" for text in old))
     rename(out, "'random_search-b2be3f14'")
@@ -116,7 +117,7 @@ def test_refusals(capsys: pytest.CaptureFixture[str], options: list[str], words:
     [
         ("random_search", {"order": 2}, "random_search takes no --order .methods that do: darts"),
         ("pnas", {"topology": "0"}, "pnas takes no --topology: its cells grow by blocks"),
-        ("darts", {"trials": 3}, "darts takes no --trials .black-box methods that do"),
+        ("darts", {"trials": 3}, "darts takes no --trials .samplers that do"),
     ],
 )
 def test_options_of_others(method: str, options: dict[str, Any], words: str) -> None:

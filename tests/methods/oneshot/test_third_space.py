@@ -91,18 +91,15 @@ def test_what_is_found_is_trained_evaluated_and_loaded(tmp_path: Path) -> None:
     assert "<svg" in report
 
 
-def test_find_searches_it_too(tmp_path: Path) -> None:
+def test_find_searches_it_too(folder: Path, tmp_path: Path) -> None:
     recipe = TrainConfig(epochs=2, batch_size=8, cells=3, channels=4)
-    found = edarts.find("digits", tiny_digits(), recipe, session(tmp_path))
+    out = tmp_path / "found"
+    found = edarts.find(str(folder), config("darts"), recipe, session(out))
     assert isinstance(found.genotype, Cell201)
     assert 0 <= found.test_accuracy <= 1
-    evaluated = edarts.evaluate(tmp_path, session=Session(device="cpu"))
+    evaluated = edarts.evaluate(out, session=Session(device="cpu"))
     assert evaluated.genotype == found.genotype
     assert evaluated.test_accuracy == found.test_accuracy
-
-
-def tiny_digits() -> SearchConfig:
-    return config("darts").changed(data_fraction=0.05, batch_size=64, epochs=1)
 
 
 def test_a_supernet_of_it_scores_for_black_box_methods(tmp_path: Path) -> None:
@@ -115,22 +112,21 @@ def test_a_supernet_of_it_scores_for_black_box_methods(tmp_path: Path) -> None:
     assert 0 <= found.score <= 1
 
 
-def test_a_study_compares_methods_on_it(tmp_path: Path) -> None:
+def test_a_study_compares_methods_on_it(folder: Path, tmp_path: Path) -> None:
     """Two methods, each beside a cell drawn from the space that it searched."""
-    tiny = {**TINY, "epochs": 1, "batch_size": 64, "data_fraction": 0.05}
-    recipe = TrainConfig(epochs=1, batch_size=128, cells=3, channels=4, valid_fraction=0.2)
+    recipe = TrainConfig(epochs=1, batch_size=8, cells=3, channels=4, valid_fraction=0.2)
     found = edarts.compare(
-        "digits",
-        SearchConfig.of_many(space=NasBench201, **tiny, trials=2),
+        str(folder),
+        SearchConfig.of_many(space=NasBench201, **TINY, trials=2),
         recipe,
-        session(tmp_path),
+        session(tmp_path / "study"),
         seeds=1,
         methods="darts,random_search",
         random_cells=1,
     )
     assert len(found.rows) == 3  # searches of one space share the cells drawn from it
     assert all(isinstance(row.genotype, Cell201) for row in found.rows)
-    assert "<svg" in (tmp_path / "report.html").read_text()
+    assert "<svg" in (tmp_path / "study" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("seed", range(3))
