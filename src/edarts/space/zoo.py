@@ -197,7 +197,7 @@ def _data() -> dict[str, Any]:
 
 @cache
 def _fields() -> dict[str, dict[str, Any]]:
-    """Of each entry by its name; its architecture is not built, which may need torch."""
+    """The fields of each entry, by its name; building its architecture may need torch."""
     found = {}
     for family, table in _data().items():
         if not isinstance(table, dict):
