@@ -94,12 +94,8 @@ class SearchConfig:
         """
         given = {name: value for name, value in values.items() if value is not None}
         config = cls(method, **{name: given.pop(name) for name in SHARED if name in given})
-        known = set().union(*(option_names(plugin) for plugin in config.plugins()))
-        for name in given:
-            if name not in known:
-                raise untaken(config.method, name)
         config = dataclasses.replace(config, own=tuple(given.items()))
-        config.with_options({})  # checks the values
+        config.with_options({})  # checks them
         return config
 
     @classmethod
@@ -135,7 +131,13 @@ class SearchConfig:
     def with_options(self, usual: Mapping[str, Any]) -> "SearchConfig":
         """With `options` and `space_options` made: what was given, else `usual`, else the
         defaults.
+
+        Raises UsageError for an option that neither has, naming who does.
         """
+        known = set().union(*(option_names(plugin) for plugin in self.plugins()))
+        for name, _ in self.own:
+            if name not in known:
+                raise untaken(self.method, name)
         values = {name: value for name, value in usual.items() if value is not None}
         values |= dict(self.own)
         made = [
