@@ -28,8 +28,8 @@ from edarts.nn.kernels.terms import NOTHING, Norm, NormGrad, SeparableStage, Ter
 class NodeFunction(torch.autograd.Function):
     """sum over the terms of weight * norm(stages(x)); see `kernels.node`.
 
-    `tensors`: what the terms read, then the parameters. `places`: for each term those of what it
-    reads; `firsts`: the norm of its source, if it begins with one; `sums`: place -> where the
+    `tensors`: what the terms read, then the parameters. `indices`: for each term those of what it
+    reads; `firsts`: the norm of its source, if it begins with one; `sums`: index -> where the
     gradient of that tensor goes, if it was forked.
     """
 
@@ -38,7 +38,7 @@ class NodeFunction(torch.autograd.Function):
         ctx: Any,
         weights: Tensor | None,
         terms: Sequence[Term],
-        places: Sequence[Sequence[int]],
+        indices: Sequence[Sequence[int]],
         firsts: Sequence[Norm | None],
         sums: Mapping[int, Sum],
         *tensors: Tensor,
@@ -48,9 +48,9 @@ class NodeFunction(torch.autograd.Function):
         kept: list[Tensor] = []  # results of the stages, term by term, channels last
         norms: list[list[Norm | None]] = []  # those before each stage, then the last one
         ends: list[Tensor] = []  # what the terms hand to the sum
-        for term, mine, first in zip(terms, places, firsts, strict=True):
+        for term, mine, first in zip(terms, indices, firsts, strict=True):
             met = [first]
-            parts = [dense(tensors[place]) for place in mine]
+            parts = [dense(tensors[index]) for index in mine]
             for number, stage in enumerate(term.stages, 1):
                 y, moments = stage_forward(stage, parts, met[-1])
                 following = term.stages[number].norm if number < len(term.stages) else term.norm
@@ -64,9 +64,9 @@ class NodeFunction(torch.autograd.Function):
         lasts[:, 2:] *= factors[:, None, None]
         loops.weighted_sum(addresses(ends), lasts, flat(out))
         ctx.save_for_backward(*tensors, *kept)
-        ctx.terms, ctx.places, ctx.factors, ctx.norms = terms, places, factors, norms
+        ctx.terms, ctx.indices, ctx.factors, ctx.norms = terms, indices, factors, norms
         ctx.sums = sums
-        ctx.names = {id(tensor): place for place, tensor in enumerate(tensors)}
+        ctx.names = {id(tensor): index for index, tensor in enumerate(tensors)}
         return out.permute(0, 3, 1, 2)
 
     @staticmethod
@@ -75,12 +75,12 @@ class NodeFunction(torch.autograd.Function):
         need_weights, _, _, _, _, *needs = ctx.needs_input_grad
         tensors, kept = ctx.saved_tensors[: len(needs)], list(ctx.saved_tensors[len(needs) :])
         found = Gradients(ctx.names, needs)
-        for place, total in ctx.sums.items():
-            found.begin(place, total.take())
+        for index, total in ctx.sums.items():
+            found.begin(index, total.take())
         inputs: list[list[list[Tensor]]] = []  # of each stage, then what is handed to the sum
-        for term, mine in zip(ctx.terms, ctx.places, strict=True):
+        for term, mine in zip(ctx.terms, ctx.indices, strict=True):
             results, kept = kept[: len(term.stages)], kept[len(term.stages) :]
-            inputs.append([[dense(tensors[place]) for place in mine], *([y] for y in results)])
+            inputs.append([[dense(tensors[index]) for index in mine], *([y] for y in results)])
         grad = dense(g)
         sum_grad, products = sums_of_products(grad, inputs, ctx.norms, need_weights)
         grad_weights = torch.empty(len(ctx.terms)) if need_weights else None
@@ -98,61 +98,61 @@ class NodeFunction(torch.autograd.Function):
                     sum_grad_y.sum() if plain else last.weight @ sum_grad_y + last.bias @ sum_grad
                 )
                 grad_weights[position] = float(total)
-            term_backward(term, inputs[position], norms, end, ctx.places[position], found)
-        for place, total in ctx.sums.items():
-            total.put(found.end(place))
+            term_backward(term, inputs[position], norms, end, ctx.indices[position], found)
+        for index, total in ctx.sums.items():
+            total.put(found.end(index))
         return (grad_weights, None, None, None, None, *found.values)
 
 
 class Gradients:
     """The gradients of a node's tensors as they are summed up, term by term.
 
-    `names`: id of a tensor -> its place; `needs`: whether a place's gradient is wanted.
+    `names`: id of a tensor -> its index; `needs`: whether a index's gradient is wanted.
     """
 
     def __init__(self, names: dict[int, int], needs: Sequence[bool]) -> None:
         self.names, self.needs = names, needs
         self.values: list[Tensor | None] = [None] * len(needs)
-        self._owned: set[int] = set()  # places whose tensor nobody else holds
+        self._owned: set[int] = set()  # indices whose tensor nobody else holds
 
-    def begin(self, place: int, known: Tensor | None) -> None:
+    def begin(self, index: int, known: Tensor | None) -> None:
         """Begin with a sum that others have made; nobody else holds it."""
         if known is not None:
-            self.values[place] = known
-            self._owned.add(place)
+            self.values[index] = known
+            self._owned.add(index)
 
-    def end(self, place: int) -> Tensor | None:
-        """The sum at a place, for others to add to; autograd gets none."""
-        known, self.values[place] = self.values[place], None
-        return known if known is None or place in self._owned else known.clone()
+    def end(self, index: int) -> Tensor | None:
+        """The sum at a index, for others to add to; autograd gets none."""
+        known, self.values[index] = self.values[index], None
+        return known if known is None or index in self._owned else known.clone()
 
-    def place_of(self, tensor: Tensor | None) -> int | None:
-        """The place of a parameter, if its gradient is needed."""
-        place = None if tensor is None else self.names[id(tensor)]
-        return place if place is not None and self.needs[place] else None
+    def index_of(self, tensor: Tensor | None) -> int | None:
+        """The index of a parameter, if its gradient is needed."""
+        index = None if tensor is None else self.names[id(tensor)]
+        return index if index is not None and self.needs[index] else None
 
-    def add(self, place: int, gradient: Tensor, factor: float = 1, fresh: bool = True) -> None:
+    def add(self, index: int, gradient: Tensor, factor: float = 1, fresh: bool = True) -> None:
         """Add factor * gradient; `fresh`: nobody else holds that tensor."""
-        known = self.values[place]
-        if known is not None and place in self._owned:
+        known = self.values[index]
+        if known is not None and index in self._owned:
             known.add_(gradient, alpha=factor)
         elif known is not None:
-            self.values[place] = torch.add(known, gradient, alpha=factor)
+            self.values[index] = torch.add(known, gradient, alpha=factor)
         else:
-            self.values[place] = gradient if factor == 1 else gradient * factor
+            self.values[index] = gradient if factor == 1 else gradient * factor
         if fresh or factor != 1 or known is not None:
-            self._owned.add(place)
+            self._owned.add(index)
 
-    def room(self, place: int, shape: torch.Size) -> tuple[Tensor, bool]:
-        """An image tensor (N, H, W, C) to add a place's gradient to; whether it is still empty."""
-        known = self.values[place]
-        if known is not None and place in self._owned:
+    def room(self, index: int, shape: torch.Size) -> tuple[Tensor, bool]:
+        """An image tensor (N, H, W, C) to add a index's gradient to; whether it is still empty."""
+        known = self.values[index]
+        if known is not None and index in self._owned:
             return known.permute(0, 2, 3, 1), False
         made = torch.empty(shape)
         if known is not None:
             made.copy_(known.permute(0, 2, 3, 1))
-        self.values[place] = made.permute(0, 3, 1, 2)
-        self._owned.add(place)
+        self.values[index] = made.permute(0, 3, 1, 2)
+        self._owned.add(index)
         return made, known is None
 
 
@@ -175,16 +175,16 @@ def term_backward(
     inputs: Sequence[Sequence[Tensor]],
     norms: Sequence[Norm | None],
     end: NormGrad,
-    places: Sequence[int],
+    indices: Sequence[int],
     found: Gradients,
 ) -> None:
-    """Add the gradients of a term's stages and of what it reads, which is at `places`.
+    """Add the gradients of a term's stages and of what it reads, which is at `indices`.
 
     `inputs`: of each stage, then what the term hands to the sum, whose gradient is `end`. `norms`:
     those before each stage.
     """
-    needed, first = any(found.needs[place] for place in places), norms[0]
-    if not needed and all(found.place_of(p) is None for p in term.parameters()):
+    needed, first = any(found.needs[index] for index in indices), norms[0]
+    if not needed and all(found.index_of(p) is None for p in term.parameters()):
         return
     for number in reversed(range(len(term.stages))):
         reads = number == 0 and first is None
@@ -194,16 +194,16 @@ def term_backward(
             norms[number],
             inputs[number + 1][0],
             end,
-            places if reads else None,
+            indices if reads else None,
             found,
         )
     if not needed or (term.stages and first is None):
         return  # not wanted, or added by the first stage
-    (place,), (x,) = places, inputs[0]
+    (index,), (x,) = indices, inputs[0]
     if first is None:
-        found.add(place, end.grad.permute(0, 3, 1, 2), float(end.pqr[0, 0]), fresh=False)
+        found.add(index, end.grad.permute(0, 3, 1, 2), float(end.pqr[0, 0]), fresh=False)
     else:
-        room, fresh = found.room(place, x.shape)
+        room, fresh = found.room(index, x.shape)
         load_loops().norm_gradient(flat(end.grad), flat(x), end.pqr, flat(room), fresh)
 
 
@@ -213,22 +213,22 @@ def stage_backward(
     norm: Norm | None,
     y: Tensor,
     end: NormGrad,
-    places: Sequence[int] | None,
+    indices: Sequence[int] | None,
     found: Gradients,
 ) -> NormGrad:
     """From the gradient of the stage's result y, that of its parts; adds those of its parameters.
 
-    `places`: those of the parts, if they are sources without a norm: their gradients are added
+    `indices`: those of the parts, if they are sources without a norm: their gradients are added
     there, if wanted.
     """
     wide, narrow = kernels(stage)
-    sized = any(found.place_of(weight) is not None for weight in stage.weights)
+    sized = any(found.index_of(weight) is not None for weight in stage.weights)
     dd, dp = (np.empty(w.shape if sized else (0,) * w.ndim, np.float32) for w in (wide, narrow))
     shape, channels = parts[0].shape, wide.shape[0]
-    if places is None:
+    if indices is None:
         rooms = [(torch.empty(shape), True)]
-    elif any(found.needs[place] for place in places):
-        rooms = [found.room(place, shape) for place in places]
+    elif any(found.needs[index] for index in indices):
+        rooms = [found.room(index, shape) for index in indices]
     else:
         rooms = []
     products = np.empty((2, channels), np.float32)
@@ -240,9 +240,9 @@ def stage_backward(
     )  # fmt: skip
     if sized:
         for weight, gradient in zip(stage.weights, split(stage, dd, dp), strict=True):
-            where = found.place_of(weight)
-            if where is not None:
-                found.add(where, torch.from_numpy(gradient).view_as(weight))
+            index = found.index_of(weight)
+            if index is not None:
+                found.add(index, torch.from_numpy(gradient).view_as(weight))
     if norm is None:
         return end  # nothing reads it
     sum_grad, sum_grad_x = products
@@ -283,9 +283,9 @@ def parameters(
     if norm is None:
         return
     for tensor, gradient in ((norm.weight, sum_grad_n), (norm.bias, sum_grad)):
-        place = found.place_of(tensor)
-        if place is not None:
-            found.add(place, torch.from_numpy(gradient))
+        index = found.index_of(tensor)
+        if index is not None:
+            found.add(index, torch.from_numpy(gradient))
 
 
 def kernels(stage: SeparableStage) -> tuple[Floats, Floats]:
