@@ -46,6 +46,12 @@ def test_inherited(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     first = run(capsys, *judged, "--out", str(tmp_path / "a"))
     assert 0 <= first["score"] <= 1
     assert run(capsys, *judged, "--out", str(tmp_path / "b"))["score"] == first["score"]
+    settings = tmp_path / "net" / "config.yaml"
+    lines = settings.read_text(encoding="utf-8").splitlines(keepends=True)
+    fewer = [line for line in lines if not line.startswith("channel_fraction")]
+    assert len(fewer) == len(lines) - 1
+    settings.write_text("".join(fewer), encoding="utf-8")  # of a version that had not the option
+    assert run(capsys, *judged, "--out", str(tmp_path / "d"))["score"] == first["score"]
     line = fails(capsys, 2, *judged, "--limit", "50", "--out", str(tmp_path / "c"))
     assert "limit is 60 there, 50 now" in line
     line = fails(capsys, 2, *judged, "--epochs", "3")

@@ -20,6 +20,7 @@ from edarts.data.splits import stratified_split
 from edarts.errors import EdartsError, UsageError, one_line, unknown
 from edarts.methods.blackbox.base import TRAINING
 from edarts.methods.oneshot.driver import build_supernet, search_subset, split_halves
+from edarts.methods.oneshot.resolve import resolve_config
 from edarts.runs.folder import Run, read_settings, reading
 from edarts.runtime import Runtime
 from edarts.space import architecture
@@ -172,15 +173,13 @@ def _inherited(data: Dataset, source: DataConfig, run: Path, device: str) -> Inh
         raise UsageError(f"{run}: not the run of a one-shot search, so it has no supernet")
     _check_source(run, DataConfig.from_settings(settings), source)
     config = SearchConfig.from_settings(settings)
-    method, kind = config.plugins()
-    config = config.with_options({**method.taken(), **method.FIXED})
+    config, space, _ = resolve_config(config, len(data), len(data.classes))
     states = {k: v for k, v in Run(run).states().items() if k.startswith("search")}
     if set(states) != {"search"}:
         what = "no supernet" if not states else "several supernets, none of which has all"
         raise UsageError(f"{run}: holds {what}; give the run of a search with one supernet")
     if states["search"]["epoch"] < config.epochs:
         raise EdartsError(f"{run}: its search is not finished; continue it first")
-    space = kind.of(config.space_options)
     net = build_supernet(space, config, data)
     try:
         net.load_state_dict(states["search"]["state"]["net"])
