@@ -46,7 +46,12 @@ class PDarts(FirstOrder):
 
     Options: ClassVar[type] = Options
     # Three supernets, each begun anew and deeper than the one before.
-    PLANTED: ClassVar[Mapping[str, Any]] = {"arch_lr": 0.1, "epochs": 36, "cells": 2}
+    PLANTED: ClassVar[Mapping[str, Any]] = {
+        "arch_lr": 0.2,
+        "epochs": 45,
+        "warm_up": 0.2,
+        "cells": 2,
+    }
     DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {
         "epochs": 75,
         "warm_up": 10 / 25,
