@@ -1,5 +1,6 @@
-"""Small data sets on disk, and the real one where it is at hand."""
+"""Small data sets on disk, the real one where it is at hand, and what keeps the tests quick."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -8,7 +9,9 @@ os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 
 import pytest
 
-from support import write_images
+from edarts import registry
+from edarts.reporting import plots
+from support import blank, write_images
 
 CIFAR10 = Path(os.environ.get("EDARTS_DATA", "../shared/data")) / "cifar10"
 
@@ -30,3 +33,23 @@ def folder(tmp_path: Path) -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that no core waits for it at the end."""
     items.sort(key=lambda item: item.get_closest_marker("processes") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end: each later collection would look at all of it."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def plain_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots are left blank but where they are tested: drawing them takes a sixth of all time."""
+    if request.node.get_closest_marker("plots") is None:
+        monkeypatch.setattr(plots, "draw", blank)
+
+
+@pytest.fixture(autouse=True)
+def nothing_handed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test hands to the registry is known to that test alone."""
+    monkeypatch.setattr(registry, "_handed_in", {})
+    monkeypatch.setattr(registry, "_used", {})

@@ -11,6 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from edarts.cli.main import main
+from edarts.reporting.model import Plot
+from edarts.reporting.plots import Drawn
 
 
 def write_images(
@@ -81,6 +83,11 @@ def help_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
         main([*argv, "--help"])
     assert end.value.code == 0
     return " ".join(capsys.readouterr().out.split())
+
+
+def blank(plot: Plot) -> Drawn:
+    """Stands for a drawn plot where a test looks at none."""
+    return Drawn("", b"blank", {})
 
 
 def authors_rule(weights: Tensor, names: tuple[str, ...]) -> set[tuple[str, int, int]]:

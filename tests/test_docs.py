@@ -2,13 +2,12 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from edarts.cli.main import main
+from processes import Forked
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -27,9 +26,10 @@ def test_shell_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert main([*argv, "--quiet"]) == 0, line
 
 
+@pytest.mark.processes
 def test_every_sampler_in_a_plain_study(tmp_path: Path) -> None:
     (code,) = blocks("python")
-    out = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
-    ).stdout
-    assert len(out.splitlines()) == 6
+    (tmp_path / "block.py").write_text(code)
+    process = Forked([str(tmp_path / "block.py")], tmp_path)
+    assert process.wait() == 0, process.err
+    assert len(process.out.splitlines()) == 6

@@ -1,9 +1,6 @@
 """A package of plug-ins: with it, without it, and one that cannot be imported."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from edarts import registry
 from edarts.config import SearchConfig, TrainConfig
 from edarts.runs.progress import Progress
 from edarts.runtime import Session
+from processes import Forked
 from support import write_images
 
 LAB = {  # group -> name and where it is
@@ -88,7 +86,7 @@ MISSING = {  # command without the package -> the plug-in of the run that is mis
 MANY = """
 import contextlib, io, json, sys
 from edarts.cli.main import main
-for words in json.load(sys.stdin):
+for words in sys.argv[1:]:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -116,18 +114,12 @@ def install(folder: Path, package: str, module: str, source: str, points: Points
 
 def commands(folder: Path, words: Sequence[str], *packages: Path) -> list[Result]:
     """The results of some commands, in a process of their own, with these packages installed."""
-    paths = [*packages, Path(edarts.__file__).parents[1]]
-    found = subprocess.run(
-        [sys.executable, "-c", MANY],
-        input=json.dumps(list(words)),
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    results = [tuple(json.loads(line)) for line in found.stdout.splitlines()]
-    assert len(results) == len(words), found.stderr
+    many = folder / "many.py"
+    many.write_text(MANY)
+    found = Forked([str(many), *words], folder, packages=packages)
+    code = found.wait()
+    results = [tuple(json.loads(line)) for line in found.out.splitlines()]
+    assert code == 0 and len(results) == len(words), found.err
     return results
 
 
@@ -269,8 +261,6 @@ def test_a_plugin_that_raises_is_named_and_the_rest_works(tmp_path: Path, lab: P
 
 def test_objects_are_handed_in_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each stands where its name would stand; a process without them says that they are missing."""
-    monkeypatch.setattr(registry, "_handed_in", {})
-    monkeypatch.setattr(registry, "_used", {})
 
     def session(name: str) -> Session:
         return Session(out=tmp_path / name, device="cpu", progress=Progress(quiet=True))

@@ -3,8 +3,6 @@
 import itertools
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from edarts import registry
 from edarts.cli.main import main
 from edarts.cli.parser import Given
 from edarts.cli.verbs import VERBS
+from processes import Forked
 from support import write_images
 
 README = Path(__file__).parents[1] / "README.md"
@@ -34,12 +33,13 @@ def test_shell_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert main([*argv, "--quiet"]) == 0, line
 
 
+@pytest.mark.processes
 def test_python_block(tmp_path: Path) -> None:
     (code,) = blocks("python")
-    out = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
-    assert "normal 2:" in out.stdout
+    (tmp_path / "block.py").write_text(code)
+    process = Forked([str(tmp_path / "block.py")], tmp_path)
+    assert process.wait() == 0, process.err
+    assert "normal 2:" in process.out
 
 
 def test_console_options_exist(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,13 +13,6 @@ from edarts.space import operations
 from edarts.space.operations import Operation
 
 
-@pytest.fixture(autouse=True)
-def _as_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test hands in, or takes from a package, is forgotten after it."""
-    monkeypatch.setattr(registry, "_handed_in", {})
-    monkeypatch.setattr(registry, "_used", {})
-
-
 def entry(monkeypatch: pytest.MonkeyPatch, group: str, name: str, value: str) -> None:
     """An entry point of a package that is not installed."""
     found = {name: metadata.EntryPoint(name, value, f"edarts.{group}")}

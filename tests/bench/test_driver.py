@@ -16,42 +16,43 @@ from edarts.bench.comparisons import group
 from edarts.bench.report import BenchRow
 from edarts.cli.main import main
 from edarts.runs.progress import Progress
+from processes import Forked
 
 TINY = """
-import torch
+import edarts, torch
 from edarts.bench.pairs import Comparison
 from edarts.bench.rows import compare
 
 tiny = Comparison("tiny", "weight", 3, 4, 4, "sep_conv_3x3,skip_connect", "1")
+assert "/site/edarts/" in edarts.__file__
 row = compare(tiny, 1, torch.device("cpu"))
 assert row.ours_s > 0 and row.max_relative_error < 1e-2, row
 """
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> dict[str, str]:
-    """The environment of a process that finds a copy of the package, without the repository."""
+def outside(tmp_path: Path) -> Path:
+    """A folder with a copy of the package, without the repository."""
     shutil.copytree(Path(edarts.__file__).parent, tmp_path / "site" / "edarts")
-    return os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    return tmp_path / "site"
 
 
-def test_outside_a_clone(tmp_path: Path, outside: dict[str, str]) -> None:
+@pytest.mark.processes
+def test_outside_a_clone(tmp_path: Path, outside: Path) -> None:
     (tmp_path / "empty").mkdir()
     # Without the compiled loops, as a new copy would have to compile them.
-    subprocess.run(
-        [sys.executable, "-c", TINY],
-        cwd=tmp_path / "empty",
-        env=outside | {"EDARTS_KERNELS": "off"},
-        check=True,
-    )
+    (tmp_path / "tiny.py").write_text(TINY)
+    words, env = [str(tmp_path / "tiny.py")], {"EDARTS_KERNELS": "off"}
+    process = Forked(words, tmp_path / "empty", env, [outside])
+    assert process.wait() == 0, process.err
 
 
 @pytest.mark.slow
-def test_command_outside_a_clone(tmp_path: Path, outside: dict[str, str]) -> None:
+def test_command_outside_a_clone(tmp_path: Path, outside: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "edarts", "bench", "train", "--rounds", "1", "--json"],
         cwd=tmp_path,
-        env=outside,
+        env=os.environ | {"PYTHONPATH": str(outside)},
         check=True,
         capture_output=True,
         text=True,

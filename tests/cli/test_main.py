@@ -2,11 +2,8 @@
 
 import errno
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,12 +16,12 @@ import yaml
 from edarts import data
 from edarts.cli.main import main
 from edarts.space import zoo
+from processes import Forked
 from support import fails, run, write_images
 
 SMALL = ["--cells", "2", "--channels", "4", "--limit", "60", "--batch-size", "16", "--quiet"]
 SEARCH = [*SMALL, "--operations", "skip_connect,sep_conv_3x3", "--epochs", "2", "--json"]
 FIND = [*SEARCH, "--train.cells", "2", "--train.channels", "4"]
-EDARTS = [sys.executable, "-m", "edarts"]
 
 
 def test_find_then_everything_that_follows(
@@ -347,12 +344,6 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(
             "--batch-size", "16", "--train.cells", "3", "--train.channels", "4",
             "--train.batch-size", "16",
             "--checkpoint-seconds", "0", "--out"]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-
-    def start(folder: Path) -> "subprocess.Popen[str]":
-        return subprocess.Popen([*EDARTS, *argv, str(folder)], stderr=subprocess.PIPE,
-                                stdout=subprocess.PIPE, text=True, env=environment)  # fmt: skip
-
     assert main([*argv, str(tmp_path / "straight"), "--quiet"]) == 0
     broken = tmp_path / "broken"
     stops = 0
@@ -361,7 +352,7 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(
         (signal.SIGINT, "search"),
         (signal.SIGKILL, "train"),
     ):
-        process, seen = start(broken), 0
+        process, seen = Forked(["-m", "edarts", *argv, str(broken)], tmp_path), 0
         while process.poll() is None:
             time.sleep(0.02)
             try:
@@ -375,13 +366,13 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(
             if state is not None and state["step"] > 0 and state["epoch"] >= stops % 2:
                 process.send_signal(number)
                 break
-        _, err = process.communicate()
+        code = process.wait()
         stops += 1
         if number == signal.SIGINT:
-            assert process.returncode == 130
-            assert "to continue: edarts find digits" in err
+            assert code == 130
+            assert "to continue: edarts find digits" in process.err
         else:
-            assert process.returncode == -signal.SIGKILL
+            assert code == -signal.SIGKILL
     assert main([*argv, str(broken)]) == 0
     assert re.search(r"train: continues at epoch \d+, step \d+", capsys.readouterr().err)
     assert_equal(final_state(broken), final_state(tmp_path / "straight"))

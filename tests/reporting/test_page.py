@@ -25,6 +25,8 @@ from edarts.space import zoo
 from edarts.space.genotype import Genotype
 from edarts.space.picture import Picture
 
+pytestmark = pytest.mark.plots
+
 EVIL = '<script>alert("x")</script>&\'"'
 SVG = "{http://www.w3.org/2000/svg}"
 CELL = "2:sep3(0)+skip(1) 3:max3(0)+dil5(2)"

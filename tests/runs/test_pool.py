@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from edarts.runs.pool import pool
 from edarts.space.base import Architecture
 from edarts.testing import blackbox as testing
 from edarts.testing.problems import PlantedScore
+from processes import Forked
 from support import run
 
 ray = pytest.importorskip("ray")
@@ -119,7 +119,7 @@ def test_a_killed_driver_s_search_goes_on(
         *("--limit", "80", "--epochs", "1", "--cells", "2", "--channels", "4"),
         *("--operations", "SS1", "--out", str(out)),
     ]
-    process = subprocess.Popen([sys.executable, "-m", "edarts", *words], stderr=subprocess.DEVNULL)
+    process = Forked(["-m", "edarts", *words], tmp_path)
 
     def lines() -> list[dict[str, object]]:
         path = out / "metrics.jsonl"

@@ -296,9 +296,7 @@ class Loud:
     """A word of the answer."""
 
 
-def test_a_study_handed_in_as_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_handed_in", {})
-
+def test_a_study_handed_in_as_a_class(tmp_path: Path) -> None:
     class Shouted(Stepped):
         Options = Loud
 
@@ -386,6 +384,7 @@ def test_wrong_options_are_one_line(
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.plots
 def test_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "study"), *SMALL]
     search = ["--search.cells", "2", "--search.channels", "4", "--search.epochs", "1"]

@@ -23,12 +23,6 @@ from support import grey, save_npz, write_images
 QUICK = ("operations", "baselines", "exports", "studies", "spaces", "recipes")
 
 
-@pytest.fixture(autouse=True)
-def _as_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_handed_in", {})
-    monkeypatch.setattr(registry, "_used", {})
-
-
 MEMBERS = [(group, name) for group in QUICK for name in registry.names(group)]
 
 

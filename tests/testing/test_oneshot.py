@@ -53,7 +53,7 @@ from edarts.testing.oneshot import run_search, tiny_config
 from edarts.testing.problems import tiny_data
 found = []
 for name in registry.names("methods"):
-    r = run_search(tiny_config(name), tiny_data())
+    r = run_search(tiny_config(name), tiny_data(24))
     sums = [w.double().sum().item().hex() for w in r.weights.values()]
     found.append(f"{name} {r.architecture} {sums}")
 """

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from edarts.testing.problems import tiny_data
 from edarts.testing.searches import tiny_config
 from edarts.training import device, distributed
 from edarts.training import fit as train
+from processes import Forked
 
 # standalone: at a free port, since several tests may run at once
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -59,6 +61,18 @@ def torchrun(*words: str, cwd: Path, **env: str) -> "subprocess.CompletedProcess
         text=True,
         check=False,
     )
+
+
+def ranks(*words: str, cwd: Path) -> list[Forked]:
+    """Two processes as torchrun starts them, once both have ended."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    both = [Forked(words, cwd, env | {"RANK": rank, "LOCAL_RANK": rank}) for rank in ("0", "1")]
+    for process in both:
+        process.wait()
+    return both
 
 
 WORKER = """
@@ -120,11 +134,12 @@ def finished(folder: Path) -> tuple[bytes, bytes, list[dict[str, object]]]:
 @pytest.mark.timeout(600)
 def test_a_killed_rank_ends_the_run_and_it_resumes(tmp_path: Path) -> None:
     find = ["-m", "edarts", "find", "digits", *TINY, "--checkpoint-seconds", "0"]
-    done = torchrun(*find, "--out", "whole", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = ranks(*find, "--out", "whole", "--json", cwd=tmp_path)
+    assert first.poll() == second.poll() == 0, first.err[-2000:] + second.err[-2000:]
     # One speaks for both.
-    assert done.stdout.count("test accuracy") == 1
-    assert json.loads(done.stdout.splitlines()[-1])["run"] == "whole"
+    assert first.out.count("test accuracy") == 1
+    assert json.loads(first.out.splitlines()[-1])["run"] == "whole"
+    assert second.out == second.err == ""
     environment = json.loads((tmp_path / "whole" / "environment.json").read_text())
     assert environment["processes"] == 2
 
@@ -143,9 +158,9 @@ def test_a_killed_rank_ends_the_run_and_it_resumes(tmp_path: Path) -> None:
     assert process.returncode != 0
     assert not (tmp_path / "killed" / "model.json").exists(), "too late to show anything"
     assert stderr.count("edarts: error: another process of this run is gone") == 1
-    done = torchrun(*find, "--out", "killed", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "continues at epoch" in done.stderr
+    first, second = ranks(*find, "--out", "killed", cwd=tmp_path)
+    assert first.poll() == second.poll() == 0, first.err[-2000:] + second.err[-2000:]
+    assert "continues at epoch" in first.err
     assert finished(tmp_path / "killed") == finished(tmp_path / "whole")
 
 
@@ -167,12 +182,13 @@ def rank_of(parent: int, rank: int) -> int:
 @pytest.mark.timeout(300)
 def test_errors_are_told_once(tmp_path: Path) -> None:
     find = ["-m", "edarts", "find", "digits", *TINY, "--out", "run"]
-    done = torchrun(*find, "--lr", "1e30", cwd=tmp_path)
-    assert done.returncode != 0
-    assert done.stderr.count("the loss became NaN or infinite") == 1
-    done = torchrun("-m", "edarts", "zoo", "list", cwd=tmp_path)
-    assert done.returncode != 0
-    assert done.stderr.count("edarts: error: zoo runs in one process; torchrun is for find") == 1
+    for words, error in (
+        ([*find, "--lr", "1e30"], "the loss became NaN or infinite"),
+        (["-m", "edarts", "zoo", "list"], "error: zoo runs in one process; torchrun is for find"),
+    ):
+        first, second = ranks(*words, cwd=tmp_path)
+        assert first.poll() and second.poll()
+        assert (first.err + second.err).count(error) == 1
 
 
 @pytest.mark.parametrize(

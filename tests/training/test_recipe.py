@@ -62,12 +62,6 @@ class Smooth(Full):
         return nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
 
 
-@pytest.fixture(autouse=True)
-def others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test begins with the built-in recipes alone."""
-    monkeypatch.setattr(registry, "_handed_in", {})
-
-
 def test_published_recipe() -> None:
     full = train.resolve_config(TrainConfig(recipe="full"), 50_000)
     assert {name: getattr(full, name) for name in PUBLISHED} == PUBLISHED

@@ -59,7 +59,7 @@ def check_space(method: Any, **changes: Any) -> None:
     ]
     for other in [{}, *others]:
         try:
-            found = run_search(tiny_config(method, **(changes | other)), tiny_data())
+            found = run_search(tiny_config(method, **(changes | other)), tiny_data(24))
         except UsageError:
             assert other, f"{method}: refuses its own space"
             continue
@@ -96,7 +96,7 @@ def check_one_operation(method: Any, **changes: Any) -> None:
     only = named(plugins(method, changes)[1], ["skip_connect"])
     if not only:
         raise Skipped("its space does not let operations be chosen")
-    found = run_search(tiny_config(method, **(changes | only)), tiny_data())
+    found = run_search(tiny_config(method, **(changes | only)), tiny_data(24))
     names = [name for group in found.architecture.operations().values() for name in group]
     assert names and set(names) == {"skip_connect"}, f"{method}: {found.architecture}"
 

@@ -43,10 +43,8 @@ class Tapes:
 
 
 @pytest.fixture
-def tapes(monkeypatch: pytest.MonkeyPatch) -> Tapes:
+def tapes() -> Tapes:
     """In the registry, for one test."""
-    monkeypatch.setattr(registry, "_handed_in", {})
-    monkeypatch.setattr(registry, "_used", {})
     found: Tapes = registry.add("sources", Tapes())
     return found
 
@@ -107,7 +105,6 @@ def test_a_source_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> No
         for name, home in (("broken", "no_such_package"), ("tapes", "tapes_package"))
     }
     monkeypatch.setattr(registry, "_entry_points", lambda group: found)
-    monkeypatch.setattr(registry, "_used", {})
     assert len(load("tape:30")) == 24
     assert "sources tapes" in registry.used()
     with pytest.raises(EdartsError, match=r"no such file.*data source broken .*cannot be imported"):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import edarts
-from edarts import SearchConfig, Session, Size, TrainConfig, UsageError
+from edarts import SearchConfig, Session, Size, TrainConfig, UsageError, registry
 from edarts.config import is_black_box
 from edarts.reporting.reports import BlackBoxReport
 from edarts.space import architecture
@@ -36,6 +36,11 @@ BLACK_BOX: dict[str, dict[str, Any]] = {
     "regularized_evolution": {"trials": 5, "population": 2, "tournament": 2},
     "optuna:TPESampler": {"trials": 3},
 }
+
+
+@pytest.fixture(autouse=True)
+def known(nothing_handed_in: None) -> None:
+    registry.add("spaces", NasBench201)
 
 
 def config(method: str) -> SearchConfig:
