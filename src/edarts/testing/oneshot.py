@@ -32,6 +32,7 @@ from edarts.testing.searches import (
     plugins,
     run_search,
     same,
+    searched,
     tiny_config,
 )
 
@@ -41,7 +42,7 @@ PLANTED_CELL = ("max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")
 def check_seeds(method: Any, **changes: Any) -> None:
     """The same seed gives the same architecture and weights; another seed other weights."""
     data, config = tiny_data(), tiny_config(method, **changes)
-    first = run_search(config, data)
+    first = searched(method, changes)
     assert same(first, run_search(config, data)), f"{method}: the same seed gave another result"
     other = run_search(config, data, seed=SEED + 1)
     assert not same(first, other), f"{method}: the seed changes nothing"
@@ -72,8 +73,7 @@ def check_seam(method: Any, **changes: Any) -> None:
     The rows and columns of an architecture stand for it, and so do its weights, which count how
     often each candidate is taken.
     """
-    data, config = tiny_data(), tiny_config(method, **changes)
-    found = run_search(config, data)
+    data, found = tiny_data(), searched(method, changes)
     space, architecture = found.space, found.architecture
     chosen = space.chosen(architecture)
     assert space.derive(chosen) == architecture, f"{method}: {architecture} cannot be derived again"
@@ -104,7 +104,7 @@ def check_one_operation(method: Any, **changes: Any) -> None:
 def check_resume(method: Any, **changes: Any) -> None:
     """Stopped in the middle of an epoch and continued, a search ends bit-identically."""
     data, config = tiny_data(), tiny_config(method, **changes)
-    whole = run_search(config, data)
+    whole = searched(method, changes)
     with tempfile.TemporaryDirectory() as folder:
         try:
             run_search(config, data, Run(Path(folder)), StopAfter(3))
@@ -125,7 +125,7 @@ def check_planted_cell(method: Any, **changes: Any) -> None:
     in ten drawn uniformly.
     """
     owner, kind = plugins(method, changes)
-    base: dict[str, Any] = {"arch_lr": 0.03, "samples": 50, **named(kind, PLANTED_CELL)}
+    base: dict[str, Any] = {"arch_lr": 0.03, "samples": 20, **named(kind, PLANTED_CELL)}
     attends = "attention" in owner.taken()
     if attends:
         base["topology"] = "0"

@@ -1,6 +1,7 @@
 """Searches of seconds, on which the contract of one-shot methods is tested."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from edarts.methods.oneshot.driver import SearchResult
 from edarts.runs.folder import Run
 from edarts.runs.stop import Stop
 from edarts.runtime import Runtime
-from edarts.testing.problems import SEED
+from edarts.testing.problems import SEED, tiny_data
 
 CPU = torch.device("cpu")
 TINY = ("skip_connect", "sep_conv_3x3", "max_pool_3x3")
@@ -62,6 +63,16 @@ def run_search(
     """The search of `config` on `data`, on the CPU."""
     resolved, space, _ = driver.resolve_config(config, len(data), len(data.classes))
     return driver.one_shot(data, resolved, space, Runtime(CPU, seed, run, stop=stop or Stop()))
+
+
+@lru_cache(maxsize=8)
+def _searched(method: Any, changes: tuple[tuple[str, Any], ...]) -> SearchResult:
+    return run_search(tiny_config(method, **dict(changes)), tiny_data())
+
+
+def searched(method: Any, changes: Mapping[str, Any]) -> SearchResult:
+    """The tiny search that several checks compare theirs with: done once in a process."""
+    return _searched(method, tuple(changes.items()))
 
 
 def same(first: SearchResult, second: SearchResult) -> bool:
