@@ -23,8 +23,9 @@ lint: $(VENV)/ready
 	$(BIN)/lint-imports --no-cache --no-logo
 
 # Compiled once, and kept beside the sources: else every process of the tests would compile them.
+# What they compute in the process that compiles them is kept for a test.
 loops: $(VENV)/ready
-	$(BIN)/python -c 'from edarts.nn import kernels; kernels.warm_up(print)'
+	$(BIN)/python tests/nn/first_run.py $(VENV)/first_run.txt
 
 # Torch first and alone: the exact version from constraints.txt, so that no resolver picks another.
 $(VENV)/ready: pyproject.toml constraints.txt

@@ -10,7 +10,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 import pytest
 
 from edarts import registry
-from edarts.reporting import plots
+from edarts.reporting import drawing, plots
 from support import blank, write_images
 
 CIFAR10 = Path(os.environ.get("EDARTS_DATA", "../shared/data")) / "cifar10"
@@ -42,10 +42,11 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def plain_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots are left blank but where they are tested: drawing them takes a sixth of all time."""
-    if request.node.get_closest_marker("plots") is None:
+def blank_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn by matplotlib in the tests of pictures alone: a fifth of all time."""
+    if request.node.get_closest_marker("pictures") is None:
         monkeypatch.setattr(plots, "draw", blank)
+        monkeypatch.setattr(drawing, "png", lambda picture: b"blank")
 
 
 @pytest.fixture(autouse=True)

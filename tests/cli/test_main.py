@@ -24,6 +24,7 @@ SEARCH = [*SMALL, "--operations", "skip_connect,sep_conv_3x3", "--epochs", "2", 
 FIND = [*SEARCH, "--train.cells", "2", "--train.channels", "4"]
 
 
+@pytest.mark.pictures
 def test_find_then_everything_that_follows(
     capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
 ) -> None:

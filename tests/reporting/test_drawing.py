@@ -19,6 +19,8 @@ from edarts.space.darts import DartsSpace
 from edarts.space.genotype import Genotype
 from edarts.space.picture import Box, Line, Panel, Picture, Text, colour_of, connect
 
+pytestmark = pytest.mark.pictures
+
 SVG = "{http://www.w3.org/2000/svg}"
 EVIL = '<script>alert("x")</script>&\'"$x$'
 

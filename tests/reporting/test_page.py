@@ -25,7 +25,7 @@ from edarts.space import zoo
 from edarts.space.genotype import Genotype
 from edarts.space.picture import Picture
 
-pytestmark = pytest.mark.plots
+pytestmark = pytest.mark.pictures
 
 EVIL = '<script>alert("x")</script>&\'"'
 SVG = "{http://www.w3.org/2000/svg}"

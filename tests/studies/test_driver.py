@@ -384,7 +384,7 @@ def test_wrong_options_are_one_line(
     assert not (tmp_path / "study").exists()
 
 
-@pytest.mark.plots
+@pytest.mark.pictures
 def test_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "study"), *SMALL]
     search = ["--search.cells", "2", "--search.channels", "4", "--search.epochs", "1"]

@@ -65,7 +65,7 @@ def run_search(
     return driver.one_shot(data, resolved, space, Runtime(CPU, seed, run, stop=stop or Stop()))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _searched(method: Any, changes: tuple[tuple[str, Any], ...]) -> SearchResult:
     return run_search(tiny_config(method, **dict(changes)), tiny_data())
 
