@@ -81,8 +81,8 @@ def test_whole_networks_have_neither_auxiliary_head_nor_edges() -> None:
 class Linear(Whole):
     """A baseline of somebody else's: one linear layer, `width` of nothing in particular."""
 
-    FORMAT: ClassVar[str] = "baselines.linear/1"
-    name: ClassVar[str] = "linear"
+    FORMAT: ClassVar[str] = "baselines.flat/1"
+    name: ClassVar[str] = "flat"
     width: int = 3
 
     @classmethod
@@ -117,8 +117,8 @@ def test_the_format_of_a_plugin_names_it(linear: type[Linear], tmp_path: Path) -
 
 
 def test_a_format_whose_plugin_is_not_here_is_named() -> None:
-    with pytest.raises(registry.UnknownPlugin, match="unknown baseline 'lineal'"):
-        architecture.from_dict({"format": "baselines.lineal/1"})
+    with pytest.raises(registry.UnknownPlugin, match="unknown baseline 'flap'"):
+        architecture.from_dict({"format": "baselines.flap/1"})
     for unknown in ("methods.darts/1", "edarts.genotype/9", "linear"):
         with pytest.raises(UsageError, match=f"an architecture of the unknown format '{unknown}'"):
             architecture.from_dict({"format": unknown})
@@ -137,7 +137,7 @@ def test_read(linear: type[Linear], tmp_path: Path) -> None:
     v2 = zoo.get("darts.v2").architecture
     assert named.architecture("darts.v2") == v2
     assert named.architecture("densenet_bc") == DenseNetBC()
-    assert named.architecture("linear") == Linear()
+    assert named.architecture("flat") == Linear()
     (tmp_path / "genotype.json").write_text(SMALL.to_json())
     assert named.architecture(str(tmp_path)) == SMALL
     assert named.architecture(str(tmp_path / "genotype.json")) == SMALL
@@ -157,9 +157,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_a_plugin_missing_in_a_run_is_told_with_its_package(tmp_path: Path) -> None:
     (tmp_path / "genotype.json").write_text(Linear(7).to_json())
-    plugins = {"baselines linear": "somebodys-networks 2.1"}
+    plugins = {"baselines flat": "somebodys-networks 2.1"}
     (tmp_path / "environment.json").write_text(json.dumps({"plugins": plugins}))
     with pytest.raises(EdartsError, match=r"made with somebodys-networks 2\.1"):
         named.architecture(str(tmp_path))
-    with pytest.raises(EdartsError, match=r"genotype\.json: .*: unknown baseline 'linear'"):
+    with pytest.raises(EdartsError, match=r"genotype\.json: .*: unknown baseline 'flat'"):
         architecture.load(tmp_path / "genotype.json")

@@ -21,6 +21,9 @@ from edarts.space.picture import Box, Line, hits
 SIZES: dict[str, int | str] = {
     "densenet_bc.l190_k40": 25_624_430,
     "densenet_bc.l100_k12": "0.769",
+    "resnet.r20": 269_722,
+    "resnet.r110": 1_727_962,
+    "convnet.w64": 1_972_792,
     "nasnet_a.official": "3.347",
     "nasnet_a.darts": "3.06",
     "amoebanet_a.official": "3.218",
@@ -100,12 +103,12 @@ def test_everything(name: str, tmp_path: Path) -> None:
     logits = network(torch.randn(2, *image))
     assert logits.shape == (2, 5)
     logits.square().sum().backward()
-    idle = [n for n, p in network.named_parameters() if p.grad is None]
+    idle = [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None]
     assert all(".preprocess." in n for n in idle), idle  # of an input that no edge leaves
 
     drawings = drawing.draw(entry.architecture, tmp_path, title=name, stem=name)
     assert [path.name for path in drawings] == [f"{name}.svg", f"{name}.png"]
-    assert drawings[0].stat().st_size > 5_000
+    assert drawings[0].stat().st_size > 3_000
     assert drawings[1].read_bytes()[:4] == b"\x89PNG"
 
 
@@ -201,7 +204,7 @@ def test_entries_are_complete(rows: Rows) -> None:
     for row in rows:
         name, entry = row["name"], zoo.get(row["name"])
         assert all((entry.row, entry.paper, entry.source, entry.published.parameters_m)), name
-        assert 2017 <= entry.year <= 2020
+        assert 2016 <= entry.year <= 2024
         if abs(row["parameters"] / 1e6 - (entry.published.parameters_m or 0)) > 0.06:
             assert entry.differs, name
         assert (entry.cells is None) == (not isinstance(entry.architecture, Genotype))

@@ -4,8 +4,11 @@ Such an architecture stands where a genotype stands: it is data, kept as JSON, a
 network.
 """
 
+import itertools
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -13,6 +16,14 @@ from torch import Tensor, nn
 
 from edarts.errors import UsageError
 from edarts.space.base import Architecture, Image, Size
+from edarts.space.picture import Box, Panel, connect
+
+
+def check_counts(name: str, **counts: int) -> None:
+    """Raises UsageError unless these fields of an architecture are whole numbers from 1 on."""
+    for field, value in counts.items():
+        if type(value) is not int or value < 1:
+            raise UsageError(f"{field} of {name} must be a whole number from 1 on, got {value!r}")
 
 
 class Whole(Architecture):
@@ -46,19 +57,26 @@ class WholeNetwork(nn.Module):
         self.architecture = architecture
         self.image = image
 
-    def finish(self, width: int, classes: int) -> None:
+    def finish(self, width: int, classes: int, norm: nn.Module | None = None) -> None:
         """Add norm and classifier; draw the weights of convolutions from N(0, 2 / n).
 
-        n = kernel area x output channels / groups (He et al. 2015, in the form of DenseNet's code
-        and of PathLevel-EAS, whose authors made ProxylessNAS).
+        `norm`: what stands before the last ReLU, if not a batch norm. n = kernel area x output
+        channels / groups (He et al. 2015, in the form of DenseNet's code and of PathLevel-EAS,
+        whose authors made ProxylessNAS).
         """
-        self.norm = nn.BatchNorm2d(width)
+        self.norm = nn.BatchNorm2d(width) if norm is None else norm
         self.classifier = nn.Linear(width, classes)
         nn.init.zeros_(self.classifier.bias)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 n = math.prod(module.kernel_size) * module.out_channels / module.groups
                 nn.init.normal_(module.weight, 0.0, math.sqrt(2 / n))
+
+    def prepare(self, images: Tensor) -> None:
+        """Set what is not learned from normalised training images (N, C, H, W); mostly nothing.
+
+        Called once, before the first step.
+        """
 
     def set_drop_path(self, probability: float) -> None:
         """Accepts no probability but 0: there are no cells whose edges could be dropped."""
@@ -69,7 +87,24 @@ class WholeNetwork(nn.Module):
         """Images (B, C, H, W) -> logits (B, classes). Raises UsageError for `auxiliary`."""
         if auxiliary:
             raise UsageError(f"{self.architecture}: has no auxiliary head")
+        return self.logits(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W) -> logits (B, classes): of the mean of every map of `features`."""
         x = torch.relu(self.norm(self.features(x)))
         pooled = nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
         logits: Tensor = self.classifier(pooled)
         return logits
+
+
+def chain(caption: str, labels: Sequence[str]) -> Panel:
+    """Boxes in a row, each with an arrow to the next one; those of many layers are blue."""
+    boxes: list[Box] = []
+    for label in labels:
+        box = Box((0.0, 0.0), label, "#dbeafe" if "layers" in label else "#ffffff")
+        left = boxes[-1].at[0] + boxes[-1].width / 2 + 0.6 if boxes else 0.2
+        boxes.append(replace(box, at=(left + box.width / 2, 0.0)))
+    lines = [connect(one, other) for one, other in itertools.pairwise(boxes)]
+    right = boxes[-1].at[0] + boxes[-1].width / 2 + 0.2
+    height = max(box.height for box in boxes) / 2 + 0.2
+    return Panel(caption, tuple(boxes), tuple(lines), (), (0.0, -height, right, height))

@@ -11,9 +11,10 @@ from edarts.config import TrainConfig
 from edarts.data.batches import Loader, Transform
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
+from edarts.nn.whole import WholeNetwork
 from edarts.reporting.stats import wilson
 from edarts.runtime import Runtime
-from edarts.seeds import seed_all
+from edarts.seeds import permutation, seed_all
 from edarts.space.base import Architecture, Size
 from edarts.training import distributed, recipe
 from edarts.training.device import place
@@ -21,6 +22,7 @@ from edarts.training.loop import Loop, Metrics, load_states, states
 from edarts.training.optim import accuracy, descend, set_lr
 
 EVALUATION_BATCH = 500
+PREPARED_ON = 5000  # images, at most, from which a network is prepared
 
 
 def resolve_config(config: TrainConfig, images: int, *, whole: bool = False) -> TrainConfig:
@@ -77,6 +79,8 @@ class Training:
         self.recipe = recipe.load(config.recipe)
         self.transform = self.recipe.transform(data, config)
         data, self.valid = hold_out(data, config.valid_fraction, runtime.seed)
+        if isinstance(network, WholeNetwork):
+            network.prepare(self.transform.normalise(data.images[_some(len(data), runtime.seed)]))
         self.loader = Loader(data, config.batch_size, runtime.seed, "train", runtime.device)
         place(network, runtime.device)
         self.optimizer = self.recipe.optimizer(network, config)
@@ -119,6 +123,11 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
         load_states(state, network=self.network, optimizer=self.optimizer)
+
+
+def _some(count: int, seed: int) -> Tensor:
+    """Which of `count` images a network is prepared on: some of every place in the data."""
+    return permutation(count, seed, "prepare", 0)[:PREPARED_ON].sort().values
 
 
 def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset | None]:

@@ -3,9 +3,8 @@
 Three dense blocks of (L - 4) / 6 layers; read in liuzhuang13/DenseNet, models/densenet.lua.
 """
 
-import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 from edarts.errors import UsageError
 from edarts.nn.cells import stem
 from edarts.nn.kernels import concat
-from edarts.nn.whole import Whole, WholeNetwork
+from edarts.nn.whole import Whole, WholeNetwork, chain
 from edarts.space.base import Image
-from edarts.space.picture import Box, Panel, Picture, connect
+from edarts.space.picture import Picture
 
 BLOCKS = 3
 
@@ -74,23 +73,10 @@ class DenseNetBC(Whole):
         blocks[-1] = "norm, ReLU\nglobal\npool\nlinear"
         steps = ["norm\nReLU", f"1x1 conv\nto {4 * k}", "norm\nReLU", f"3x3 conv\nto {k}"]
         steps += ["append to\nthe input"]
-        return Picture(title, (_chain(str(self), blocks), _chain("one layer", steps)))
+        return Picture(title, (chain(str(self), blocks), chain("one layer", steps)))
 
     def __str__(self) -> str:
         return f"DenseNet-BC, {self.depth} layers, growth rate {self.growth}"
-
-
-def _chain(caption: str, labels: list[str]) -> Panel:
-    """Boxes in a row, each with an arrow to the next one; dense blocks are blue."""
-    boxes: list[Box] = []
-    for label in labels:
-        box = Box((0.0, 0.0), label, "#dbeafe" if "layers" in label else "#ffffff")
-        left = boxes[-1].at[0] + boxes[-1].width / 2 + 0.6 if boxes else 0.2
-        boxes.append(replace(box, at=(left + box.width / 2, 0.0)))
-    lines = [connect(one, other) for one, other in itertools.pairwise(boxes)]
-    right = boxes[-1].at[0] + boxes[-1].width / 2 + 0.2
-    height = max(box.height for box in boxes) / 2 + 0.2
-    return Panel(caption, tuple(boxes), tuple(lines), (), (0.0, -height, right, height))
 
 
 class DenseNet(WholeNetwork):

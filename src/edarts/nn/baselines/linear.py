@@ -1,0 +1,51 @@
+"""A linear classifier on the pixels: what every network has to beat."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from edarts.nn.whole import Whole, WholeNetwork
+from edarts.space.base import Image
+
+
+@dataclass(frozen=True)
+class Linear(Whole):
+    """Logistic regression: one weight for each value of a pixel and class."""
+
+    FORMAT: ClassVar[str] = "baselines.linear/1"
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Linear":
+        """The inverse of `to_dict`."""
+        return cls()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON-ready form: there is nothing to choose."""
+        return {"format": self.FORMAT}
+
+    def network(self, image: Image, classes: int) -> WholeNetwork:
+        return LinearNetwork(self, image, classes)
+
+    def __str__(self) -> str:
+        return "linear classifier on the pixels"
+
+
+class LinearNetwork(WholeNetwork):
+    """(B, C, H, W) -> (B, classes); the weights begin at zero."""
+
+    def __init__(self, architecture: Linear, image: Image, classes: int) -> None:
+        super().__init__(architecture, image)
+        channels, height, width = image
+        self.classifier = nn.Linear(channels * height * width, classes)
+        nn.init.zeros_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W) -> logits (B, classes)."""
+        logits: Tensor = self.classifier(x.flatten(1))
+        return logits
+
+
+PLUGIN = Linear
