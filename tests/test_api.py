@@ -177,6 +177,16 @@ def test_a_study_decodes_each_split_once(tmp_path: Path, decoded: list[str]) -> 
     assert decoded == ["train", "test"]
 
 
+def test_a_study_takes_all_of_its_session(tmp_path: Path) -> None:
+    """What a run's evaluation cannot use is not handed to it: see the refusals below."""
+    data = str(write_images(tmp_path / "data", {"a": 20, "b": 20}, (8, 8)))
+    session = edarts.Session(
+        out=tmp_path / "study", device="cpu", checkpoint_seconds=1.0, precision="bf16"
+    )
+    done = edarts.study("topology", data, None, HELD_OUT, session, topologies="0", seeds=2)
+    assert [(row["status"], row["seed"]) for row in done.rows] == [("done", 0), ("done", 1)]
+
+
 def test_a_session_is_passive() -> None:
     """Making one opens no device and needs no torch; what it says is checked when it is used."""
     code = (

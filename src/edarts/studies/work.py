@@ -150,7 +150,9 @@ class Work:
         return fields
 
     def _test(self, job: Job) -> dict[str, Any]:
-        tested = self.verbs.evaluate(self._out(job), self.data, self._session(job, None))
+        # What else the study's session says is of no use to an evaluation, which would refuse it.
+        session = Session(device=self.session.device, progress=Inner(quiet=self.quiet))
+        tested = self.verbs.evaluate(self._out(job), self.data, session)
         low, high = tested.test_accuracy_ci95
         return {
             "test_accuracy": tested.test_accuracy,
