@@ -184,7 +184,7 @@ def test_a_study_takes_all_of_its_session(tmp_path: Path) -> None:
         out=tmp_path / "study", device="cpu", checkpoint_seconds=1.0, precision="bf16"
     )
     done = edarts.study("topology", data, None, HELD_OUT, session, topologies="0", seeds=2)
-    assert [(row["status"], row["seed"]) for row in done.rows] == [("done", 0), ("done", 1)]
+    assert [(row.status, row.seed) for row in done.rows] == [("done", 0), ("done", 1)]
 
 
 def test_a_session_is_passive() -> None:
