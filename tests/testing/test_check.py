@@ -54,8 +54,8 @@ def test_a_name_of_several_groups_is_checked_in_each() -> None:
     assert members("optuna:TPESampler") == [("samplers", "optuna:TPESampler")]
     with pytest.raises(UsageError, match="unknown plug-in 'dartz'; did you mean darts"):
         members("dartz")
-    with pytest.raises(UsageError, match="unknown recipe 'fast'; known: full, shallow"):
-        members("recipes.fast")
+    with pytest.raises(UsageError, match="unknown recipe 'rapid'; known: fast, full, shallow"):
+        members("recipes.rapid")
 
 
 def test_the_report_has_a_line_for_each_check() -> None:

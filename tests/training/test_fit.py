@@ -1,6 +1,8 @@
 """Training and evaluating: the interval, drop path's ramp, the loss that becomes NaN."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,10 +10,15 @@ import torch
 
 from edarts import EdartsError, TrainConfig
 from edarts.data.batches import Transform
+from edarts.errors import Interrupted
+from edarts.nn.baselines.convnet import ConvNet, ConvNetwork
 from edarts.nn.network import Network
+from edarts.runs.folder import Run
+from edarts.runs.stop import Stop
 from edarts.runtime import Runtime, Session
 from edarts.space import zoo
 from edarts.testing.problems import tiny_data
+from edarts.testing.searches import StopAfter
 from edarts.training import device
 from edarts.training import fit as train
 from edarts.training.recipe import Recipe
@@ -102,9 +109,9 @@ class Stepwise(Recipe):
         self.asked.append((epoch, step, steps))
         return 0.0
 
-    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        self.asked.append(tuple(logits.shape))
-        return super().loss(logits, labels)
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, config: TrainConfig) -> torch.Tensor:
+        self.asked.append((tuple(logits.shape), config.epochs))
+        return super().loss(logits, labels, config)
 
     def transform(self, data: Any, config: TrainConfig) -> Transform:
         return Transform((0.5,), (0.25,))
@@ -120,7 +127,44 @@ def test_a_recipe_decides_every_part(runtime: Runtime) -> None:
     result = train.fit(network, data, config, runtime)
     assert result.transform == Transform((0.5,), (0.25,))
     # 2 epochs of 2 steps, each of the logits and of the auxiliary head's
-    calls = [call for e in range(2) for s in range(2) for call in ((e, s, 2), (16, 3), (16, 3))]
+    head = ((16, 3), 2)  # logits, and the config's epochs
+    calls = [call for e in range(2) for s in range(2) for call in ((e, s, 2), head, head)]
     assert Stepwise.asked == calls
     after = dict(network.named_parameters())
     assert all(torch.equal(before[name], after[name]) for name in before), "the rate is zero"
+
+
+def test_a_network_is_prepared_on_training_images_once(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On those that it trains on, normalised, before the first step; resumed, it ends the same."""
+    data = tiny_data(40)
+    seen: list[torch.Tensor] = []
+    prepare = ConvNetwork.prepare
+
+    def spy(network: ConvNetwork, images: torch.Tensor) -> None:
+        seen.append(images)
+        prepare(network, images)
+
+    monkeypatch.setattr(ConvNetwork, "prepare", spy)
+    config = train.resolve_config(
+        TrainConfig("fast", epochs=2, batch_size=8, valid_fraction=0.25), len(data), whole=True
+    )
+
+    def fitted(run: Run | None = None, stop: Stop | None = None) -> train.FitResult:
+        network = train.build(ConvNet(2), config, data, seed=0)
+        changed = replace(runtime, run=run, stop=stop or Stop())
+        return train.fit(network, data, config, changed)
+
+    whole = fitted()
+    rest, _ = train.hold_out(data, 0.25, runtime.seed)
+    expected = whole.transform.normalise(rest.images)
+    assert [images.shape for images in seen] == [expected.shape]
+    torch.testing.assert_close(seen[0], expected)
+    first = whole.network.whiten.weight
+    assert torch.equal(first, fitted().network.whiten.weight)
+    with pytest.raises(Interrupted):
+        fitted(Run(tmp_path), StopAfter(3))
+    again = fitted(Run(tmp_path))
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, again.network.state_dict()[name]), name

@@ -6,6 +6,7 @@ import pickle
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from edarts.training import device, recipe
 from edarts.training import fit as train
 from edarts.training.optim import cosine
 from edarts.training.recipe import Recipe
+from edarts.training.recipes.fast import Fast
 from edarts.training.recipes.full import Full
 
 PUBLISHED = {
@@ -58,7 +60,7 @@ class Smooth(Full):
     def lr(self, config: TrainConfig, epoch: int, step: int, steps: int) -> float:
         return min(1.0, (epoch * steps + step + 1) / (config.options.rise * steps)) * 0.1
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor, config: TrainConfig) -> Tensor:
         return nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
 
 
@@ -143,7 +145,7 @@ def test_flat_names() -> None:
     assert TrainConfig.of() == TrainConfig("shallow")
     with pytest.raises(UsageError, match="smoothing must be between 0 and 1, got 2"):
         TrainConfig.of("smooth", smoothing=2)
-    words = r"recipe full has no smoothing \(recipes that do: smooth\)"
+    words = r"recipe full has no smoothing \(recipes that do: fast, smooth\)"
     with pytest.raises(UsageError, match=words):
         TrainConfig.of("full", smoothing=0.3)
     with pytest.raises(UsageError, match="'smothing'; did you mean smoothing"):
@@ -193,11 +195,83 @@ def test_an_object_is_a_recipe_too() -> None:
 
 
 def test_built_in_recipes() -> None:
-    assert registry.names("recipes") == ["full", "shallow"]
+    assert registry.names("recipes") == ["fast", "full", "shallow"]
     network = nn.Linear(2, 2)
     for name in registry.names("recipes"):
         config = train.resolve_config(TrainConfig(name), 100)
         optimizer = recipe.load(name).optimizer(network, config)
         assert isinstance(optimizer, torch.optim.SGD)
         group = optimizer.param_groups[0]
-        assert (group["lr"], group["momentum"], group["weight_decay"]) == (config.lr, 0.9, 3e-4)
+        momentum = 0.85 if name == "fast" else 0.9
+        assert (group["lr"], group["momentum"]) == (config.lr, momentum)
+        assert group["weight_decay"] == 3e-4
+
+
+# -- fast -----------------------------------------------------------------------------------------
+
+
+def fast(**changes: float | bool) -> TrainConfig:
+    return train.resolve_config(TrainConfig.of("fast", **changes), 1000)
+
+
+def test_the_rate_is_in_proportion_to_the_batch() -> None:
+    for batch, rate in ((128, 0.2), (16, 0.025)):
+        assert fast(batch_size=batch).lr == pytest.approx(rate)
+    assert fast(batch_size=16, lr=0.3).lr == 0.3
+
+
+def test_fast_shows_fewer_images_than_shallow() -> None:
+    for images, epochs in ((100, 20), (20_000, 15), (50_000, 8)):
+        assert train.resolve_config(TrainConfig("fast"), images).epochs == epochs
+        assert epochs <= train.resolve_config(TrainConfig("shallow"), images).epochs
+
+
+@pytest.mark.parametrize("rise", [0.0, 0.23, 0.5])
+def test_the_rate_rises_and_falls_once(rise: float) -> None:
+    config, steps = fast(rise=rise, lr=2.0, epochs=5), 7
+    found = [Fast().lr(config, e, step, steps) for e in range(5) for step in range(steps)]
+    peak = max(1, round(rise * 35))
+    expected = np.interp(range(35), [0, peak, 35], [2 * 0.2, 2, 2 * 0.07])
+    assert found == pytest.approx(expected)
+    assert [Fast().lr(fast(rise=1.0), e, 3, 7) for e in range(20)] == pytest.approx(
+        [cosine(e, 20, 0.2, 0.0) for e in range(20)]
+    )
+
+
+def test_labels_are_smoothed() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(6, 4), torch.randint(4, (6,))
+    target = torch.full((6, 4), 0.3 / 4)
+    target[range(6), labels] += 0.7
+    expected = -(target * logits.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(Fast().loss(logits, labels, fast(smoothing=0.3)), expected)
+
+
+@pytest.mark.parametrize("all_decay", [False, True])
+def test_what_decays(all_decay: bool) -> None:
+    """One step on a loss whose gradient is zero takes lr * decay of what decays, and no more."""
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 3))
+    before = {name: p.detach().clone().fill_(1.0) for name, p in network.named_parameters()}
+    network.load_state_dict(before, strict=False)
+    network[3].weight.requires_grad_(False)
+    config = fast(lr=0.5, weight_decay=0.1, momentum=0.0, nesterov=False, decay_all=all_decay)
+    optimizer = Fast().optimizer(network, config)
+    sum(0 * p.sum() for p in network.parameters()).backward()  # type: ignore[union-attr]
+    optimizer.step()
+    for name, p in network.named_parameters():
+        decays = p.requires_grad and (all_decay or p.dim() > 1)
+        torch.testing.assert_close(p.detach(), before[name] * (0.95 if decays else 1.0))
+
+
+def test_nesterov() -> None:
+    """Sutskever et al. 2013, in PyTorch's form: v = m v + g, the step is g + m v."""
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    optimizer = Fast().optimizer(network, fast(lr=0.1, momentum=0.5, weight_decay=0.0))
+    position, velocity = 0.0, 0.0
+    for gradient in (1.0, -2.0, 0.5):
+        network.weight.grad = torch.full((1, 1), gradient)
+        optimizer.step()
+        velocity = 0.5 * velocity + gradient
+        position -= 0.1 * (gradient + 0.5 * velocity)
+        assert network.weight.item() == pytest.approx(position)

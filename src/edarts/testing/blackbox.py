@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import optuna
 import torch
+from optuna import Study
+from optuna.samplers import BaseSampler
 from scipy.stats import binomtest
 
 from edarts.config import SearchConfig, option_names
@@ -61,13 +63,16 @@ def run_ledger(
     config, space = driver.resolve_config(config)
     sampler = driver.make_sampler(space, config, seed)
     study = (
-        optuna.create_study(sampler=sampler, direction="maximize")
-        if storage is None
-        else open_study(storage, "test", sampler)
+        _in_memory(sampler, "maximize") if storage is None else open_study(storage, "test", sampler)
     )
     runtime = Runtime(torch.device("cpu"), seed)
     found = driver.black_box(study, space, score, config, runtime, pool=pool)
     return found, [(trial.params, trial.value) for trial in study.get_trials(deepcopy=False)]
+
+
+def _in_memory(sampler: BaseSampler, direction: Literal["maximize", "minimize"]) -> Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(sampler=sampler, direction=direction)
 
 
 @lru_cache(maxsize=8)
@@ -174,9 +179,7 @@ def _plain(
 ) -> list[dict[str, Any]]:
     """The decisions of 40 trials of a study in this direction, the score negated to minimise."""
     config, space = driver.resolve_config(tiny_ledger_config(method, **changes))
-    study = optuna.create_study(
-        sampler=driver.make_sampler(space, config, SEED), direction=direction
-    )
+    study = _in_memory(driver.make_sampler(space, config, SEED), direction)
     sign = 1 if direction == "maximize" else -1
     # An exception, such as that of decisions that stand for nothing, ends the study.
     study.optimize(lambda trial: sign * PlantedScore()(suggest(space, trial), 0), n_trials=40)

@@ -105,9 +105,9 @@ class Training:
         weight = self.config.auxiliary
         logits = self.network(images, weight > 0)
         if weight == 0:
-            return self.recipe.loss(logits, labels), logits
-        loss = self.recipe.loss(logits[0], labels) + weight * self.recipe.loss(logits[1], labels)
-        return loss, logits[0]
+            return self.recipe.loss(logits, labels, self.config), logits
+        first, second = (self.recipe.loss(part, labels, self.config) for part in logits)
+        return first + weight * second, logits[0]
 
     def end(self, epoch: int) -> dict[str, Any]:
         """The accuracy on the images held out, if there are any."""

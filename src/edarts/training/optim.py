@@ -12,9 +12,12 @@ from edarts.training import distributed
 from edarts.training.scaling import scaler_now
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy of logits (B, classes) and labels (B,)."""
-    return nn.functional.cross_entropy(logits, labels)
+def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean cross entropy of logits (B, classes) and labels (B,).
+
+    `smoothing`: share of each label that is spread evenly over all classes (Szegedy et al. 2016).
+    """
+    return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:

@@ -65,7 +65,7 @@ class Recipe:
         """The learning rate of `step` of `steps` in `epoch`, both 0-based."""
         return optim.cosine(epoch, config.epochs, config.lr, 0.0)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor, config: TrainConfig) -> Tensor:
         """The loss of logits (B, classes) and labels (B,), a scalar; of the auxiliary head too."""
         return optim.cross_entropy(logits, labels)
 
