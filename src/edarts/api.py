@@ -15,7 +15,7 @@ import torch
 from edarts import registry
 from edarts.config import DataConfig, SearchConfig, TrainConfig, is_black_box, option_names, takers
 from edarts.data import Data, Dataset, Opened, open_data
-from edarts.data.decoding import read_image, to_pixels
+from edarts.data.decoding import read_image, to_pixels, transparent
 from edarts.errors import EdartsError, UsageError, unknown
 from edarts.methods.oneshot.driver import one_shot, resolve_config
 from edarts.reporting import drawing, page
@@ -188,10 +188,12 @@ def predict(
     if not images:
         raise UsageError("predict needs at least one image file")
     model = load_model(run)
-    pixels = [torch.from_numpy(to_pixels(read_image(Path(i)), model.image).copy()) for i in images]
-    probabilities = fit.predict(
-        model.network, torch.stack(pixels), model.transform, device.runtime(session)
-    )
+    read = [read_image(Path(image)) for image in images]
+    runtime = device.runtime(session)
+    for note in transparent(read, model.image):
+        runtime.progress.say(note)
+    pixels = [torch.from_numpy(to_pixels(image, model.image).copy()) for image in read]
+    probabilities = fit.predict(model.network, torch.stack(pixels), model.transform, runtime)
     best = probabilities.max(dim=1)
     found = zip(images, best.values.tolist(), best.indices.tolist(), strict=True)
     return Predictions(

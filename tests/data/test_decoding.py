@@ -1,11 +1,16 @@
 """Decoding: modes, sizes, files that cannot be read."""
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from edarts import DataConfig, EdartsError, load
+from edarts.data import open_data
+from edarts.data.catalogue import Encoded
+from edarts.data.decoding import array_pixels, read_image, to_pixels
 from support import write_images
 
 
@@ -48,3 +53,126 @@ def test_bad_files_are_named_counted_and_skipped(folder: Path) -> None:
     train = load(skipping)
     assert any("skipped 2 unreadable" in note for note in train.notes)
     assert len(train) + len(load(skipping, "test")) == 30 - 1
+
+
+# -- a pixel keeps its meaning --------------------------------------------------------------------
+
+TURNS = {  # EXIF orientation -> how an upright image is laid down for it
+    1: [],
+    2: [Image.Transpose.FLIP_LEFT_RIGHT],
+    3: [Image.Transpose.ROTATE_180],
+    4: [Image.Transpose.FLIP_TOP_BOTTOM],
+    5: [Image.Transpose.TRANSPOSE],
+    6: [Image.Transpose.ROTATE_90],
+    7: [Image.Transpose.TRANSVERSE],
+    8: [Image.Transpose.ROTATE_270],
+}
+
+
+def upright() -> Image.Image:
+    """Four quarters of different grey, wider than high."""
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    for index in range(4):
+        rows, columns = divmod(index, 2)
+        pixels[8 * rows : 8 * rows + 8, 16 * columns : 16 * columns + 16] = 60 * index + 30
+    return Image.fromarray(pixels)
+
+
+def lying(orientation: int, kind: str) -> bytes:
+    """A file whose pixels lie, with the tag that says how."""
+    image = upright()
+    for turn in TURNS[orientation]:
+        image = image.transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    image.save(file, kind, exif=exif, **({"quality": 100} if kind == "JPEG" else {}))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", TURNS)
+def test_an_image_stands_upright(orientation: int, kind: str, tmp_path: Path) -> None:
+    """All eight orientations are one image, from a file and from bytes."""
+    data = lying(orientation, kind)
+    (tmp_path / "photo").write_bytes(data)
+    for item in (tmp_path / "photo", Encoded(data, "photo")):
+        found = np.asarray(read_image(item).convert("RGB"), dtype=int)
+        assert found.shape == (16, 32, 3)
+        assert np.abs(found - np.asarray(upright(), dtype=int)).max() <= 8, "not upright"
+    assert ImageOps.exif_transpose(read_image(tmp_path / "photo")).size == (32, 16)  # once
+
+
+def test_what_is_transparent_stands_on_white(tmp_path: Path) -> None:
+    """Not on the colour that hides under it, whatever says that it is transparent."""
+    red = (200, 10, 10)
+    clear = Image.new("RGBA", (8, 8), (*red, 0))
+    clear.paste((*red, 255), (0, 0, 4, 8))
+    half = Image.new("LA", (8, 8), (100, 128))
+    one = Image.new("RGB", (8, 8), red)
+    one.paste((0, 0, 255), (4, 0, 8, 8))
+    palette = one.convert("P", palette=Image.Palette.ADAPTIVE)
+    files = {}
+    for name, image, more in (
+        ("clear", clear, {}),
+        ("half", half, {}),
+        ("one", one, {"transparency": (0, 0, 255)}),
+        ("palette", palette, {"transparency": palette.getpixel((6, 0))}),
+    ):
+        image.save(tmp_path / f"{name}.png", **more)
+        files[name] = to_pixels(read_image(tmp_path / f"{name}.png"), (3, 8, 8))
+    for name in ("clear", "one", "palette"):
+        assert (files[name][:, :4] == red).all() and (files[name][:, 4:] == 255).all(), name
+    assert abs(int(files["half"][0, 0, 0]) - (255 + 100) // 2) <= 1
+    grey = to_pixels(read_image(tmp_path / "clear.png"), (1, 8, 8))
+    assert (grey[:, 4:] == 255).all()
+    kept = to_pixels(read_image(tmp_path / "clear.png"), (4, 8, 8))
+    assert (kept[:, 4:, 3] == 0).all(), "a network with transparency gets it"
+
+
+def test_transparent_images_are_told(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "train", {"a": 4, "b": 4}, size=(8, 8)).parent
+    write_images(root / "test", {"a": 2, "b": 2}, size=(8, 8))
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(root / "test" / "a" / "clear.png")
+    opened = open_data(DataConfig(str(root)))
+    test = opened.split("test", opened.split("train").shape)
+    assert "1 transparent image is shown on white" in test.notes
+    assert (test.images == 255).flatten(1).all(1).sum() == 1
+
+
+def test_floats_that_exceed_one_by_rounding() -> None:
+    array = np.linspace(0, 1, 4 * 8 * 8, dtype=np.float32).reshape(4, 8, 8)
+    exact = array_pixels(array, "X")
+    array[-1, -1, -1], array[0, 0, 0] = 1.0000002, -1e-6
+    assert (array_pixels(array, "X") == exact).all()
+    assert len(np.unique(exact)) > 200
+
+
+@pytest.mark.parametrize("top", [1.01, 1.5, 2.0, 15.0])
+def test_floats_of_another_scale_are_refused(top: float) -> None:
+    array = np.linspace(0, top, 128).reshape(2, 8, 8)
+    with pytest.raises(EdartsError, match=r"X: values from 0 to [\d.]+; scale them to 0\.\.255"):
+        array_pixels(array, "X")
+    whole = np.zeros((2, 8, 8), np.int64)
+    whole[0] = 1  # whole numbers are pixels, however dark
+    assert array_pixels(whole, "X").max() == 1
+
+
+def test_a_lack_of_memory_is_no_fault_of_a_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", full)
+    with pytest.raises(MemoryError):
+        load(DataConfig(str(folder), skip_bad=True))
+
+
+def test_the_first_frame_is_taken(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
+    for kind in ("gif", "tiff", "webp", "png"):
+        path = tmp_path / f"moving.{kind}"
+        more = {"lossless": True} if kind == "webp" else {}
+        frames[0].save(path, save_all=True, append_images=frames[1:], **more)
+        assert (to_pixels(read_image(path), (3, 8, 8)) == (255, 0, 0)).all(), kind

@@ -1,14 +1,14 @@
 """Decoding: from files, bytes and arrays of numbers to uint8 pixels of one size."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from edarts.config import DataConfig
 from edarts.data.catalogue import Item, Items, Labels, Pixels
@@ -16,6 +16,10 @@ from edarts.errors import EdartsError, one_line
 
 SMALLEST, LARGEST = 8, 256  # pixels
 IMAGE_MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}
+BACKGROUND = "white"
+"""What stands behind a transparent image where a network takes no transparency."""
+OVERSHOOT = 1e-3  # how far floats may exceed 0..1 by rounding
+FEWEST_LEVELS = 16  # that floats in 0..255 must reach, so that they are not some other scale
 CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -23,34 +27,59 @@ CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 def read_image(item: Item) -> Image.Image:
-    """Decode one image file completely; raises EdartsError that names it."""
+    """Decode one image file completely, upright; of several pages or frames the first.
+
+    Raises EdartsError that names the file.
+    """
     name = str(item) if isinstance(item, Path) else item.name
     try:
         with Image.open(item if isinstance(item, Path) else io.BytesIO(item.data)) as image:
             image.load()
+            # A camera that is held upright writes the picture lying, and how to turn it.
+            ImageOps.exif_transpose(image, in_place=True)
             mode = IMAGE_MODES.get(image.mode, "L" if image.mode.startswith(("I", "F")) else "RGB")
             if image.mode.startswith("I"):  # 16 bits a pixel
                 pixels = np.asarray(image)
                 top = max(int(pixels.max()), 255)
                 return Image.fromarray((pixels * (255.0 / top)).astype(np.uint8))
-            if image.mode == "P" and "transparency" in image.info:
-                mode = "RGBA"
+            if "transparency" in image.info:  # one colour, or some of a palette
+                mode = "LA" if mode == "L" else "RGBA"
             return image.convert(mode) if image.mode != mode else image.copy()
     except FileNotFoundError:
         raise EdartsError(f"{name}: no such file") from None
+    except MemoryError:  # is no fault of the file
+        raise
     except Exception as error:  # a broken file can make Pillow raise almost anything
         raise EdartsError(f"{name}: not a readable image: {one_line(error)}") from None
 
 
 def to_pixels(image: Image.Image, shape: tuple[int, int, int]) -> Pixels:
-    """(H, W, C) uint8 of the given (C, H, W), resized and converted where needed."""
+    """(H, W, C) uint8 of the given (C, H, W), resized and converted where needed.
+
+    Where the shape has no channel for it, what is transparent is shown on `BACKGROUND`.
+    """
     channels, height, width = shape
     mode = CHANNEL_MODES[channels]
+    if is_transparent(image) and "A" not in mode:
+        above = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", above.size, BACKGROUND), above)
     if image.mode != mode:
         image = image.convert(mode)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
+
+
+def transparent(images: Iterable[Image.Image], shape: tuple[int, int, int]) -> list[str]:
+    """The note on images whose transparency a network for this (C, H, W) cannot take; or none."""
+    count = 0 if "A" in CHANNEL_MODES[shape[0]] else sum(map(is_transparent, images))
+    what = "image is" if count == 1 else "images are"
+    return [f"{count} transparent {what} shown on {BACKGROUND}"] if count else []
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Whether something of the image can be seen through."""
+    return "A" in image.getbands() and image.getchannel("A").getextrema() != (255, 255)
 
 
 # -- arrays of numbers ---------------------------------------------------------------------------
@@ -59,7 +88,8 @@ def to_pixels(image: Image.Image, shape: tuple[int, int, int]) -> Pixels:
 def array_pixels(array: NDArray[Any], what: str) -> Pixels:
     """(N, H, W), (N, H, W, C) or (N, C, H, W) of integers 0..255 or floats -> (N, H, W, C).
 
-    Floats lie in 0..255, or all in 0..1. `what`: how messages call the array. Raises EdartsError.
+    Floats lie in 0..255, or all in 0..1, which they may exceed by rounding. `what`: how messages
+    call the array. Raises EdartsError, also for floats that fit neither scale.
     """
     array = _channels_last(array, what)
     if array.dtype == np.uint8:
@@ -75,10 +105,13 @@ def array_pixels(array: NDArray[Any], what: str) -> Pixels:
             f" ({int(bad.any(axis=(1, 2, 3)).sum())} such images); remove or repair them"
         )
     low, high = float(array.min(initial=0)), float(array.max(initial=0))
-    if low < 0 or high > 255:
+    floats = np.issubdtype(array.dtype, np.floating)
+    unit = floats and high <= 1 + OVERSHOOT
+    neither = floats and not unit and high < FEWEST_LEVELS
+    if low < (-OVERSHOOT if unit else 0) or high > 255 or neither:
         raise EdartsError(f"{what}: values from {low:g} to {high:g}; scale them to 0..255 or 0..1")
-    unit = np.issubdtype(array.dtype, np.floating) and high <= 1
-    return np.round(array * (255.0 if unit else 1.0)).astype(np.uint8)
+    scaled = np.clip(array, 0, 1) * 255.0 if unit else array
+    return np.round(scaled).astype(np.uint8)
 
 
 def _channels_last(array: NDArray[Any], what: str) -> NDArray[Any]:
@@ -112,6 +145,7 @@ def decode(
         sizes = [(image.height, image.width) for image in images]
         channels = max(len(image.getbands()) for image in images)
         shape = (channels, *_target_size(sizes, config, notes))
+    notes += transparent(images, shape)
     return _stack(images, shape), labels, notes
 
 

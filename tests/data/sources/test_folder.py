@@ -1,10 +1,11 @@
 """A folder of class folders, and what can be wrong with it."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from edarts import EdartsError, load
+from edarts import DataConfig, EdartsError, load
 from support import counts, write_images
 
 
@@ -50,3 +51,25 @@ def test_folder_errors(tmp_path: Path, case: str) -> None:
         load(str(root))
     assert "data" in str(caught.value) or case == "few"
     assert "\n" not in str(caught.value)
+
+
+def test_what_systems_leave_is_no_class_and_no_image(folder: Path) -> None:
+    """As network disks, archives and desktops do, beside the classes and inside of them."""
+    for name in ("__MACOSX", "@eaDir", ".git", "#recycle", "$RECYCLE.BIN", "lost+found"):
+        for place in (folder, folder / "ant"):
+            (place / name).mkdir()
+            (place / name / "0.png").write_bytes(b"x")
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._0.png"):
+        (folder / "bee" / name).write_bytes(b"x")
+    train = load(str(folder))
+    assert train.classes == ("ant", "bee", "cat")
+    assert counts(train.labels) == [8, 8, 8]
+
+
+def test_a_link_that_leads_nowhere_is_a_bad_file(folder: Path) -> None:
+    (folder / "ant" / "gone.png").symlink_to(folder / "absent.png")
+    (folder / "ant" / "there.png").symlink_to(folder / "ant" / "0.png")
+    with pytest.raises(EdartsError, match=r"gone\.png: no such file.*--skip-bad"):
+        load(str(folder))
+    train = load(DataConfig(str(folder), test_fraction=0.01, skip_bad=True))
+    assert any(re.search(r"skipped 1 unreadable images.*gone\.png", note) for note in train.notes)
