@@ -248,10 +248,12 @@ def test_each_run_has_its_seed_and_its_folder(
     assert first.session.out == runs / "edarts-seed-0"
     assert first.what == CELLS  # what the search found
     assert calls[2].what == runs / "edarts-seed-0"
-    assert {call.session.seed for call in calls} == {0, 1}
-    assert {(call.session.device, call.session.checkpoint_seconds) for call in calls} == {
-        ("cpu", 3.0)
-    }
+    making = [call.session for call in calls if call.verb != "evaluate"]
+    assert {session.seed for session in making} == {0, 1}
+    assert {(session.device, session.checkpoint_seconds) for session in making} == {("cpu", 3.0)}
+    # An evaluation refuses what it cannot use.
+    evaluating = [call.session for call in calls if call.verb == "evaluate"]
+    assert {replace(session, progress=None) for session in evaluating} == {Session(device="cpu")}
     assert {call.session.workers for call in calls} == {1}
     row = report.rows[0]
     assert (row.search_seconds, row.train_seconds, row.images_seen) == (2.0, 1.0, 100)
