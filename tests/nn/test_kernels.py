@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -105,6 +105,7 @@ def terms_of(
     weighted=st.booleans(),
     layout=st.sampled_from(["contiguous", "channels last", "strided"]),
 )
+@example(5, 2, 11, 11, 5, 1, 1, True, False, "contiguous")
 def test_node_equals_its_plain_twin(
     batch: int,
     channels: int,
@@ -119,8 +120,9 @@ def test_node_equals_its_plain_twin(
 ) -> None:
     """Value, all gradients, running statistics against the plain twin in float64.
 
-    Where a ReLU's input is nearly zero, float32 may see it on the other side, so the inputs are
-    drawn again then.
+    What is left of a cancellation need not be closer than eight times the error of the plain twin
+    in float32. Where a ReLU's input is nearly zero, float32 may see it on the other side, so the
+    inputs are drawn again then.
     """
 
     def made(seed: int, dtype: torch.dtype) -> tuple[list[Term], Tensor | None]:
@@ -138,10 +140,12 @@ def test_node_equals_its_plain_twin(
     seed = next((seed for seed in seeds if _safe(made(seed, torch.float64)[0])), None)
     assume(seed is not None)
     results = []
-    for function, dtype in ((kernels.node, torch.float32), (kernels.plain_node, torch.float64)):
+    plain = kernels.plain_node
+    ways = (kernels.node, torch.float32), (plain, torch.float32), (plain, torch.float64)
+    for function, dtype in ways:
         these, factors = made(seed or 0, dtype)
         y = function(these, None if factors is None else list(factors.unbind()))
-        assert ("NodeFunction" in str(y.grad_fn)) == (dtype == torch.float32)
+        assert ("NodeFunction" in str(y.grad_fn)) == (function is kernels.node)
         g = normal(torch.Generator().manual_seed(7), *y.shape, dtype=dtype)
         leaves = [t for term in these for t in term.parameters()]
         leaves += [these[0].source.x] + ([] if factors is None else [factors])
@@ -150,9 +154,10 @@ def test_node_equals_its_plain_twin(
     # Behind a norm of two rows all is 1 or -1, and gradients are what is left of a cancellation.
     rows = batch * -(-height // stride) * -(-width // stride)
     bound = 2e-5 if rows >= 8 else 2e-3
-    for mine, exact in zip(*results, strict=True):
-        error, size = (mine - exact).detach().abs().max(), exact.detach().abs().max()
-        assert float(error) <= bound * float(size) + 1e-5
+    for mine, plains, exact in zip(*results, strict=True):
+        error, its = ((found - exact).detach().abs().max() for found in (mine, plains))
+        size = exact.detach().abs().max()
+        assert float(error) <= bound * float(size) + 1e-5, (error, its, size)
 
 
 def _safe(terms: list[Term]) -> bool:
