@@ -157,7 +157,7 @@ def test_node_equals_its_plain_twin(
     for mine, plains, exact in zip(*results, strict=True):
         error, its = ((found - exact).detach().abs().max() for found in (mine, plains))
         size = exact.detach().abs().max()
-        assert float(error) <= bound * float(size) + 1e-5, (error, its, size)
+        assert float(error) <= bound * float(size) + 1e-5 + 8 * float(its), (error, its, size)
 
 
 def _safe(terms: list[Term]) -> bool:
