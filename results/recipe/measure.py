@@ -2,7 +2,7 @@
 
 Trains with `shallow`, with `fast`, and with `fast` less one part at a time, on training images of
 which a fifth is held out; the test split is not read. Each training is a row of rows.csv, written
-when it ends; what is there is not trained again. Then prints the table of the README.
+when it ends; what is there is not trained again. Then prints a table.
 """
 
 import csv
@@ -65,10 +65,10 @@ def train(place: str, recipe: str, seed: int) -> None:
 
 
 def table(place: str) -> str:
-    """Mean accuracy and its difference to `fast`, over the seeds, and the median of the seconds."""
+    """Mean accuracy, each seed's difference to `fast`, and the median of the seconds."""
     found = rows()
     lines = [
-        f"| {place} | accuracy, % | less fast, points, each seed | seconds |",
+        f"| {place} | accuracy, % | minus that of fast, points, by seed | seconds |",
         "|---|---|---|---|",
     ]
     for recipe in RECIPES:
@@ -77,9 +77,9 @@ def table(place: str) -> str:
             continue
         fast = [found[place, "fast", seed] for seed in SEEDS]
         mean = 100 * statistics.mean(accuracy for accuracy, _ in runs)
-        less = ", ".join(f"{100 * (a[0] - b[0]):+.2f}" for a, b in zip(runs, fast, strict=True))
+        minus = ", ".join(f"{100 * (a[0] - b[0]):+.2f}" for a, b in zip(runs, fast, strict=True))
         seconds = statistics.median(seconds for _, seconds in runs)
-        lines.append(f"| {recipe} | {mean:.2f} | {less} | {seconds:.1f} |")
+        lines.append(f"| {recipe} | {mean:.2f} | {minus} | {seconds:.1f} |")
     return "\n".join(lines)
 
 
