@@ -169,12 +169,15 @@ def test_find_decodes_each_split_once_and_reads_no_model_back(
     assert read == ["run"]
 
 
-def test_a_study_decodes_each_split_once(tmp_path: Path, decoded: list[str]) -> None:
+def test_a_study_decodes_each_split_once_and_reads_no_model_back(
+    tmp_path: Path, decoded: list[str], read: list[str]
+) -> None:
     data = str(write_images(tmp_path / "data", {"a": 20, "b": 20}, (8, 8)))
     session = edarts.Session(out=tmp_path / "study", device="cpu")
     done = edarts.study("topology", data, None, HELD_OUT, session, topologies="0,1", seeds=1)
-    assert len(done.rows) == 2
+    assert [row.status for row in done.rows] == ["done", "done"]
     assert decoded == ["train", "test"]
+    assert read == []
 
 
 def test_a_study_takes_all_of_its_session(tmp_path: Path) -> None:

@@ -156,24 +156,26 @@ def train(
         model.flops,
         {"train": round(fitted.seconds, 2)},
         work.run.path,
+        model,
     )
 
 
 def evaluate(
-    run: str | Path, data: Data | None = None, session: Session | None = None
+    run: str | Path | TrainReport, data: Data | None = None, session: Session | None = None
 ) -> EvaluationReport:
     """Accuracy of a trained run's network on the test split of its data, or of other `data`.
 
-    This alone reads the test split. Raises EdartsError.
+    `run`: folder, or report of `train`. This alone reads the test split. Raises EdartsError.
     """
-    folder, session = Path(run), session or Session()
+    folder, model = (run.run, run.model) if isinstance(run, TrainReport) else (Path(run), None)
+    session = session or Session()
     refuse("evaluate", session, *_others("device", "progress"))
     settings = read_settings(folder)
     if data is None:
         data = DataConfig.from_settings(settings)
     elif isinstance(data, str):
         data = DataConfig.from_settings(settings | {"data": data})
-    model = load_model(folder)
+    model = model or load_model(folder)
     with reading(folder):
         opened = open_data(data)
     return _evaluate(Run(folder), model, opened, device.runtime(session))

@@ -69,6 +69,7 @@ class Report:
     test_accuracy: float = 0.5
     test_accuracy_ci95: tuple[float, float] = (0.4, 0.6)
     test_images: int = 359
+    run: str | Path | None = None
 
 
 @dataclass
@@ -98,10 +99,11 @@ def recording() -> tuple[Verbs, list[Called]]:
     ) -> Report:
         note("train", "train", data, session, design)
         made = zoo.get(design).architecture if isinstance(design, str) else design
-        return Report(made, {"train": 1.0}, valid_accuracy=0.5 + session.seed / 100)
+        valid = 0.5 + session.seed / 100
+        return Report(made, {"train": 1.0}, valid_accuracy=valid, run=session.out)
 
-    def evaluate(run: Path, data: Opened, session: Session) -> Report:
-        note("evaluate", "test", data, session, run)
+    def evaluate(trained: Report, data: Opened, session: Session) -> Report:
+        note("evaluate", "test", data, session, trained.run)
         return Report(CELLS, {"evaluate": 0.1})
 
     return Verbs(search, train, evaluate), calls

@@ -2,12 +2,15 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edarts.reporting.stats import Estimate
 from edarts.space.base import Architecture
+
+if TYPE_CHECKING:
+    from edarts.training.models import TrainedModel
 
 
 def text(lines: Mapping[str, str], run: Path | None = None, *after: str) -> str:
@@ -135,7 +138,8 @@ class TrainReport:
     """What a training gave.
 
     `train_accuracy`: of the last epoch, on augmented images. `valid_accuracy`: on images held out
-    of the training split; None if there were none. `flops`: multiply-adds of one image.
+    of the training split; None if there were none. `flops`: multiply-adds of one image. `model`:
+    the network itself, for an evaluation in this process; no part of the JSON form.
     """
 
     genotype: Architecture
@@ -145,6 +149,7 @@ class TrainReport:
     flops: int
     seconds: Mapping[str, float]
     run: Path
+    model: "TrainedModel | None" = field(default=None, repr=False, compare=False)
 
     def summary(self) -> str:
         """The report as text for a terminal."""

@@ -72,8 +72,8 @@ class Verbs:
     """Searches an architecture for the data."""
     train: Callable[[Architecture | str, Opened, TrainConfig, Session], Trained]
     """Trains the network of an architecture, or of a zoo name, on the training split."""
-    evaluate: Callable[[Path, Opened, Session], Tested]
-    """Evaluates the network of a run folder on the test split."""
+    evaluate: Callable[[Any, Opened, Session], Tested]
+    """Evaluates the network of a training, by its report, on the test split."""
 
 
 class Inner(Progress):
@@ -118,8 +118,9 @@ class Work:
             architecture, fields = self._search(job, job.search)
         if architecture is None:
             raise TypeError(f"{job.name}: a job needs a search or an architecture")
-        fields |= self._train(job, architecture)
-        return fields | (self._test(job) if job.test else {})
+        trained, measured = self._train(job, architecture)
+        fields |= measured
+        return fields | (self._test(trained) if job.test else {})
 
     def _search(self, job: Job, config: SearchConfig) -> tuple[Architecture, dict[str, Any]]:
         session = self._session(job, self._out(job, "-search"))
@@ -131,7 +132,7 @@ class Work:
             "search_peak_mib": peak.get("mib"),
         }
 
-    def _train(self, job: Job, architecture: Architecture | str) -> dict[str, Any]:
+    def _train(self, job: Job, architecture: Architecture | str) -> tuple[Trained, dict[str, Any]]:
         session = self._session(job, self._out(job))
         with peak_memory(session.device) as peak:
             trained = self.verbs.train(architecture, self.data, job.train, session)
@@ -147,12 +148,12 @@ class Work:
         }
         if (counts := searches.skips(trained.genotype)) is not None:
             fields |= {"normal_skips": counts[0], "reduce_skips": counts[1]}
-        return fields
+        return trained, fields
 
-    def _test(self, job: Job) -> dict[str, Any]:
+    def _test(self, trained: Trained) -> dict[str, Any]:
         # What else the study's session says is of no use to an evaluation, which would refuse it.
         session = Session(device=self.session.device, progress=Inner(quiet=self.quiet))
-        tested = self.verbs.evaluate(self._out(job), self.data, session)
+        tested = self.verbs.evaluate(trained, self.data, session)
         low, high = tested.test_accuracy_ci95
         return {
             "test_accuracy": tested.test_accuracy,
