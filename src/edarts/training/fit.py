@@ -22,7 +22,7 @@ from edarts.training.loop import Loop, Metrics, load_states, states
 from edarts.training.optim import accuracy, descend, set_lr
 
 EVALUATION_BATCH = 500
-PREPARED_ON = 5000  # images, at most, from which a network is prepared
+PREPARED_ON = 5000 * 32 * 32  # pixels, about, of the images from which a network is prepared
 
 
 def resolve_config(config: TrainConfig, images: int, *, whole: bool = False) -> TrainConfig:
@@ -80,7 +80,7 @@ class Training:
         self.transform = self.recipe.transform(data, config)
         data, self.valid = hold_out(data, config.valid_fraction, runtime.seed)
         if isinstance(network, WholeNetwork):
-            network.prepare(self.transform.normalise(data.images[_some(len(data), runtime.seed)]))
+            network.prepare(self.transform.normalise(data.images[_some(data, runtime.seed)]))
         self.loader = Loader(data, config.batch_size, runtime.seed, "train", runtime.device)
         place(network, runtime.device)
         self.optimizer = self.recipe.optimizer(network, config)
@@ -125,9 +125,11 @@ class Training:
         load_states(state, network=self.network, optimizer=self.optimizer)
 
 
-def _some(count: int, seed: int) -> Tensor:
-    """Which of `count` images a network is prepared on: some of every place in the data."""
-    return permutation(count, seed, "prepare", 0)[:PREPARED_ON].sort().values
+def _some(data: Dataset, seed: int) -> Tensor:
+    """Which images a network is prepared on: some of every place in the data."""
+    _, height, width = data.shape
+    count = -(-PREPARED_ON // (height * width))
+    return permutation(len(data), seed, "prepare", 0)[:count].sort().values
 
 
 def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset | None]:
