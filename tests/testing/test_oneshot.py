@@ -52,7 +52,7 @@ from edarts import registry
 from edarts.testing.searches import searched
 found = []
 for name in registry.names("methods"):
-    r = searched(name, {})
+    r = searched(name)
     sums = [w.double().sum().item().hex() for w in r.weights.values()]
     found.append(f"{name} {r.architecture} {sums}")
 """

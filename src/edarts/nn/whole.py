@@ -9,7 +9,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,14 @@ class Whole(Architecture):
         """The network for these images, its weights drawn from torch's generator."""
 
 
+@runtime_checkable
+class Prepared(Protocol):
+    """A network with something that is not learned but set from training images."""
+
+    def prepare(self, images: Tensor) -> None:
+        """Set it from normalised images (N, C, H, W); called once, before the first step."""
+
+
 class WholeNetwork(nn.Module):
     """What the network of any whole architecture has: head, initial weights, and what it refuses.
 
@@ -71,12 +79,6 @@ class WholeNetwork(nn.Module):
             if isinstance(module, nn.Conv2d):
                 n = math.prod(module.kernel_size) * module.out_channels / module.groups
                 nn.init.normal_(module.weight, 0.0, math.sqrt(2 / n))
-
-    def prepare(self, images: Tensor) -> None:
-        """Set what is not learned from normalised training images (N, C, H, W); mostly nothing.
-
-        Called once, before the first step.
-        """
 
     def set_drop_path(self, probability: float) -> None:
         """Accepts no probability but 0: there are no cells whose edges could be dropped."""

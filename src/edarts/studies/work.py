@@ -165,7 +165,7 @@ class Work:
     def _out(self, job: Job, suffix: str = "") -> Path:
         return self.folder / "runs" / f"{job.name}{suffix}"
 
-    def _session(self, job: Job, out: Path | None) -> Session:
+    def _session(self, job: Job, out: Path) -> Session:
         return replace(self.session, seed=job.seed, out=out, progress=Inner(quiet=self.quiet))
 
 

@@ -6,7 +6,7 @@ decisions and its architectures by their operations, use plain asserts, and need
 
 import random
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -76,19 +76,15 @@ def _in_memory(sampler: BaseSampler, direction: Literal["maximize", "minimize"])
 
 
 @lru_cache(maxsize=8)
-def _asked(method: Any, changes: tuple[tuple[str, Any], ...]) -> Trials:
-    return run_ledger(tiny_ledger_config(method, **dict(changes)), PlantedScore())[1]
-
-
-def asked(method: Any, changes: Mapping[str, Any]) -> Trials:
+def asked(method: Any, **changes: Any) -> Trials:
     """The trials that several checks compare theirs with: asked for once in a process."""
-    return _asked(method, tuple(changes.items()))
+    return run_ledger(tiny_ledger_config(method, **changes), PlantedScore())[1]
 
 
 def check_ledger_seeds(method: Any, **changes: Any) -> None:
     """The same seed gives the same trials; another seed others."""
     config = tiny_ledger_config(method, **changes)
-    first = asked(method, changes)
+    first = asked(method, **changes)
     assert first == run_ledger(config, PlantedScore())[1], f"{method}: another result"
     assert first != run_ledger(config, PlantedScore(), seed=1)[1], f"{method}: seed without effect"
     assert len(first) == driver.resolve_config(config)[0].options.trials
@@ -101,7 +97,7 @@ class _Killed(BaseException):
 def check_ledger_resume(method: Any, **changes: Any) -> None:
     """Killed in the middle of a trial and continued from the file: the same trials."""
     config = tiny_ledger_config(method, **changes)
-    whole = asked(method, changes)
+    whole = asked(method, **changes)
     left = 25
 
     def score(architecture: Architecture, seed: int) -> float:

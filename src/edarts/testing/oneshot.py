@@ -42,7 +42,7 @@ PLANTED_CELL = ("max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")
 def check_seeds(method: Any, **changes: Any) -> None:
     """The same seed gives the same architecture and weights; another seed other weights."""
     data, config = tiny_data(), tiny_config(method, **changes)
-    first = searched(method, changes)
+    first = searched(method, **changes)
     assert same(first, run_search(config, data)), f"{method}: the same seed gave another result"
     other = run_search(config, data, seed=SEED + 1)
     assert not same(first, other), f"{method}: the seed changes nothing"
@@ -73,7 +73,7 @@ def check_seam(method: Any, **changes: Any) -> None:
     The rows and columns of an architecture stand for it, and so do its weights, which count how
     often each candidate is taken.
     """
-    data, found = tiny_data(), searched(method, changes)
+    data, found = tiny_data(), searched(method, **changes)
     space, architecture = found.space, found.architecture
     chosen = space.chosen(architecture)
     assert space.derive(chosen) == architecture, f"{method}: {architecture} cannot be derived again"
@@ -104,7 +104,7 @@ def check_one_operation(method: Any, **changes: Any) -> None:
 def check_resume(method: Any, **changes: Any) -> None:
     """Stopped in the middle of an epoch and continued, a search ends bit-identically."""
     data, config = tiny_data(), tiny_config(method, **changes)
-    whole = searched(method, changes)
+    whole = searched(method, **changes)
     with tempfile.TemporaryDirectory() as folder:
         try:
             run_search(config, data, Run(Path(folder)), StopAfter(3))

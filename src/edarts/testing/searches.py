@@ -66,13 +66,9 @@ def run_search(
 
 
 @lru_cache(maxsize=16)
-def _searched(method: Any, changes: tuple[tuple[str, Any], ...]) -> SearchResult:
-    return run_search(tiny_config(method, **dict(changes)), tiny_data())
-
-
-def searched(method: Any, changes: Mapping[str, Any]) -> SearchResult:
+def searched(method: Any, **changes: Any) -> SearchResult:
     """The tiny search that several checks compare theirs with: done once in a process."""
-    return _searched(method, tuple(changes.items()))
+    return run_search(tiny_config(method, **changes), tiny_data())
 
 
 def same(first: SearchResult, second: SearchResult) -> bool:

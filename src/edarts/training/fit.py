@@ -11,7 +11,7 @@ from edarts.config import TrainConfig
 from edarts.data.batches import Loader, Transform
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
-from edarts.nn.whole import WholeNetwork
+from edarts.nn.whole import Prepared
 from edarts.reporting.stats import wilson
 from edarts.runtime import Runtime
 from edarts.seeds import permutation, seed_all
@@ -79,7 +79,7 @@ class Training:
         self.recipe = recipe.load(config.recipe)
         self.transform = self.recipe.transform(data, config)
         data, self.valid = hold_out(data, config.valid_fraction, runtime.seed)
-        if isinstance(network, WholeNetwork):
+        if isinstance(network, Prepared):
             network.prepare(self.transform.normalise(data.images[_some(data, runtime.seed)]))
         self.loader = Loader(data, config.batch_size, runtime.seed, "train", runtime.device)
         place(network, runtime.device)

@@ -15,8 +15,6 @@ from edarts.config import resolve as fill_in
 from edarts.training import optim
 from edarts.training.recipes.shallow import Shallow
 
-IMAGES = 300_000  # that the network is shown in all, as far as the bounds of epochs allow
-FEWEST, MOST = 8, 20  # epochs
 RATE = 0.2 / 128  # highest learning rate for each image of a batch; the paper's is 11.5 / 7850
 FIRST, LAST = 0.2, 0.07  # shares of the highest rate at the first and at the last step
 
@@ -25,6 +23,8 @@ class Fast(Shallow):
     """Two thirds of shallow's epochs, or fewer."""
 
     DEFAULTS: ClassVar[dict[str, object]] = Shallow.DEFAULTS | {"momentum": 0.85}
+    IMAGES: ClassVar[int] = 300_000
+    EPOCHS: ClassVar[tuple[int, int]] = (8, 20)
 
     @dataclass(frozen=True)
     class Options:
@@ -44,17 +44,13 @@ class Fast(Shallow):
             check_fields(self)
 
     def resolve(self, config: TrainConfig, images: int, whole: bool) -> TrainConfig:
-        """What every recipe fills in, 8 to 20 epochs, and a rate in proportion to the batch.
-
-        The epochs show about 300,000 images.
-        """
-        epochs = min(MOST, max(FEWEST, round(IMAGES / images)))
-        config = fill_in(config, {"epochs": epochs, "batch_size": self.DEFAULTS["batch_size"]})
+        """What `shallow` fills in, and a rate in proportion to the batch."""
+        config = fill_in(config, {"batch_size": self.DEFAULTS["batch_size"]})
         return super().resolve(fill_in(config, {"lr": RATE * config.batch_size}), images, whole)
 
     def optimizer(self, network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
         options: Any = config.options
-        decay = 0.0 if not options.decay_all else config.weight_decay
+        decay = config.weight_decay if options.decay_all else 0.0
         parameters = [p for p in network.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [
             {"params": [p for p in parameters if p.dim() > 1]},

@@ -10,9 +10,6 @@ from edarts.config import TrainConfig
 from edarts.config import resolve as fill_in
 from edarts.training.recipes.full import Full
 
-IMAGES = 1_000_000  # that the network is shown in all, as far as the bounds of epochs allow
-FEWEST, MOST = 20, 30  # epochs
-
 
 class Shallow(Full):
     """The published values but for size, length and regularisation."""
@@ -27,9 +24,15 @@ class Shallow(Full):
         "cutout": 0.0,
     }
 
+    IMAGES: ClassVar[int] = 1_000_000
+    """How many the network is shown in all, as far as the bounds of epochs allow."""
+    EPOCHS: ClassVar[tuple[int, int]] = (20, 30)
+    """The fewest and the most."""
+
     def resolve(self, config: TrainConfig, images: int, whole: bool) -> TrainConfig:
-        """What every recipe fills in, and 20 to 30 epochs, which show about a million images."""
-        epochs = min(MOST, max(FEWEST, round(IMAGES / images)))
+        """What every recipe fills in, and as many epochs as show about `IMAGES`."""
+        fewest, most = self.EPOCHS
+        epochs = min(most, max(fewest, round(self.IMAGES / images)))
         return super().resolve(fill_in(config, {"epochs": epochs}), images, whole)
 
 
