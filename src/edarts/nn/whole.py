@@ -7,9 +7,10 @@ network.
 import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,16 @@ class Whole(Architecture):
     """An architecture that is built as it is, with its own depth and width."""
 
     sized: ClassVar[bool] = False
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Whole":
+        """The inverse of `to_dict`; raises UsageError."""
+        kind: Any = cls
+        return cls(**{f.name: fields.get(f.name, 0) for f in dataclass_fields(kind)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON-ready form: the fields of the dataclass, which are numbers."""
+        return {"format": self.FORMAT, **vars(self)}
 
     def build(self, size: Size, image: Image, classes: int) -> "WholeNetwork":
         """Its network. Raises UsageError if `size` asks for what only cells have."""

@@ -5,9 +5,8 @@ layer. The first layer is set from the training images by `prepare`, and its wei
 are then.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,15 +33,6 @@ class ConvNet(Whole):
 
     def __post_init__(self) -> None:
         check_counts("ConvNet", width=self.width)
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "ConvNet":
-        """The inverse of `to_dict`; raises UsageError."""
-        return cls(fields.get("width", 0))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON-ready form: the width."""
-        return {"format": self.FORMAT, "width": self.width}
 
     def network(self, image: Image, classes: int) -> WholeNetwork:
         return ConvNetwork(self, image, classes)

@@ -3,9 +3,8 @@
 Three dense blocks of (L - 4) / 6 layers; read in liuzhuang13/DenseNet, models/densenet.lua.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -50,15 +49,6 @@ class DenseNetBC(Whole):
             result.append((width, width + self.layers * self.growth))
             width = result[-1][1] // 2
         return result
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "DenseNetBC":
-        """The inverse of `to_dict`; raises UsageError."""
-        return cls(fields.get("depth", 0), fields.get("growth", 0))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON-ready form: depth and growth rate."""
-        return {"format": self.FORMAT, "depth": self.depth, "growth": self.growth}
 
     def network(self, image: Image, classes: int) -> "DenseNet":
         return DenseNet(self, classes, image)

@@ -1,8 +1,7 @@
 """A linear classifier on the pixels: what every network has to beat."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -15,15 +14,6 @@ class Linear(Whole):
     """Logistic regression: one weight for each value of a pixel and class."""
 
     FORMAT: ClassVar[str] = "baselines.linear/1"
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Linear":
-        """The inverse of `to_dict`."""
-        return cls()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON-ready form: there is nothing to choose."""
-        return {"format": self.FORMAT}
 
     def network(self, image: Image, classes: int) -> WholeNetwork:
         return LinearNetwork(self, image, classes)

@@ -5,9 +5,8 @@ second group keep the map's size, as is usual for CIFAR: 224 pixels are halved f
 pixels three times.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -49,15 +48,6 @@ class MobileNetV2(Whole):
         wanted = full * self.width / FULL
         rounded = max(8, int(wanted + 4) // 8 * 8)
         return rounded if rounded >= 0.9 * wanted else rounded + 8
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "MobileNetV2":
-        """The inverse of `to_dict`; raises UsageError."""
-        return cls(fields.get("width", 0))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON-ready form: the width."""
-        return {"format": self.FORMAT, "width": self.width}
 
     def network(self, image: Image, classes: int) -> WholeNetwork:
         return MobileNetwork(self, image, classes)

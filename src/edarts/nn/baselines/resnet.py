@@ -5,9 +5,8 @@ Shortcuts have no parameters (option A): where the map is halved they take every
 zeros for the channels that are new.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -39,15 +38,6 @@ class ResNet(Whole):
     def blocks(self) -> int:
         """Blocks of each stage, of two convolutions each."""
         return (self.depth - 2) // 6
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "ResNet":
-        """The inverse of `to_dict`; raises UsageError."""
-        return cls(fields.get("depth", 0), fields.get("width", 0))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON-ready form: depth and width."""
-        return {"format": self.FORMAT, "depth": self.depth, "width": self.width}
 
     def network(self, image: Image, classes: int) -> WholeNetwork:
         return ResNetwork(self, image, classes)
