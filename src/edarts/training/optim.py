@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +26,28 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     return float((logits.detach().argmax(dim=-1) == labels).float().mean())
 
 
-def sgd(net: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
-    """SGD over all parameters at once.
+def sgd(
+    net: nn.Module,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    *,
+    nesterov: bool = False,
+    decay_all: bool = True,
+) -> torch.optim.SGD:
+    """SGD over all parameters at once; unless `decay_all`, biases and norms do not decay.
 
     Not `fused`: that fails where a parameter gets its first gradient after others (torch 2.13).
     """
+    groups: Any = net.parameters()
+    if not decay_all:
+        parameters = [*net.parameters()]
+        groups = [
+            {"params": [p for p in parameters if p.dim() > 1]},
+            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        ]
     return torch.optim.SGD(
-        net.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, foreach=True
+        groups, lr, momentum, weight_decay=weight_decay, nesterov=nesterov, foreach=True
     )
 
 

@@ -50,19 +50,13 @@ class Fast(Shallow):
 
     def optimizer(self, network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
         options: Any = config.options
-        decay = config.weight_decay if options.decay_all else 0.0
-        parameters = [p for p in network.parameters() if p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in parameters if p.dim() > 1]},
-            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": decay},
-        ]
-        return torch.optim.SGD(
-            groups,
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
+        return optim.sgd(
+            network,
+            config.lr,
+            config.momentum,
+            config.weight_decay,
             nesterov=options.nesterov,
-            foreach=True,
+            decay_all=options.decay_all,
         )
 
     def lr(self, config: TrainConfig, epoch: int, step: int, steps: int) -> float:
