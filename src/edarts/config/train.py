@@ -49,6 +49,9 @@ class TrainConfig:
     """Probability of dropping an edge, reached at the end of the training (0..1)."""
     cutout: Share = UNSET
     """Side of the square cut out of every training image, as a share of the image (0..1)."""
+    whitening: bool | None = UNSET
+    """Whether networks of cells begin with a whitening layer and pooling, as the speed record's
+    network does, not with DARTS' convolution."""
     valid_fraction: Annotated[float, Between(0, 0.9)] = 0.0
     """Share of the training images held out to show accuracy while training (0..1)."""
     options: Any = None

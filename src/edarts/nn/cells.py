@@ -18,10 +18,12 @@ from edarts.nn import operations as ops
 from edarts.nn.kernels import FeatureMap, SeparableStage, Term
 from edarts.nn.kernels import concat as join
 from edarts.nn.kernels import node as add_up
+from edarts.nn.whitening import Whitening
 from edarts.space.genotype import Edge
 
 STEM_MULTIPLIER = 3
 LARGEST_CELL_INPUT = 48  # pixels; larger images are halved in the stem until they fit
+LARGEST_POOLED = 24  # pixels; the whitening stem halves larger maps
 AUXILIARY_MAP = 8  # pixels; the side of the map that the published auxiliary head was made for
 
 Weights = Sequence[Tensor | None]
@@ -316,6 +318,21 @@ class AuxiliaryHead(nn.Module):
         return cast(Tensor, self.classifier(self.features(x).flatten(1)))
 
 
+def whitening_stem(image: tuple[int, int, int], channels: int) -> nn.Sequential:
+    """(B, C, H, W) -> (B, channels, h, w): whitening, GELU, 3 x 3 convolution, max pooling, norm.
+
+    As the speed record's network begins (see `Whitening`); halved while a side has over 24 pixels.
+    """
+    first = Whitening(image)
+    layers: list[nn.Module] = [first, nn.GELU()]
+    layers += [nn.Conv2d(first.out_channels, channels, 3, padding=1, bias=False)]
+    side = max(first.sides)
+    while side > LARGEST_POOLED:
+        layers += [nn.MaxPool2d(2, ceil_mode=True)]
+        side = (side + 1) // 2
+    return nn.Sequential(*layers, nn.BatchNorm2d(channels))
+
+
 def stem(image: tuple[int, int, int], channels: int) -> nn.Sequential:
     """(B, C, H, W) -> (B, channels, h, w): 3 x 3 convolution and norm, no ReLU.
 
@@ -345,7 +362,7 @@ class Skeleton(nn.Module):
     `channels`: C of the first cell; each reduction cell doubles it.
     `image`: (C, H, W) of the input. `affine`: see `ops.build`; the stem's norm is always affine.
     `preprocessing`: see `Cell`; all but `darts` also have a ReLU before the global pool.
-    `channel_fraction`: see `Cell`.
+    `channel_fraction`: see `Cell`. `whitening`: whether the stem is `whitening_stem`.
     Raises UsageError if there are no cells, channels or classes.
     """
 
@@ -362,6 +379,7 @@ class Skeleton(nn.Module):
         auxiliary: bool = False,
         preprocessing: str = "darts",
         channel_fraction: float = 1.0,
+        whitening: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (("cells", cells), ("channels", channels), ("classes", classes)):
@@ -373,7 +391,7 @@ class Skeleton(nn.Module):
         # The cell that the auxiliary head reads; ENAS' code takes the one after DARTS'.
         self.auxiliary_cell = min(2 * cells // 3 + (preprocessing == "enas"), cells - 1)
         width = STEM_MULTIPLIER * channels
-        self.stem = stem(image, width)
+        self.stem = (whitening_stem if whitening else stem)(image, width)
         self.cells = nn.ModuleList()
         self.kinds: list[str] = []
         sources, halved = (width, width), False

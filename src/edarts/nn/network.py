@@ -12,7 +12,7 @@ class Network(Skeleton):
 
     The published size for CIFAR is 20 cells, 36 channels, auxiliary head (DARTS, Liu et al. 2019).
     `image`: (C, H, W) of the input. `affine=False` gives the supernet's form: norms without scale
-    and shift, pools normed.
+    and shift, pools normed. `whitening`: whether it begins with `whitening_stem`.
     """
 
     def __init__(
@@ -25,6 +25,7 @@ class Network(Skeleton):
         image: tuple[int, int, int] = (3, 32, 32),
         auxiliary: bool = False,
         affine: bool = True,
+        whitening: bool = False,
     ) -> None:
         super().__init__(
             genotype.edges,
@@ -36,6 +37,7 @@ class Network(Skeleton):
             affine=affine,
             auxiliary=auxiliary,
             preprocessing=genotype.preprocessing,
+            whitening=whitening,
         )
         self.genotype = genotype
 

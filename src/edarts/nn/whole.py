@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -51,14 +51,6 @@ class Whole(Architecture):
     @abstractmethod
     def network(self, image: Image, classes: int) -> "WholeNetwork":
         """The network for these images, its weights drawn from torch's generator."""
-
-
-@runtime_checkable
-class Prepared(Protocol):
-    """A network with something that is not learned but set from training images."""
-
-    def prepare(self, images: Tensor) -> None:
-        """Set it from normalised images (N, C, H, W); called once, before the first step."""
 
 
 class WholeNetwork(nn.Module):

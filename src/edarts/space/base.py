@@ -35,11 +35,13 @@ Decisions = Mapping[str, int | str]
 class Size:
     """Depth and width: `cells` cells, the first with `channels` channels; None where an
     architecture has its own. `auxiliary`: whether the network gets a second classifier.
+    `whitening`: whether it begins with the whitening layer of the CIFAR-10 speed record.
     """
 
     cells: int | None = None
     channels: int | None = None
     auxiliary: bool = False
+    whitening: bool = False
 
     def of_cells(self) -> dict[str, int]:
         """`cells` and `channels`, for what is built of cells. Raises UsageError if one is open."""

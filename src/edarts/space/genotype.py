@@ -118,6 +118,7 @@ class Genotype(Architecture):
             classes=classes,
             image=image,
             auxiliary=size.auxiliary,
+            whitening=size.whitening,
         )
         return network
 

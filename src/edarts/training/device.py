@@ -88,5 +88,6 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
         return
     if precision == "fp16" and device.type == "cpu":
         raise UsageError("precision fp16 needs a GPU; bf16 works here, fp32 is the fastest on most")
-    with torch.autocast(device.type, PRECISIONS[precision]):
+    # Its cache of cast weights lives as long as the block, so steps in it would change nothing.
+    with torch.autocast(device.type, PRECISIONS[precision], cache_enabled=False):
         yield

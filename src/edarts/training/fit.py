@@ -11,7 +11,8 @@ from edarts.config import TrainConfig
 from edarts.data.batches import Loader, Transform
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
-from edarts.nn.whole import Prepared
+from edarts.nn.mirrored import Mirrored
+from edarts.nn.whitening import Whitening
 from edarts.reporting.stats import wilson
 from edarts.runtime import Runtime
 from edarts.seeds import permutation, seed_all
@@ -19,7 +20,7 @@ from edarts.space.base import Architecture, Size
 from edarts.training import distributed, recipe
 from edarts.training.device import place
 from edarts.training.loop import Loop, Metrics, load_states, states
-from edarts.training.optim import accuracy, descend, set_lr
+from edarts.training.optim import SlowWeights, accuracy, descend, set_lr
 
 EVALUATION_BATCH = 500
 PREPARED_ON = 5000 * 32 * 32  # pixels, about, of the images from which a network is prepared
@@ -36,13 +37,16 @@ def resolve_config(config: TrainConfig, images: int, *, whole: bool = False) -> 
 def build(architecture: Architecture, config: TrainConfig, data: Dataset, seed: int) -> nn.Module:
     """The network that `config` (resolved) describes for this data, its weights drawn by `seed`."""
     seed_all(seed, "network")
-    size = Size(config.cells, config.channels, bool(config.auxiliary))
+    size = Size(config.cells, config.channels, bool(config.auxiliary), bool(config.whitening))
     return architecture.build(size, data.shape, len(data.classes))
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """A trained network, the transform it expects, a line per epoch, and the wall seconds."""
+    """A trained network, the transform it expects, a line per epoch, and the wall seconds.
+
+    `network`: as it is to be evaluated, which may be `Mirrored`.
+    """
 
     network: nn.Module
     transform: Transform
@@ -63,7 +67,7 @@ def fit(network: nn.Module, data: Dataset, config: TrainConfig, runtime: Runtime
     training = Training(network, data, config, runtime)
     loop = Loop("train", config.epochs, training.loader.steps, runtime, _describe)
     loop(training)
-    return FitResult(network, training.transform, loop.history, loop.seconds)
+    return FitResult(training.evaluated, training.transform, loop.history, loop.seconds)
 
 
 class Training:
@@ -78,12 +82,17 @@ class Training:
         self.network, self.config, self.runtime = network, config, runtime
         self.recipe = recipe.load(config.recipe)
         self.transform = self.recipe.transform(data, config)
+        mirrors = data.flip and self.recipe.mirrors(config)
+        self.evaluated = Mirrored(network) if mirrors else network
         data, self.valid = hold_out(data, config.valid_fraction, runtime.seed)
-        if isinstance(network, Prepared):
-            network.prepare(self.transform.normalise(data.images[_some(data, runtime.seed)]))
+        for module in network.modules():
+            if isinstance(module, Whitening):
+                module.prepare(self.transform.normalise(data.images[_some(data, runtime.seed)]))
         self.loader = Loader(data, config.batch_size, runtime.seed, "train", runtime.device)
         place(network, runtime.device)
         self.optimizer = self.recipe.optimizer(network, config)
+        self.slow = SlowWeights(network)
+        self.first = permutation(len(data), runtime.seed, "mirrored first", 0) % 2
         if runtime.compile:
             network.compile()
 
@@ -94,11 +103,20 @@ class Training:
         cast(Any, self.network).set_drop_path(config.drop_path * epoch / config.epochs)
         self.network.train()
         images, labels = self.loader.batch(epoch, at)
-        images, labels = distributed.shard(self.transform.augment(images), labels)
+        mirrored = self._mirrored(epoch, at) if self.recipe.alternates(config) else None
+        images, labels = distributed.shard(self.transform.augment(images, mirrored), labels)
         loss, logits = self.loss(images, labels)
         step = f"train, epoch {epoch + 1}, step {at + 1}"
         descend(loss, self.optimizer, config.clip, step)
+        steps = self.loader.steps
+        kept = self.recipe.kept(config, epoch * steps + at + 1, config.epochs * steps)
+        if kept is not None:
+            self.slow.meet(self.network, kept)
         return {"loss": loss.item(), "accuracy": accuracy(logits, labels)}
+
+    def _mirrored(self, epoch: int, at: int) -> Tensor:
+        """(B,) bool: which images of a step are mirrored; each in every other epoch."""
+        return (self.first[self.loader.places(epoch, at).cpu()] + epoch) % 2 == 1
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of images (B, C, H, W), with the auxiliary head's, and their logits."""
@@ -113,16 +131,16 @@ class Training:
         """The accuracy on the images held out, if there are any."""
         if self.valid is None:
             return {}
-        found = evaluate(self.network, self.valid, self.transform, self.runtime)
+        found = evaluate(self.evaluated, self.valid, self.transform, self.runtime)
         return {"valid_accuracy": found.accuracy}
 
     def state(self) -> dict[str, Any]:
-        """Weights and the optimizer's state."""
-        return states(network=self.network, optimizer=self.optimizer)
+        """Weights, their slow copy, and the optimizer's state."""
+        return states(network=self.network, optimizer=self.optimizer, slow=self.slow)
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
-        load_states(state, network=self.network, optimizer=self.optimizer)
+        load_states(state, network=self.network, optimizer=self.optimizer, slow=self.slow)
 
 
 def _some(data: Dataset, seed: int) -> Tensor:

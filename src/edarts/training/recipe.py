@@ -22,7 +22,13 @@ from edarts.training import optim
 
 # Settings that networks without cells do not have: a choice of depth and width, an auxiliary head,
 # edges to drop.
-OF_CELLS = {"cells": None, "channels": None, "auxiliary": 0.0, "drop_path": 0.0}
+OF_CELLS = {
+    "cells": None,
+    "channels": None,
+    "auxiliary": 0.0,
+    "drop_path": 0.0,
+    "whitening": False,
+}
 
 
 class Recipe:
@@ -45,7 +51,7 @@ class Recipe:
         `whole`: the network has its own depth and width. Raises UsageError if `config` asks for
         what only networks of cells have, or if the recipe leaves something open.
         """
-        defaults = dict(self.DEFAULTS)
+        defaults = {"whitening": False, **self.DEFAULTS}
         if whole:
             _refuse_cells(config)
             defaults |= OF_CELLS
@@ -72,6 +78,18 @@ class Recipe:
     def transform(self, data: Dataset, config: TrainConfig) -> Transform:
         """How training images are augmented and all images are normalised."""
         return Transform.of(data, config.cutout)
+
+    def kept(self, config: TrainConfig, done: int, steps: int) -> float | None:
+        """After `done` of all `steps`: how much of its slow copy a network keeps; None: no copy."""
+        return None
+
+    def alternates(self, config: TrainConfig) -> bool:
+        """Whether an image is mirrored in every other epoch, not by chance, where it may be."""
+        return False
+
+    def mirrors(self, config: TrainConfig) -> bool:
+        """Whether evaluation takes the mean of an image's and its mirror image's logits."""
+        return False
 
 
 def _refuse_cells(config: TrainConfig) -> None:

@@ -1,25 +1,20 @@
 """The plain form of the CIFAR-10 speed record (Jordan 2024, "94 % on CIFAR-10 in 3.29 seconds").
 
 A whitening 2 x 2 convolution, three blocks of two 3 x 3 convolutions with pooling, GELU, a linear
-layer. The first layer is set from the training images by `prepare`, and its weights stay as they
-are then.
+layer.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from edarts.nn.whitening import Whitening
 from edarts.nn.whole import Whole, WholeNetwork, chain, check_counts
 from edarts.space.base import Image
 from edarts.space.picture import Picture
 
-PATCH = 2  # side of the whitened patches
-SMALLEST = 5e-4  # added to the eigenvalues
 SCALE = 1 / 9  # of the logits
-CHUNK = 250  # images whose patches are in memory at once
 MOMENTUM, EPS = 0.4, 1e-12  # of the norms; 0.6 of the old mean and variance is kept
 
 
@@ -52,25 +47,20 @@ class ConvNet(Whole):
 class ConvNetwork(WholeNetwork):
     """(B, C, H, W) -> (B, classes).
 
-    An image of 64 pixels and more is first averaged over squares, to 32 to 63 pixels. Each block
-    halves the map, while it has two pixels; at the end the maximum of each channel is taken.
+    Each block halves the map, while it has two pixels; at the end the maximum of each channel is
+    taken. Large images: see `Whitening`.
     """
 
     def __init__(self, architecture: ConvNet, image: Image, classes: int) -> None:
         super().__init__(architecture, image)
-        channels, height, width = image
-        self.shrink = max(1, min(height, width) // 32)
-        # A side of one pixel has no patch of two.
-        sides = [max(1, side // self.shrink - PATCH + 1) for side in (height, width)]
-        filters = 2 * channels * PATCH**2
-        self.whiten = nn.Conv2d(channels, filters, PATCH)
-        self.whiten.weight.requires_grad_(False)
+        self.whiten = Whitening(image)
+        sides = self.whiten.sides
         parts: list[nn.Module] = [nn.GELU()]
-        before, first = filters, architecture.width
+        before, first = self.whiten.out_channels, architecture.width
         for after in (first, 4 * first, 4 * first):
             kernel = [min(2, side) for side in sides]
             parts.append(block(before, after, (kernel[0], kernel[1])))
-            sides = [side // k for side, k in zip(sides, kernel, strict=True)]
+            sides = tuple(side // k for side, k in zip(sides, kernel, strict=True))
             before = after
         self.features = nn.Sequential(*parts)
         self.classifier = nn.Linear(before, classes, bias=False)
@@ -78,35 +68,11 @@ class ConvNetwork(WholeNetwork):
             if isinstance(module, nn.Conv2d):  # begins as the identity on the first channels
                 nn.init.dirac_(module.weight.data[: module.in_channels])
 
-    @torch.no_grad()
-    def prepare(self, images: Tensor) -> None:
-        """Set the first layer from normalised training images (N, C, H, W).
-
-        Its filters are the eigenvectors of the covariance of their patches, divided by the root of
-        the eigenvalue, and their negatives.
-        """
-        total, count = torch.zeros((), dtype=torch.float64), 0
-        for some in images.split(CHUNK):
-            patches = functional.unfold(self._padded(self._shrunk(some)), PATCH)
-            flat = patches.transpose(1, 2).flatten(0, 1).double()  # (patches, C * PATCH^2)
-            total, count = total + flat.T @ flat, count + len(flat)
-        values, vectors = torch.linalg.eigh(total / count)
-        scaled = vectors.T.flip(0) / (values.flip(0)[:, None] + SMALLEST).sqrt()
-        filters = scaled.view(-1, images.shape[1], PATCH, PATCH)
-        self.whiten.weight.copy_(torch.cat([filters, -filters]))
-
     def logits(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) -> logits (B, classes): of the maximum of every map."""
-        x = self.features(self.whiten(self._padded(self._shrunk(x))))
+        x = self.features(self.whiten(x))
         logits: Tensor = self.classifier(x.amax(dim=(2, 3))) * SCALE
         return logits
-
-    def _shrunk(self, x: Tensor) -> Tensor:
-        return x if self.shrink == 1 else functional.avg_pool2d(x, self.shrink)
-
-    def _padded(self, x: Tensor) -> Tensor:
-        missing = [max(0, PATCH - side) for side in x.shape[2:]]
-        return functional.pad(x, (0, missing[1], 0, missing[0])) if any(missing) else x
 
 
 def block(channels_in: int, channels: int, pool: tuple[int, int]) -> nn.Sequential:
