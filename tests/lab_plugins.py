@@ -32,7 +32,7 @@ from edarts.space.operations import Operation
 from edarts.studies.base import Job, Recipe, seeds
 from edarts.studies.rows import Rows, done
 from edarts.training.models import TrainedModel
-from edarts.training.recipes.full import Full
+from edarts.training.recipes.darts import Published
 
 # -- a one-shot method ---------------------------------------------------------------------------
 
@@ -247,10 +247,10 @@ class Stripes:
 # -- a recipe ------------------------------------------------------------------------------------
 
 
-class Brisk(Full):
+class Brisk(Published):
     """Two epochs; in the first ones the learning rate rises step by step."""
 
-    DEFAULTS: ClassVar[dict[str, object]] = Full.DEFAULTS | {
+    DEFAULTS: ClassVar[dict[str, object]] = Published.DEFAULTS | {
         "cells": 2,
         "channels": 4,
         "epochs": 2,

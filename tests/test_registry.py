@@ -100,7 +100,7 @@ def test_a_member_that_cannot_be_imported_is_named_and_passed_over(
     text = "recipe gone of package .* cannot be imported: ModuleNotFoundError: No module named"
     with pytest.raises(EdartsError, match=text):
         registry.get("recipes", "gone")
-    assert [name for name, _ in registry.members("recipes")] == ["fast", "full", "shallow"]
+    assert [name for name, _ in registry.members("recipes")] == ["darts", "fast", "shallow"]
     (problem,) = registry.problems()
     assert problem.startswith("recipe gone of package")
 

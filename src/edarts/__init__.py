@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         study,
         train,
     )
-    from edarts.config import DataConfig, SearchConfig, TrainConfig
+    from edarts.config import Budget, DataConfig, SearchConfig, TrainConfig
     from edarts.data import Dataset, load
     from edarts.errors import EdartsError, UsageError
     from edarts.nn.network import Network
@@ -42,7 +42,7 @@ _HOME = {
         "study",
         "train",
     ),
-    "config": ("DataConfig", "SearchConfig", "TrainConfig"),
+    "config": ("Budget", "DataConfig", "SearchConfig", "TrainConfig"),
     "data": ("Dataset", "load"),
     "errors": ("EdartsError", "UsageError"),
     "nn.network": ("Network",),
@@ -57,6 +57,7 @@ _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Architecture",
+    "Budget",
     "DartsSpace",
     "DataConfig",
     "Dataset",

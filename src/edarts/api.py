@@ -4,21 +4,33 @@ Each takes DATA (a path or name, a `DataConfig`, a `Dataset`, or arrays `(X, y)`
 `Session`; works in a run folder, resumes what it finds there, and returns a typed report.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from edarts import registry
-from edarts.config import DataConfig, SearchConfig, TrainConfig, is_black_box, option_names, takers
-from edarts.data import Data, Dataset, Opened, open_data
+from edarts.config import (
+    CANDIDATES,
+    Budget,
+    DataConfig,
+    SearchConfig,
+    TrainConfig,
+    is_black_box,
+    option_names,
+    resolve,
+    takers,
+)
+from edarts.data import Data, Opened, open_data
 from edarts.data.decoding import read_image, to_pixels, transparent
 from edarts.errors import EdartsError, UsageError, unknown
 from edarts.methods.oneshot.driver import one_shot, resolve_config
-from edarts.reporting import drawing, page
+from edarts.race import candidates as entrants
+from edarts.race import driver as race
+from edarts.race.driver import PATIENCE, Plan
 from edarts.reporting.reports import (
     BlackBoxReport,
     EvaluationReport,
@@ -31,11 +43,11 @@ from edarts.reporting.reports import (
     TrainReport,
 )
 from edarts.reporting.stats import Estimate
-from edarts.runs.folder import Run, default_path, open_run, read_settings, reading
+from edarts.reporting.work import Work, all_but, keep_architecture, refuse, settings_of, working
+from edarts.runs.clock import Clock
+from edarts.runs.folder import Run, read_settings, reading
 from edarts.runs.processes import barrier, is_main
-from edarts.runs.stop import Stop
 from edarts.runtime import Runtime, Session
-from edarts.space import architecture as architectures
 from edarts.space import named
 from edarts.space.base import Architecture, Size
 from edarts.studies import driver as studies
@@ -66,12 +78,22 @@ def find(
     search_config: SearchConfig | None = None,
     train_config: TrainConfig | None = None,
     session: Session | None = None,
+    budget: Budget | None = None,
+    candidates: str = CANDIDATES,
 ) -> FindReport:
-    """Search an architecture for `data`, train it from scratch, evaluate it once, save it all.
+    """The best network for `data` within `budget`: searched, raced against plain networks, trained
+    from scratch, evaluated once, saved.
 
-    Raises EdartsError.
+    `candidates`: who races, with commas: found (the cell that the search finds), baselines, zoo
+    names. Raises EdartsError.
     """
-    config, session = search_config or SearchConfig(), session or Session()
+    started = time.monotonic()
+    config, session, budget = (
+        search_config or SearchConfig(),
+        session or Session(),
+        budget or Budget(),
+    )
+    given, wanted = train_config or TrainConfig(), entrants.names(candidates)
     if is_black_box(config.method):
         raise UsageError(
             f"find searches with one-shot methods; for {config.method} use `edarts search`,"
@@ -80,17 +102,35 @@ def find(
     refuse("find", session, *POOL)
     runtime, opened = device.runtime(session), open_data(data)
     dataset = opened.train
-    config, space, notes = resolve_config(config, len(dataset), len(dataset.classes))
-    recipe = fit.resolve_config(train_config or TrainConfig(), len(dataset))
-    settings = _settings(opened, session, config.to_settings()) | {"train": recipe.to_settings()}
-    with _working("find", opened, session, runtime, settings, notes) as work:
-        found = one_shot(work.dataset, config, space, work.runtime)
-        _keep_genotype(work.run, found.architecture)
-        model, _ = _train(work, found.architecture, recipe)
-        report = _evaluation(work, model)
+    config = resolve(config, {"patience": PATIENCE})
+    resolved, _, notes = resolve_config(config, len(dataset), len(dataset.classes))
+    recipe = fit.resolve_config(given, len(dataset))
+    settings = settings_of(opened, session, resolved.to_settings()) | {
+        "train": recipe.to_settings(),
+        "candidates": ",".join(wanted),
+        **budget.to_settings(),
+    }
+    clock = Clock(budget.seconds, started=started)
+    with working("find", opened, session, runtime, settings, notes) as work:
+        work.run.count(clock)
+        plan = Plan(
+            dataset, wanted, budget, config, recipe, opened.test_images, given.epochs is None
+        )
+        found = race.find(plan, work.runtime, clock)
+        keep_architecture(work.run, found.winner.architecture)
+        race.keep(work.run, found)
+        model = _model(work, found.winner.architecture, found.config, found.fitted)
+        report = _evaluation(work, model, found.seconds)
     shared: dict[str, Any] = {f.name: getattr(report, f.name) for f in fields(EvaluationReport)}
-    counts = found.counts
-    return FindReport(**shared, weight_steps=counts.weight, architecture_steps=counts.architecture)
+    return FindReport(
+        **shared,
+        weight_steps=found.counts.weight,
+        architecture_steps=found.counts.architecture,
+        winner=found.winner.name,
+        candidates=found.entrants(),
+        verdict=found.verdict,
+        cut=found.cut,
+    )
 
 
 def search(
@@ -106,10 +146,10 @@ def search(
     runtime, opened = device.runtime(session), open_data(data)
     dataset = opened.train
     config, space, notes = resolve_config(config, len(dataset), len(dataset.classes))
-    settings = _settings(opened, session, config.to_settings())
-    with _working("search", opened, session, runtime, settings, notes) as work:
+    settings = settings_of(opened, session, config.to_settings())
+    with working("search", opened, session, runtime, settings, notes) as work:
         found = one_shot(work.dataset, config, space, work.runtime)
-        _keep_genotype(work.run, found.architecture)
+        keep_architecture(work.run, found.architecture)
     counts = found.counts
     return SearchReport(
         found.architecture,
@@ -141,11 +181,14 @@ def train(
     design = named.architecture(architecture) if isinstance(architecture, str) else architecture
     runtime, opened = device.runtime(session), open_data(data)
     recipe = fit.resolve_config(
-        train_config or TrainConfig(), len(opened.train), whole=not design.sized
+        train_config or TrainConfig(),
+        len(opened.train),
+        whole=not design.sized,
+        whitens=design.whitens,
     )
-    settings = {"genotype": str(architecture)} | _settings(opened, session, recipe.to_settings())
-    with _working("train", opened, session, runtime, settings) as work:
-        _keep_genotype(work.run, design)
+    settings = {"genotype": str(architecture)} | settings_of(opened, session, recipe.to_settings())
+    with working("train", opened, session, runtime, settings) as work:
+        keep_architecture(work.run, design)
         model, fitted = _train(work, design, recipe)
     last = fitted.history[-1]
     return TrainReport(
@@ -169,7 +212,7 @@ def evaluate(
     """
     folder, model = (run.run, run.model) if isinstance(run, TrainReport) else (Path(run), None)
     session = session or Session()
-    refuse("evaluate", session, *_others("device", "progress"))
+    refuse("evaluate", session, *all_but("device", "progress"))
     settings = read_settings(folder)
     if data is None:
         data = DataConfig.from_settings(settings)
@@ -186,7 +229,7 @@ def predict(
 ) -> Predictions:
     """The class of each image file, by a trained run's network. Raises EdartsError."""
     session = session or Session()
-    refuse("predict", session, *_others("device", "progress"))
+    refuse("predict", session, *all_but("device", "progress"))
     if not images:
         raise UsageError("predict needs at least one image file")
     model = load_model(run)
@@ -270,75 +313,7 @@ def report(runs: Sequence[str | Path]) -> FilesReport:
     return FilesReport(tuple(studies.write_report(Path(run)) for run in runs))
 
 
-def refuse(verb: str, session: Session, *names: str) -> None:
-    """Raises UsageError if the session sets one of these, which the verb cannot use."""
-    for name in names:
-        if getattr(session, name) != getattr(Session, name):
-            raise UsageError(f"{verb} cannot use --{name.replace('_', '-')}; leave it out")
-
-
-def _others(*used: str) -> list[str]:
-    return [f.name for f in fields(Session) if f.name not in used]
-
-
 # -- parts ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What the parts of a verb share: the data, and the runtime with its open run."""
-
-    opened: Opened
-    runtime: Runtime
-    run: Run
-
-    @property
-    def dataset(self) -> Dataset:
-        return self.opened.train
-
-
-def _settings(opened: Opened, session: Session, config: Mapping[str, Any]) -> dict[str, Any]:
-    given = {name: getattr(session, name) for name in ("precision", "compile")}
-    unusual = {name: value for name, value in given.items() if value != getattr(Session, name)}
-    how = {"seed": session.seed, "device": session.device, **unusual}
-    return {**opened.config.to_settings(), **how, **config}
-
-
-@contextmanager
-def _working(
-    verb: str,
-    opened: Opened,
-    session: Session,
-    runtime: Runtime,
-    settings: Mapping[str, Any],
-    notes: Sequence[str] = (),
-    free: Sequence[str] = (),
-) -> Iterator[_Work]:
-    """Open the run folder, say what the data are, turn Ctrl-C and SIGTERM into a stop.
-
-    `free`: settings that may differ from one time to the next.
-    """
-    fixed = {name: value for name, value in settings.items() if name not in free}
-    name = opened.config.data
-    folder = Path(session.out) if session.out is not None else default_path(verb, name, fixed)
-    with (
-        open_run(folder, settings, session.checkpoint_seconds, free) as run,
-        Stop().listening() as stop,
-    ):
-        _say_data(runtime, opened.train, notes)
-        yield _Work(opened, replace(runtime, run=run, stop=stop), run)
-        if is_main():
-            page.write_run(run)
-
-
-def _say_data(runtime: Runtime, dataset: Dataset, notes: Sequence[str]) -> None:
-    channels, height, width = dataset.shape
-    runtime.progress.say(
-        f"data: {dataset.name}, {len(dataset)} training images of {height} x {width} x {channels}"
-        f" in {len(dataset.classes)} classes"
-    )
-    for note in [*dataset.notes, *notes]:
-        runtime.progress.say(f"data: {note}")
 
 
 def _black_box(data: Data, config: SearchConfig, session: Session) -> BlackBoxReport:
@@ -355,8 +330,8 @@ def _black_box(data: Data, config: SearchConfig, session: Session) -> BlackBoxRe
     judge = objective.objective(
         opened.train, opened.config, config, seed=session.seed, device=session.device
     )
-    settings = _settings(opened, session, config.to_settings())
-    with _working("search", opened, session, runtime, settings, free=("trials",)) as work:
+    settings = settings_of(opened, session, config.to_settings())
+    with working("search", opened, session, runtime, settings, free=("trials",)) as work:
         own = session.storage is None
         storage = session.storage or f"sqlite:///{work.run.path.resolve() / 'ledger.db'}"
         study = open_study(storage, driver.study_name(settings), sampler, alone=own)
@@ -364,7 +339,7 @@ def _black_box(data: Data, config: SearchConfig, session: Session) -> BlackBoxRe
             found = driver.black_box(
                 study, space, judge, config, work.runtime, pool=workers, shared=not own
             )
-        _keep_genotype(work.run, found.architecture, replace_other=True)
+        keep_architecture(work.run, found.architecture, replace_other=True)
     return BlackBoxReport(
         found.architecture,
         found.score,
@@ -379,43 +354,38 @@ def _black_box(data: Data, config: SearchConfig, session: Session) -> BlackBoxRe
     )
 
 
-def _keep_genotype(run: Run, design: Architecture, *, replace_other: bool = False) -> None:
-    if not is_main():
-        return
-    path = run.path / "genotype.json"
-    known = architectures.load(path) if path.exists() else None
-    if known is not None and known != design and not replace_other:
-        raise EdartsError(f"{path}: holds another genotype; give another --out")
-    if known != design:
-        run.write_text("genotype.json", design.to_json())
-    if known != design or not (run.path / "cell.png").exists():
-        drawing.draw(design, run)
-
-
 def _train(
-    work: _Work, design: Architecture, recipe: TrainConfig
+    work: Work, design: Architecture, recipe: TrainConfig
 ) -> tuple[TrainedModel, fit.FitResult]:
-    dataset = work.dataset
-    network = fit.build(design, recipe, dataset, work.runtime.seed)
-    fitted = fit.fit(network, dataset, recipe, work.runtime)
-    size = Size(recipe.cells, recipe.channels) if design.sized else Size()
-    name = work.opened.config.data
+    network = fit.build(design, recipe, work.dataset, work.runtime.seed)
+    fitted = fit.fit(network, work.dataset, recipe, work.runtime)
+    return _model(work, design, recipe, fitted), fitted
+
+
+def _model(
+    work: Work, design: Architecture, recipe: TrainConfig, fitted: fit.FitResult
+) -> TrainedModel:
+    """The trained network with all that its use needs, written into the run folder."""
+    dataset, name = work.dataset, work.opened.config.data
+    size = fit.size_of(recipe) if design.sized else Size()
     model = TrainedModel.of(
-        network, design, size, fitted.transform, dataset.classes, dataset.shape, name
+        fitted.network, design, size, fitted.transform, dataset.classes, dataset.shape, name
     )
     if is_main() and not (work.run.path / "model.json").exists():
         save_model(work.run, model)
     barrier()
-    return model, fitted
+    return model
 
 
-def _evaluation(work: _Work, model: TrainedModel) -> EvaluationReport:
-    """The run's evaluation on its test split: done once, then read from evaluation.json."""
+def _evaluation(work: Work, model: TrainedModel, before: Mapping[str, float]) -> EvaluationReport:
+    """The run's evaluation on its test split: done once, then read from evaluation.json.
+
+    `before`: the seconds of the other phases.
+    """
     run = work.run
     if run.read_json("evaluation.json") is None and is_main():
         report = _evaluate(run, model, work.opened, work.runtime)
-        phases = {name: round(state["seconds"], 2) for name, state in run.states().items()}
-        report = replace(report, seconds=phases | dict(report.seconds))
+        report = replace(report, seconds={**before, **report.seconds})
         run.write_json("evaluation.json", report.to_dict())
     barrier()
     known = run.read_json("evaluation.json")

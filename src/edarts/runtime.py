@@ -31,8 +31,9 @@ class Session:
     """The most work, in seconds, that a killed run repeats."""
     progress: Progress | None = None
     """Where lines for the user go; None: nowhere."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of convolutions and products; weights stay in fp32. fp16 needs a GPU."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of convolutions and products; weights stay in fp32. fp16 needs a GPU; auto: fp32, but in the
+    race of find what is faster here for each network, fp32 or bf16."""
     compile: bool = False
     """Pass networks through torch.compile; needs a C compiler."""
     storage: str | None = None
@@ -60,5 +61,5 @@ class Runtime:
     run: Run | None = None
     progress: Progress = field(default_factory=Progress)
     stop: Stop = field(default_factory=Stop)
-    precision: str = "fp32"
+    precision: str = "auto"
     compile: bool = False

@@ -78,7 +78,7 @@ def test_options_are_of_their_config_and_find_shares_its_epochs() -> None:
     assert found["search_config"].epochs == 3
     assert found["train_config"].epochs == 5
     assert parts("find")["train_config"] == TrainConfig()
-    assert parts("train", "--recipe", "full", "--epochs", "5")["train_config"].epochs == 5
+    assert parts("train", "--recipe", "darts", "--epochs", "5")["train_config"].epochs == 5
 
 
 @pytest.mark.parametrize(

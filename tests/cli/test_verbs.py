@@ -89,7 +89,7 @@ def test_help_shows_the_options_of_other_plug_ins(
     assert "--methods TEXT Methods, one-shot or black-box" in help_of(capsys, "compare")
     assert "--search.method" not in help_of(capsys, "compare")
     assert "--train.method" not in help_of(capsys, "find")
-    text = help_of(capsys, "train", "--recipe", "full")
+    text = help_of(capsys, "train", "--recipe", "darts")
     assert (
         "--auxiliary X Weight of the auxiliary head's loss; 0 builds none. (default: 0.4)" in text
     )

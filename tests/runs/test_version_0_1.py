@@ -101,7 +101,7 @@ def test_another_training_in_its_folder_is_refused(
 ) -> None:
     folder = stopped(tmp_path / "run", monkeypatch)
     with pytest.raises(EdartsError, match=r"recipe: shallow in the run, full now.*another --out"):
-        edarts.train("cell.json", DATA, TrainConfig("full", epochs=3), Session(seed=3, out=folder))
+        edarts.train("cell.json", DATA, TrainConfig("darts", epochs=3), Session(seed=3, out=folder))
 
 
 # -- settings -------------------------------------------------------------------------------------

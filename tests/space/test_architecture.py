@@ -45,14 +45,14 @@ def test_damaged_file_is_named(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [SMALL, TREES])
 def test_whole_networks_train(kind: DenseNetBC | ProxylessTrees) -> None:
     data = tiny_data(96)
-    config = train.resolve_config(TrainConfig("full", epochs=4, batch_size=16), 96, whole=True)
+    config = train.resolve_config(TrainConfig("darts", epochs=4, batch_size=16), 96, whole=True)
     assert (config.cells, config.auxiliary, config.drop_path) == (None, 0.0, 0.0)
     network = train.build(kind, config, data, 0)
     runtime = device.runtime(Session(device="cpu"))
     result = train.fit(network, data, config, runtime)
     assert result.history[-1]["loss"] < result.history[0]["loss"]
     # the same without resolving first
-    assert train.fit(network, data, TrainConfig("full", epochs=1), runtime).history
+    assert train.fit(network, data, TrainConfig("darts", epochs=1), runtime).history
 
 
 @pytest.mark.parametrize("option", ["cells", "channels", "auxiliary", "drop_path"])

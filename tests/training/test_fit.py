@@ -99,7 +99,7 @@ def test_a_loss_that_becomes_nan_stops(runtime: Runtime) -> None:
 class Stepwise(Recipe):
     """A recipe as from elsewhere, which overrides every hook and notes what it is asked."""
 
-    DEFAULTS = train.resolve_config(TrainConfig("full"), 100).to_settings() | TINY
+    DEFAULTS = train.resolve_config(TrainConfig("darts"), 100).to_settings() | TINY
     asked: list[Any] = []  # noqa: RUF012
 
     def optimizer(self, network: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -21,7 +21,7 @@ from edarts.training import fit as train
 from edarts.training.optim import cosine
 from edarts.training.recipe import Recipe
 from edarts.training.recipes.fast import Fast
-from edarts.training.recipes.full import Full
+from edarts.training.recipes.darts import Published
 
 PUBLISHED = {
     "cells": 20,
@@ -39,11 +39,11 @@ PUBLISHED = {
 TINY = {"cells": 2, "channels": 4, "epochs": 2, "batch_size": 16}
 
 
-class Smooth(Full):
+class Smooth(Published):
     """A recipe that comes from elsewhere: label smoothing, and rates that rise first."""
 
     name = "smooth"
-    DEFAULTS = Full.DEFAULTS | {"epochs": 10, "lr": 0.2}
+    DEFAULTS = Published.DEFAULTS | {"epochs": 10, "lr": 0.2}
 
     @dataclass(frozen=True)
     class Options:
@@ -65,9 +65,9 @@ class Smooth(Full):
 
 
 def test_published_recipe() -> None:
-    full = train.resolve_config(TrainConfig(recipe="full"), 50_000)
+    full = train.resolve_config(TrainConfig(recipe="darts"), 50_000)
     assert {name: getattr(full, name) for name in PUBLISHED} == PUBLISHED
-    assert set(Full.DEFAULTS) == set(PUBLISHED)
+    assert set(Published.DEFAULTS) == set(PUBLISHED)
     shallow = train.resolve_config(TrainConfig(), 50_000)
     assert (shallow.cells, shallow.channels, shallow.auxiliary) == (5, 16, 0.0)
     assert (shallow.batch_size, shallow.lr, shallow.cutout, shallow.epochs) == (128, 0.1, 0.0, 20)
@@ -78,14 +78,14 @@ def test_learning_rate_is_darts_formula() -> None:
     for e in range(50):
         expected = 0.001 + 0.5 * (0.025 - 0.001) * (1 + math.cos(math.pi * e / 50))
         assert cosine(e, 50, 0.025, 0.001) == pytest.approx(expected)
-    config = train.resolve_config(TrainConfig("full"), 50_000)
-    rates = [Full().lr(config, e, step, 9) for e in range(600) for step in (0, 8)]
+    config = train.resolve_config(TrainConfig("darts"), 50_000)
+    rates = [Published().lr(config, e, step, 9) for e in range(600) for step in (0, 8)]
     for at, rate in enumerate(rates):
         assert rate == pytest.approx(0.0125 * (1 + math.cos(math.pi * (at // 2) / 600)))
 
 
 def test_whole_networks_have_no_cells_to_set() -> None:
-    config = train.resolve_config(TrainConfig("full"), 100, whole=True)
+    config = train.resolve_config(TrainConfig("darts"), 100, whole=True)
     assert (config.cells, config.channels, config.auxiliary, config.drop_path) == (None, None, 0, 0)
     assert config.cutout == 0.5
     with pytest.raises(UsageError, match="channels is for networks of cells"):
@@ -145,9 +145,9 @@ def test_flat_names() -> None:
     assert TrainConfig.of() == TrainConfig("shallow")
     with pytest.raises(UsageError, match="smoothing must be between 0 and 1, got 2"):
         TrainConfig.of("smooth", smoothing=2)
-    words = r"recipe full has no smoothing \(recipes that do: fast, smooth\)"
+    words = r"recipe darts has no smoothing \(recipes that do: fast, smooth\)"
     with pytest.raises(UsageError, match=words):
-        TrainConfig.of("full", smoothing=0.3)
+        TrainConfig.of("darts", smoothing=0.3)
     with pytest.raises(UsageError, match="'smothing'; did you mean smoothing"):
         TrainConfig.of("smooth", smothing=0.3)
     with pytest.raises(UsageError, match="'chanels'; did you mean channels"):
@@ -161,7 +161,7 @@ def test_settings_are_flat_and_read_back() -> None:
     assert (settings["smoothing"], settings["rise"]) == (0.3, 1)
     assert TrainConfig.from_settings({"data": "digits", "seed": 0, **settings}) == config
     assert pickle.loads(pickle.dumps(config)) == config  # as Ray's workers get it
-    for name in ("shallow", "full"):
+    for name in ("shallow", "darts"):
         config = train.resolve_config(TrainConfig(name), 100)
         assert set(config.to_settings()) == {"recipe", "valid_fraction", *PUBLISHED}
         again = TrainConfig.from_settings(config.to_settings())
@@ -170,7 +170,7 @@ def test_settings_are_flat_and_read_back() -> None:
 
 def test_settings_of_version_0_1() -> None:
     assert TrainConfig.from_settings({"size": "full", "cells": 3, "method": "darts"}) == (
-        TrainConfig("full", cells=3)
+        TrainConfig("darts", cells=3)
     )
     assert TrainConfig.from_settings({"cells": 3}) == TrainConfig(cells=3)
 
@@ -195,7 +195,7 @@ def test_an_object_is_a_recipe_too() -> None:
 
 
 def test_built_in_recipes() -> None:
-    assert registry.names("recipes") == ["fast", "full", "shallow"]
+    assert registry.names("recipes") == ["darts", "fast", "shallow"]
     network = nn.Linear(2, 2)
     for name in registry.names("recipes"):
         config = train.resolve_config(TrainConfig(name), 100)

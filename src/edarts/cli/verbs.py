@@ -6,7 +6,7 @@ from typing import Any
 
 from edarts import registry
 from edarts.cli.parser import Given, Parser, Values
-from edarts.config import DataConfig, SearchConfig, TrainConfig, options
+from edarts.config import CANDIDATES, Budget, DataConfig, SearchConfig, TrainConfig, options
 from edarts.config.options import Option
 from edarts.runs.progress import Progress
 from edarts.runtime import Session
@@ -44,7 +44,7 @@ def _searches(part: Part, given: Given) -> Iterable[Option]:
 
 
 def _train(part: Part, given: Given) -> Iterable[Option]:
-    return options.of_training(given.get(f"{part.prefix}recipe", "shallow"), part.usual)
+    return options.of_training(given.get(f"{part.prefix}recipe", TrainConfig.recipe), part.usual)
 
 
 METHODS = ("methods", "samplers", "spaces")
@@ -52,6 +52,7 @@ DATA = Part("data", DataConfig.of, lambda _, given: options.of_data(given.plain)
 SEARCH = Part("search_config", SearchConfig.of, _search, METHODS, usual={"method": "edarts"})
 SEARCHES = Part("search_config", SearchConfig.of_many, _searches, METHODS, "search.")
 TRAIN = Part("train_config", TrainConfig.of, _train, ("recipes",))
+BUDGET = Part("budget", Budget, lambda *_: options.of_fields(Budget, "limits"), ())
 # A study ranks cells on training images that it holds out.
 TRAINED = replace(TRAIN, prefix="train.", usual={"valid_fraction": 0.2})
 
@@ -118,8 +119,9 @@ DRY_RUN = Option("dry_run", "The plan alone: how many runs, and how long by the 
 
 VERBS: dict[str, Verb] = {
     "find": Verb(
-        "search an architecture, train it, evaluate it, draw and save it: the main job",
-        parts=(DATA, SEARCH, replace(TRAIN, prefix="train.")),
+        "search, race with plain networks, train, evaluate, draw and save the best: the main job",
+        (Option("candidates", "Who races: found, baselines, zoo names.", default=CANDIDATES),),
+        (DATA, SEARCH, replace(TRAIN, prefix="train."), BUDGET),
         session=RUN,
         parallel=True,
     ),

@@ -4,6 +4,7 @@ A field left open takes the default of the method (SearchConfig) or of the recip
 run folder's config.yaml holds the resolved values. Nothing here imports torch.
 """
 
+from edarts.config.budget import CANDIDATES, Budget
 from edarts.config.data import DataConfig
 from edarts.config.fields import (
     UNSET,
@@ -28,10 +29,12 @@ from edarts.config.search import (
 from edarts.config.train import TrainConfig
 
 __all__ = [
+    "CANDIDATES",
     "OPTUNA",
     "SHARED",
     "UNSET",
     "Between",
+    "Budget",
     "DataConfig",
     "NoOptions",
     "SearchConfig",

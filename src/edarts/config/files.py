@@ -9,6 +9,7 @@ import yaml
 from edarts.errors import EdartsError
 
 RENAMED = {"size": "recipe"}  # a key of config.yaml -> what it is called now
+RECIPES = {"full": "darts"}  # a recipe -> what it is called now
 SPACES = {"pnas": "blocks", "hierarchical_evolution": "motifs"}  # of methods of version 0.1
 OLD = {"method", "order", "operations", "topology", "attention", "clip"}  # always, in version 0.1
 ARGUMENTS = {"genotype": "architecture", "study": "kind"}  # a key -> the argument of a verb
@@ -37,6 +38,8 @@ def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
         RENAMED.get(key, key): upgraded(value) if isinstance(value, Mapping) else value
         for key, value in settings.items()
     }
+    if isinstance(recipe := named.get("recipe"), str):
+        named["recipe"] = RECIPES.get(recipe, recipe)
     return _with_space(named) if named.keys() >= OLD else named
 
 

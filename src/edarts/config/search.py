@@ -28,6 +28,9 @@ class SearchConfig:
     method, of each network's training."""
     warm_up: Annotated[float, Between(0, 0.99)] = UNSET
     """Share of the epochs, in each stage, that train the weights alone (0..1, 1 excluded)."""
+    patience: Annotated[int, Between(0)] = UNSET
+    """Epochs in which the architecture stays the same and its entropy falls, after which a search
+    ends; 0: never before the last. find: 5."""
     batch_size: Annotated[int, Between(1)] = UNSET
     """Images per step."""
     cells: Annotated[int, Between(1)] = UNSET

@@ -55,24 +55,18 @@ class Transform:
 
     `mean`, `std`: per channel, of pixels scaled to 0..1, from the training split.
     `flip`: mirror half of the images. `cutout`: side of the square as a share of the image.
-    `shift`: pixels by which an image is moved at most; None: an eighth of its larger side.
-    `reflect`: what comes in from outside is the image's reflection, not zero.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip: bool = False
     cutout: float = 0.0
-    shift: int | None = None
-    reflect: bool = False
 
     @classmethod
-    def of(
-        cls, data: Dataset, cutout: float = 0.0, *, shift: int | None = None, reflect: bool = False
-    ) -> "Transform":
+    def of(cls, data: Dataset, cutout: float = 0.0) -> "Transform":
         """The transform with the mean and standard deviation of each channel of `data`."""
         mean, std = data.statistics()
-        return cls(tuple(mean), tuple(std), data.flip, cutout, shift, reflect)
+        return cls(tuple(mean), tuple(std), data.flip, cutout)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Scale and shift only, for evaluation."""
@@ -82,15 +76,15 @@ class Transform:
         return scaled.permute(0, 3, 1, 2)
 
     def augment(self, images: Tensor, mirrored: Tensor | None = None) -> Tensor:
-        """Random shift, flip, normalise, cutout; as given, DARTS' recipe.
+        """Random crop after zero padding by an eighth, flip, normalise, cutout (DARTS' recipe).
 
         `mirrored`: (B,) bool, which of the images are mirrored, if images may be; None: drawn.
         Draws from torch's CPU generator, so that every device sees the same images.
         """
         batch, height, width, _ = images.shape
         device = images.device
-        pad = max(1, max(height, width) // 8) if self.shift is None else self.shift
-        padded = self._padded(images, pad)
+        pad = max(1, max(height, width) // 8)
+        padded = torch.nn.functional.pad(images, (0, 0, pad, pad, pad, pad))
         top = torch.randint(0, 2 * pad + 1, (batch, 1))
         left = torch.randint(0, 2 * pad + 1, (batch, 1))
         rows = top + torch.arange(height)
@@ -108,22 +102,6 @@ class Transform:
         if self.cutout > 0:
             x = x * _cutout_mask(batch, height, width, self.cutout).to(device)
         return x
-
-    def _padded(self, images: Tensor, pad: int) -> Tensor:
-        """(B, H, W, C) with `pad` more pixels on every side."""
-        if not self.reflect:
-            return torch.nn.functional.pad(images, (0, 0, pad, pad, pad, pad))
-        height, width = images.shape[1:3]
-        rows, columns = (_reflected(side, pad, images.device) for side in (height, width))
-        return images[:, rows][:, :, columns]
-
-
-def _reflected(side: int, pad: int, device: torch.device) -> Tensor:
-    """(side + 2 pad,) the pixel at each place from -pad on; its ends are not doubled."""
-    if side == 1:
-        return torch.zeros(side + 2 * pad, dtype=torch.int64, device=device)
-    at = torch.arange(-pad, side + pad, device=device).abs() % (2 * (side - 1))
-    return torch.minimum(at, 2 * (side - 1) - at)
 
 
 def _cutout_mask(batch: int, height: int, width: int, share: float) -> Tensor:

@@ -53,6 +53,14 @@ class Opened:
         return min(images, self.config.limit or images)
 
     @property
+    def test_images(self) -> int:
+        """Number of test images, about, without decoding any: unreadable ones count."""
+        test = self._catalogue.test
+        every = len(self._catalogue.labels)
+        images = round(every * self.config.test_fraction) if test is None else len(test[1])
+        return min(images, self.config.test_limit or images)
+
+    @property
     def train(self) -> Dataset:
         """The training split, decoded at the first use."""
         return self.split("train")

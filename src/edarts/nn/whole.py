@@ -32,6 +32,20 @@ class Whole(Architecture):
 
     sized: ClassVar[bool] = False
 
+    @property
+    def label(self) -> str:
+        """What a race calls it: the name of the plug-in."""
+        return self.FORMAT.partition("/")[0].rpartition(".")[2]
+
+    @property
+    def most(self) -> int:
+        """Its `width`, of which it may have less to fit limits; 1 if it has no width."""
+        return int(getattr(self, "width", 1))
+
+    def scaled(self, width: int) -> "Whole":
+        """The same with another `width`; itself if it has none."""
+        return replace(self, width=width) if hasattr(self, "width") else self  # type: ignore[type-var]
+
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Whole":
         """The inverse of `to_dict`; raises UsageError."""

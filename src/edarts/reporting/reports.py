@@ -1,7 +1,7 @@
 """What each verb returns: a frozen dataclass, whose `to_dict` is its JSON form."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -238,31 +238,77 @@ class EvaluationReport:
             "parameters": self.parameters,
             "flops": self.flops,
             "seconds": dict(self.seconds),
-            "genotype": self.genotype.to_dict(),
+            "genotype": self.genotype.to_dict() if self.genotype.sized else None,
             "run": str(self.run),
         }
 
 
 @dataclass(frozen=True)
+class Entrant:
+    """A candidate of a race: what its last training gave on the images held out.
+
+    `seconds`: that the training took. `round`: in which it was, from 1.
+    """
+
+    name: str
+    accuracy: Estimate
+    parameters: int
+    flops: int
+    seconds: float
+    round: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The candidate as JSON-ready fields."""
+        return {
+            "name": self.name,
+            "valid_accuracy": self.accuracy.value,
+            "ci95": [self.accuracy.low, self.accuracy.high],
+            "parameters": self.parameters,
+            "flops": self.flops,
+            "seconds": round(self.seconds, 2),
+            "round": self.round,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any], images: int = 0) -> "Entrant":
+        """The inverse of `to_dict`; `images`: held out, if known."""
+        low, high = fields["ci95"]
+        accuracy = Estimate(fields["valid_accuracy"], low, high, images)
+        names = ("parameters", "flops", "seconds", "round")
+        return cls(fields["name"], accuracy, *(fields[name] for name in names))
+
+
+@dataclass(frozen=True)
 class FindReport(EvaluationReport):
-    """A search, a training and an evaluation in one run folder."""
+    """A search, a race, a training and an evaluation in one run folder.
+
+    `candidates`: from best to worst; none where only one took part. `verdict`: what the race has
+    shown, in a sentence. `cut`: what was shortened or left out to stay within the budget.
+    """
 
     weight_steps: int = 0
     architecture_steps: int = 0
+    winner: str = ""
+    candidates: tuple[Entrant, ...] = ()
+    verdict: str = ""
+    cut: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """The report as text for a terminal."""
         return text(
             {
                 **_found(self.genotype),
+                **_entrants(self.candidates),
+                "verdict": self.verdict,
+                **({"cut": "; ".join(self.cut)} if self.cut else {}),
                 **self.tested(),
                 **_seconds(self.seconds),
-                "run": f"{self.run}   (cells drawn in cell.png, model in model.safetensors)",
+                "run": f"{self.run}   (drawn in cell.png, model in model.safetensors)",
             },
             self.run,
             "edarts predict RUN IMAGE...",
             "edarts evaluate RUN OTHER_DATA",
-            "edarts train RUN DATA --recipe full",
+            "edarts train RUN DATA --recipe darts",
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -270,7 +316,24 @@ class FindReport(EvaluationReport):
         return super().to_dict() | {
             "skips": self.genotype.skips(),
             "steps": {"weight": self.weight_steps, "architecture": self.architecture_steps},
+            "winner": self.winner,
+            "candidates": [entrant.to_dict() for entrant in self.candidates],
+            "verdict": self.verdict,
+            "cut": list(self.cut),
         }
+
+
+def _entrants(entrants: Sequence[Entrant]) -> dict[str, str]:
+    """A line for each candidate of a race."""
+    return {
+        f"{'candidates' if index == 0 else '':10}{index + 1:>6}": (
+            f"{entrant.name:16}{entrant.accuracy.value:7.2%}"
+            f" ({entrant.accuracy.low:.2%} to {entrant.accuracy.high:.2%})"
+            f"{entrant.parameters:>11,} parameters{entrant.flops / 1e6:>9,.1f} M multiply-adds"
+            f"{entrant.seconds:>8.1f} s in round {entrant.round}"
+        )
+        for index, entrant in enumerate(entrants)
+    }
 
 
 @dataclass(frozen=True)

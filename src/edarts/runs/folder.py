@@ -20,10 +20,12 @@ from filelock import FileLock, Timeout
 from edarts import registry
 from edarts.config import read_yaml, upgraded, write_yaml
 from edarts.errors import EdartsError
+from edarts.runs.clock import Clock
 from edarts.runs.environment import environment, explain
 from edarts.runs.processes import barrier, is_main, world_size
 
 CHECKPOINT_SECONDS = 10.0  # between two checkpoints
+CLOCK = "clock"  # where a checkpoint keeps the seconds of the run
 
 
 class Run:
@@ -35,7 +37,13 @@ class Run:
     def __init__(self, path: Path, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
         self.path = path
         self.checkpoint_seconds = checkpoint_seconds
+        self.clock: Clock | None = None
         self._states: dict[str, Any] | None = None
+
+    def count(self, clock: Clock) -> None:
+        """Go on counting the run's seconds; they are kept with every checkpoint."""
+        clock.at_least(self.states().get(CLOCK, {}).get("seconds", 0.0))
+        self.clock = clock
 
     # -- checkpoint ------------------------------------------------------------------------------
 
@@ -51,6 +59,8 @@ class Run:
         import torch
 
         states = self.states() | {phase: dict(state)}
+        if self.clock is not None:
+            states[CLOCK] = {"seconds": self.clock.seconds}
         path = self.path / "checkpoint.pt"
         with _disk_errors(path), _replacing(path) as aside, aside.open("wb") as file:
             torch.save(states, file)

@@ -60,6 +60,8 @@ class Architecture(ABC):
     FORMAT: ClassVar[str]
     sized: ClassVar[bool] = True
     """Whether depth and width are chosen when it is built."""
+    whitens: ClassVar[bool] = False
+    """Whether its network can begin with the whitening layer."""
 
     @classmethod
     @abstractmethod

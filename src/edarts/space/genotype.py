@@ -68,6 +68,7 @@ class Genotype(Architecture):
     """
 
     FORMAT: ClassVar[str] = "edarts.genotype/1"
+    whitens: ClassVar[bool] = True
 
     normal: tuple[Edge, ...]
     reduce: tuple[Edge, ...]

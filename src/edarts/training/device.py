@@ -79,11 +79,12 @@ def place(net: Net, device: torch.device) -> Net:
 def autocast(device: torch.device, precision: str) -> Iterator[None]:
     """Convolutions and products in `precision` inside the block; weights and sums stay float32.
 
-    Raises UsageError for a precision that is none of `PRECISIONS` or that the device lacks.
+    `auto` is fp32: only a race tries others. Raises UsageError for a precision that is none of
+    `PRECISIONS` or that the device lacks.
     """
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
-    if precision == "fp32":
+    if precision not in ("auto", *PRECISIONS):
+        raise unknown("precision", precision, ("auto", *PRECISIONS))
+    if precision in ("auto", "fp32"):
         yield
         return
     if precision == "fp16" and device.type == "cpu":

@@ -1,16 +1,18 @@
 """Training a network from scratch, and evaluating it: build(), fit(), predict(), evaluate()."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from edarts.config import TrainConfig
-from edarts.data.batches import Loader, Transform
+from edarts.data.batches import Loader, Transform, batches
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
+from edarts.errors import UsageError
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.whitening import Whitening
 from edarts.reporting.stats import wilson
@@ -24,20 +26,33 @@ from edarts.training.optim import SlowWeights, accuracy, descend, set_lr
 
 EVALUATION_BATCH = 500
 PREPARED_ON = 5000 * 32 * 32  # pixels, about, of the images from which a network is prepared
+SETTLED_ON = 2000  # images on which the norms' statistics are computed after averaging
 
 
-def resolve_config(config: TrainConfig, images: int, *, whole: bool = False) -> TrainConfig:
+def resolve_config(
+    config: TrainConfig, images: int, *, whole: bool = False, whitens: bool = True
+) -> TrainConfig:
     """Fill in by its recipe what `config` leaves open, for a training split of `images`.
 
-    `whole`: for a network with its own depth and width. Raises UsageError: see `Recipe.resolve`.
+    `whole`: for a network with its own depth and width. `whitens`: whether the network can begin
+    with the whitening layer. Raises UsageError: see `Recipe.resolve`.
     """
+    if not whitens and not whole:
+        if config.whitening:
+            raise UsageError("whitening: these networks of cells have a first layer of their own")
+        config = replace(config, whitening=False)
     return recipe.load(config.recipe).resolve(config, images, whole)
+
+
+def size_of(config: TrainConfig) -> Size:
+    """What a resolved config gives a network of cells: depth, width, first layer."""
+    return Size(config.cells, config.channels, whitening=bool(config.whitening))
 
 
 def build(architecture: Architecture, config: TrainConfig, data: Dataset, seed: int) -> nn.Module:
     """The network that `config` (resolved) describes for this data, its weights drawn by `seed`."""
     seed_all(seed, "network")
-    size = Size(config.cells, config.channels, bool(config.auxiliary), bool(config.whitening))
+    size = replace(size_of(config), auxiliary=bool(config.auxiliary))
     return architecture.build(size, data.shape, len(data.classes))
 
 
@@ -54,8 +69,17 @@ class FitResult:
     seconds: float
 
 
-def fit(network: nn.Module, data: Dataset, config: TrainConfig, runtime: Runtime) -> FitResult:
+def fit(
+    network: nn.Module,
+    data: Dataset,
+    config: TrainConfig,
+    runtime: Runtime,
+    limit: float | None = None,
+    name: str = "train",
+) -> FitResult:
     """Train `network` on the training split `data`, for all its epochs; the last weights are kept.
+
+    `limit`: seconds after which it has to end: see `Loop`. `name`: of the phase.
 
     `config` (see `resolve_config`) names the recipe, which says how: optimizer, learning rates,
     loss and augmentation. Drop path rises with the epochs, and the auxiliary head's loss is added
@@ -65,8 +89,9 @@ def fit(network: nn.Module, data: Dataset, config: TrainConfig, runtime: Runtime
     if config.options is None:
         config = resolve_config(config, len(data), whole=not getattr(network, "sized", True))
     training = Training(network, data, config, runtime)
-    loop = Loop("train", config.epochs, training.loader.steps, runtime, _describe)
+    loop = Loop(name, config.epochs, training.loader.steps, runtime, _describe, limit)
     loop(training)
+    training.finish()
     return FitResult(training.evaluated, training.transform, loop.history, loop.seconds)
 
 
@@ -87,11 +112,15 @@ class Training:
         data, self.valid = hold_out(data, config.valid_fraction, runtime.seed)
         for module in network.modules():
             if isinstance(module, Whitening):
-                module.prepare(self.transform.normalise(data.images[_some(data, runtime.seed)]))
+                count = -(-PREPARED_ON // (data.shape[1] * data.shape[2]))
+                some = data.images[_some(len(data), runtime.seed, count)]
+                module.prepare(self.transform.normalise(some))
         self.loader = Loader(data, config.batch_size, runtime.seed, "train", runtime.device)
         place(network, runtime.device)
         self.optimizer = self.recipe.optimizer(network, config)
-        self.slow = SlowWeights(network)
+        steps = config.epochs * self.loader.steps
+        averages = self.recipe.kept(config, 0, steps) is not None
+        self.slow = SlowWeights(network) if averages else None
         self.first = permutation(len(data), runtime.seed, "mirrored first", 0) % 2
         if runtime.compile:
             network.compile()
@@ -108,11 +137,16 @@ class Training:
         loss, logits = self.loss(images, labels)
         step = f"train, epoch {epoch + 1}, step {at + 1}"
         descend(loss, self.optimizer, config.clip, step)
-        steps = self.loader.steps
+        if self.slow is not None:
+            self._meet(self.slow, epoch, at)
+        return {"loss": loss.item(), "accuracy": accuracy(logits, labels)}
+
+    def _meet(self, slow: SlowWeights, epoch: int, at: int) -> None:
+        """Average the weights with their slow copy, if it is time for it."""
+        steps, config = self.loader.steps, self.config
         kept = self.recipe.kept(config, epoch * steps + at + 1, config.epochs * steps)
         if kept is not None:
-            self.slow.meet(self.network, kept)
-        return {"loss": loss.item(), "accuracy": accuracy(logits, labels)}
+            slow.meet(self.network, kept)
 
     def _mirrored(self, epoch: int, at: int) -> Tensor:
         """(B,) bool: which images of a step are mirrored; each in every other epoch."""
@@ -129,25 +163,47 @@ class Training:
 
     def end(self, epoch: int) -> dict[str, Any]:
         """The accuracy on the images held out, if there are any."""
+        if epoch == self.config.epochs - 1:
+            self.finish()
         if self.valid is None:
             return {}
         found = evaluate(self.evaluated, self.valid, self.transform, self.runtime)
         return {"valid_accuracy": found.accuracy}
 
+    def finish(self) -> None:
+        """Take the slow copy, if the recipe has one, and compute its norms' statistics anew.
+
+        Done again it changes nothing.
+        """
+        if self.slow is None:
+            return
+        self.slow.meet(self.network, 1.0)
+        some = _some(len(self.loader.images), self.runtime.seed, SETTLED_ON)
+        images = self.loader.images[some.to(self.loader.images.device)]
+        chunks = images.tensor_split(batches(len(images), EVALUATION_BATCH))
+        update_bn([self.transform.normalise(chunk) for chunk in chunks], self.network)
+        self.slow.meet(self.network, 0.0)
+
+    def finished(self) -> bool:
+        """Never before the last epoch."""
+        return False
+
     def state(self) -> dict[str, Any]:
         """Weights, their slow copy, and the optimizer's state."""
-        return states(network=self.network, optimizer=self.optimizer, slow=self.slow)
+        return states(**self._parts())
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
-        load_states(state, network=self.network, optimizer=self.optimizer, slow=self.slow)
+        load_states(state, **self._parts())
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"network": self.network, "optimizer": self.optimizer}
+        return parts | ({"slow": self.slow} if self.slow is not None else {})
 
 
-def _some(data: Dataset, seed: int) -> Tensor:
-    """Which images a network is prepared on: some of every place in the data."""
-    _, height, width = data.shape
-    count = -(-PREPARED_ON // (height * width))
-    return permutation(len(data), seed, "prepare", 0)[:count].sort().values
+def _some(images: int, seed: int, count: int) -> Tensor:
+    """Places of `count` of the images, from everywhere in the data, in order."""
+    return permutation(images, seed, "prepare", 0)[:count].sort().values
 
 
 def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset | None]:

@@ -31,6 +31,9 @@ class Phase(Protocol):
     def end(self, epoch: int) -> dict[str, Any]:
         """Ends an epoch; returns what its line has beside the averages, ready for JSON."""
 
+    def finished(self) -> bool:
+        """Asked after an epoch: whether the others would change nothing any more."""
+
     def state(self) -> dict[str, Any]:
         """Everything that a resumed phase needs, of tensors, numbers and text."""
 
@@ -47,8 +50,10 @@ def nothing(line: dict[str, Any]) -> str:
 class Loop:
     """`epochs` epochs of `steps` steps of the phase called `name`.
 
-    `describe`: what to show of an epoch's line beside the averages. When it has run, `seconds` is
-    the wall time and `history` a line for each epoch, of this and of earlier processes.
+    `describe`: what to show of an epoch's line beside the averages. `limit`: seconds that it may
+    take; where the epochs that are left would take more, the next of them are passed over, so that
+    the last ones, of low learning rates, are not cut off. When it has run, `seconds` is the wall
+    time and `history` a line for each epoch, of this and of earlier processes.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Loop:
     steps: int
     runtime: Runtime
     describe: Callable[[dict[str, Any]], str] = nothing
+    limit: float | None = None
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -128,6 +134,15 @@ class Loop:
         if self.runtime.run is not None:
             self.runtime.run.record(**line)
         self._epoch, self._at, self._sums = self._epoch + 1, 0, {}
+        left = self.epochs - self._epoch
+        self._epoch += left if phase.finished() else max(0, left - self._epochs_that_fit(left))
+
+    def _epochs_that_fit(self, left: int) -> int:
+        """How many of the epochs that are left fit into the limit, at the pace of those before."""
+        if self.limit is None:
+            return left
+        pace, room = self.seconds / len(self.history), self.limit - self.seconds
+        return int(distributed.average_values({"fit": room / pace})["fit"] + 1e-6)
 
     def _keep(self, phase: Phase) -> None:
         """A checkpoint if it is time for one, at the end, and before a stop."""
@@ -177,6 +192,19 @@ class Loop:
         parts += [f"{name} {value:.3f}" for name, value in self._means().items()]
         parts += [self.describe(self.history[-1])] if self.history else []
         self.runtime.progress.update("  ".join(parts))
+
+
+def seconds_of_step(phase: Phase, runtime: Runtime, steps: int = 2) -> float:
+    """The least seconds of one of `steps` steps of a phase that is thrown away, after a first."""
+    scaler = Scaler(runtime.device, enabled=runtime.precision == "fp16")
+    taken = []
+    seed_all(runtime.seed, "seconds of a step")
+    with autocast(runtime.device, runtime.precision), scaling(scaler):
+        for _ in range(1 + steps):
+            start = time.perf_counter()
+            phase.step(0, 0)
+            taken.append(time.perf_counter() - start)
+    return distributed.average_values({"least": min(taken[1:])})["least"]
 
 
 def states(**parts: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from edarts import registry
 from edarts.data.batches import Transform
 from edarts.errors import EdartsError
+from edarts.nn.mirrored import Mirrored
 from edarts.nn.operations import count_flops, count_parameters
 from edarts.runs.folder import Run, read_json, reading
 from edarts.space import architecture
@@ -26,7 +27,8 @@ FORMAT = "edarts.model/1"
 class TrainedModel:
     """A network and how it is fed.
 
-    `network`: images (B, C, H, W), normalised by `transform`, -> logits (B, classes). `classes`:
+    `network`: images (B, C, H, W), normalised by `transform`, -> logits (B, classes); it may be
+    `Mirrored`, whose multiply-adds are those of both images. `classes`:
     their names in the order of the logits. `flops`: multiply-adds of one image. `data`: what it was
     trained on.
     """
@@ -62,9 +64,11 @@ def save_model(run: Run, model: TrainedModel) -> None:
 
     The auxiliary head helps training only and is left out.
     """
+    mirrored = isinstance(model.network, Mirrored)
+    network: Any = model.network.network if mirrored else model.network
     tensors: dict[str, Tensor] = {
         name: tensor.detach().cpu().contiguous()
-        for name, tensor in model.network.state_dict().items()
+        for name, tensor in network.state_dict().items()
         if not name.startswith("auxiliary")
     }
     run.write_bytes("model.safetensors", save_tensors(tensors))
@@ -76,6 +80,8 @@ def save_model(run: Run, model: TrainedModel) -> None:
             "genotype": model.architecture.to_dict(),
             "cells": model.size.cells,
             "channels": model.size.channels,
+            "whitening": model.size.whitening,
+            "mirrored": mirrored,
             "image": list(model.image),
             "classes": list(model.classes),
             "mean": list(model.transform.mean),
@@ -117,13 +123,13 @@ def load_model(run: str | Path) -> TrainedModel:
 
 def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
     design = architecture.from_dict(fields["genotype"])
-    size = Size(fields["cells"], fields["channels"])
+    size = Size(fields["cells"], fields["channels"], whitening=fields.get("whitening", False))
     channels, height, width = fields["image"]
     classes = tuple(fields["classes"])
     network = design.build(size, (channels, height, width), len(classes))
     network.load_state_dict(load_tensors(weights.read_bytes()))
     return TrainedModel(
-        network,
+        Mirrored(network) if fields.get("mirrored") else network,
         design,
         size,
         Transform(tuple(fields["mean"]), tuple(fields["std"])),

@@ -80,7 +80,10 @@ class Recipe:
         return Transform.of(data, config.cutout)
 
     def kept(self, config: TrainConfig, done: int, steps: int) -> float | None:
-        """After `done` of all `steps`: how much of its slow copy a network keeps; None: no copy."""
+        """After `done` of all `steps`: how much of its slow copy a network keeps.
+
+        None: the two do not meet after this step; if not after 0 steps either, there is no copy.
+        """
         return None
 
     def alternates(self, config: TrainConfig) -> bool:

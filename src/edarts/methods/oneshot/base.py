@@ -41,7 +41,12 @@ DARTS: dict[str, Any] = {
 }
 """The values of DARTS' search (Liu et al. 2019; methods.md section 1), from which others differ."""
 
-GENERAL: dict[str, Any] = {"warm_up": 0.0, "channel_fraction": 1.0, "drop_path": 0.0}
+GENERAL: dict[str, Any] = {
+    "warm_up": 0.0,
+    "channel_fraction": 1.0,
+    "drop_path": 0.0,
+    "patience": 0,
+}
 """Options of every method, with the values of those that set no other."""
 
 

@@ -5,6 +5,7 @@ shallow supernet - is done here and in the space, so that every one-shot method 
 """
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,13 +21,14 @@ from edarts.methods.oneshot.base import Batch, Joint, OneShot, Stage, Weights
 from edarts.methods.oneshot.derive import entropy
 from edarts.methods.oneshot.resolve import resolve_config
 from edarts.runs.processes import world_size
+from edarts.runs.progress import Progress
 from edarts.runtime import Runtime
 from edarts.seeds import seed_all
 from edarts.space import architecture, operations
 from edarts.space.base import Architecture, SearchSpace, Size
 from edarts.training import distributed
 from edarts.training.device import place
-from edarts.training.loop import Loop, Metrics, load_states, states
+from edarts.training.loop import Loop, Metrics, load_states, seconds_of_step, states
 from edarts.training.optim import accuracy, cosine, cross_entropy, descend, not_finite, set_lr, sgd
 
 __all__ = ["Counts", "SearchResult", "one_shot", "resolve_config"]
@@ -92,6 +94,7 @@ class SupernetTraining:
         self.optimizer = sgd(net, config.lr, config.momentum, config.weight_decay)
         self.warm_up = config.warm_up_epochs(epochs)
         self.counts = Counts()
+        self.settled = Settled(self.config.patience)
         net.register_forward_hook(self._count)
         if config.drop_path > 0:
             cast(Any, net).set_drop_path(config.drop_path)
@@ -156,9 +159,12 @@ class SupernetTraining:
         set_lr(self.optimizer, rate)
         weights, found = self.method.weights(training=False), self.method.architecture()
         self.warn(found)
+        undecided = entropy(weights)
+        if epoch >= self.warm_up:
+            self.settled.add(found.digest(), sum(undecided.values()))
         return {
             **metrics,
-            "entropy": {group: round(value, 4) for group, value in entropy(weights).items()},
+            "entropy": {group: round(value, 4) for group, value in undecided.items()},
             "skips": found.skips(),
             "genotype": found.to_dict(),
             "weights": {
@@ -181,25 +187,37 @@ class SupernetTraining:
                 metrics[name] = metrics.get(name, 0.0) + value / updates
         return metrics
 
+    def finished(self) -> bool:
+        """Whether the architecture has settled."""
+        return self.settled.reached
+
     def state(self) -> dict[str, Any]:
         """Everything a resumed search needs."""
-        parts = states(net=self.net, optimizer=self.optimizer, method=self.method)
-        return {**parts, "counts": self.counts.to_dict()}
+        return {**states(**self._parts()), "counts": self.counts.to_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
-        load_states(state, net=self.net, optimizer=self.optimizer, method=self.method)
+        load_states(state, **self._parts())
         self.counts = Counts(**state["counts"])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"net": self.net, "optimizer": self.optimizer, "method": self.method}
+        return parts | ({"settled": self.settled} if self.settled.patience else {})
 
 
 def one_shot(
-    data: Dataset, config: SearchConfig, space: SearchSpace, runtime: Runtime
+    data: Dataset,
+    config: SearchConfig,
+    space: SearchSpace,
+    runtime: Runtime,
+    limit: float | None = None,
 ) -> SearchResult:
     """Search `space` on the training split `data` with a one-shot method.
 
     `config`: resolved (see `resolve_config`). A stratified `data_fraction` of the images is cut
     into halves, one for the weights, one for the architecture; with arch_update=joint all train
-    both. Seeds torch's global generator. Raises EdartsError.
+    both. `limit`: seconds that it may take: see `Loop`. Seeds torch's global generator. Raises
+    EdartsError.
     """
     seed = runtime.seed
     halves = _loaders(data, config, runtime)
@@ -216,7 +234,8 @@ def one_shot(
         if runtime.compile:
             net.compile()
         name = f"search-{index + 1}" if index else "search"
-        loop = Loop(name, stage.epochs, halves[0].steps, runtime, describe)
+        left = None if limit is None else limit - seconds
+        loop = Loop(name, stage.epochs, halves[0].steps, runtime, describe, left)
         loop(training)
         history += loop.history
         seconds += loop.seconds
@@ -224,6 +243,27 @@ def one_shot(
         seed_all(seed, "method", index + 1)  # the next stage may draw new parameters
     weights = {g: w.detach().cpu() for g, w in method.weights(training=False).items()}
     return SearchResult(method.architecture(), space, config, weights, history, counts, seconds)
+
+
+def seconds_of_epoch(
+    data: Dataset, config: SearchConfig, space: SearchSpace, runtime: Runtime
+) -> float:
+    """Seconds of an epoch of `one_shot`, by a few steps of its first supernet."""
+    runtime = dataclasses.replace(runtime, run=None, compile=False)
+    halves = _loaders(data, config, runtime)
+    seed_all(runtime.seed, "method")
+    method: OneShot = config.plugins()[0](space, config, runtime.device)
+    stage = next(iter(method.stages(config.epochs)))
+    net = place(build_supernet(space, config, data, stage), runtime.device)
+    quiet = Collapse(config, dataclasses.replace(runtime, progress=Progress()))
+    training = SupernetTraining(method, net, halves, Transform.of(data), stage.epochs, quiet)
+    training.warm_up = 0
+    seconds = seconds_of_step(training, runtime) * halves[0].steps
+    if config.arch_update == "epoch":
+        start = time.perf_counter()
+        training.arch_step(training.prepare(halves[0].batch(0, 0)), "time")
+        seconds += (time.perf_counter() - start) * config.arch_steps
+    return seconds
 
 
 def _loaders(data: Dataset, config: SearchConfig, runtime: Runtime) -> tuple[Loader, Loader]:
@@ -277,6 +317,37 @@ def describe(line: Mapping[str, Any]) -> str:
     undecided = "/".join(f"{value:.2f}" for value in line["entropy"].values())
     skips = "/".join(str(count) for count in line["skips"].values())
     return f"entropy {undecided}  skips {skips}  {architecture.from_dict(line['genotype'])}"
+
+
+class Settled:
+    """Whether the architecture has stayed the same for `patience` epochs, and its entropy fallen.
+
+    0: never.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self._digest, self._entropies = "", [0.0]
+
+    def add(self, digest: str, entropy: float) -> None:
+        """An epoch has ended with this architecture, and this entropy of its weights."""
+        if digest != self._digest:
+            self._digest, self._entropies = digest, []
+        self._entropies = [*self._entropies[-self.patience :], entropy]
+
+    @property
+    def reached(self) -> bool:
+        """Whether the search may end."""
+        past = self._entropies
+        return 0 < self.patience < len(past) and past[-1] < past[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"digest": self._digest, "entropies": self._entropies}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self._digest, self._entropies = state["digest"], list(state["entropies"])
 
 
 class Collapse:

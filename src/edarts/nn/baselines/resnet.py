@@ -35,6 +35,10 @@ class ResNet(Whole):
             raise UsageError(f"depth of ResNet must be 8, 14, 20, ..., got {self.depth}")
 
     @property
+    def label(self) -> str:
+        return f"resnet{self.depth}"
+
+    @property
     def blocks(self) -> int:
         """Blocks of each stage, of two convolutions each."""
         return (self.depth - 2) // 6

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from edarts.config import Between, TrainConfig, check_fields
 from edarts.config import resolve as fill_in
-from edarts.data.batches import Transform
-from edarts.data.dataset import Dataset
 from edarts.training import optim
 from edarts.training.recipe import Recipe
 
@@ -25,7 +23,6 @@ FIRST, LAST = 0.2, 0.07  # shares of the highest rate at the first and at the la
 EVERY, KEPT = 5, 0.95**5  # steps between two averages; what is kept of the slow copy at the end
 IMAGES, EPOCHS = 200_000, (10, 40)  # shown in all, as far as these bounds of epochs allow
 STEPS, BATCHES = 25, (32, 512)  # steps of an epoch, about, within these bounds of the batch size
-SHIFT = 1 / 16  # of an image's larger side
 
 
 class Fast(Recipe):
@@ -63,9 +60,6 @@ class Fast(Recipe):
         mirror: bool = True
         """Whether an answer is the mean of those to the image and to its mirror image, where
         mirroring is harmless."""
-        small_shifts: bool = True
-        """Whether images are shifted by a sixteenth of their side, with reflection, not by an
-        eighth with zeros."""
 
         def __post_init__(self) -> None:
             check_fields(self)
@@ -98,19 +92,12 @@ class Fast(Recipe):
         options: Any = config.options
         return optim.cross_entropy(logits, labels, options.smoothing)
 
-    def transform(self, data: Dataset, config: TrainConfig) -> Transform:
-        options: Any = config.options
-        if not options.small_shifts:
-            return super().transform(data, config)
-        shift = max(1, round(SHIFT * max(data.shape[1:])))
-        return Transform.of(data, config.cutout, shift=shift, reflect=True)
-
     def kept(self, config: TrainConfig, done: int, steps: int) -> float | None:
-        """A share of the slow copy that grows with the cube of time; all of it at the end."""
+        """A share of the slow copy that grows with the cube of time, every five steps."""
         options: Any = config.options
-        if not options.averaging or (done % EVERY and done < steps):
+        if not options.averaging or done % EVERY:
             return None
-        return 1.0 if done == steps else KEPT * (done / steps) ** 3
+        return float(KEPT * (done / steps) ** 3)
 
     def alternates(self, config: TrainConfig) -> bool:
         options: Any = config.options
@@ -124,7 +111,7 @@ class Fast(Recipe):
 def batch_size(images: int) -> int:
     """The power of two that gives about `STEPS` steps an epoch."""
     fewest, most = BATCHES
-    return min(most, max(fewest, 2 ** round(math.log2(max(1, images / STEPS)))))
+    return min(most, max(fewest, int(2 ** round(math.log2(max(1, images / STEPS))))))
 
 
 def triangle(at: int, steps: int, rise: float) -> float:

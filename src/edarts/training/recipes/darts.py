@@ -1,4 +1,4 @@
-"""full: the training that published DARTS cells are measured by (Liu et al. 2019, section 3.2).
+"""darts: the training that published DARTS cells are measured by (Liu et al. 2019, section 3.2).
 
 20 cells of 36 channels for 600 epochs, with the auxiliary head, drop path that rises with the
 epochs, and cutout; the values are those of the authors' code.
@@ -9,7 +9,7 @@ from typing import ClassVar
 from edarts.training.recipe import Recipe
 
 
-class Full(Recipe):
+class Published(Recipe):
     """The values with which the authors' code trains published cells."""
 
     DEFAULTS: ClassVar[dict[str, object]] = {
@@ -27,4 +27,4 @@ class Full(Recipe):
     }
 
 
-PLUGIN = Full
+PLUGIN = Published

@@ -1,0 +1,302 @@
+"""From data to the network that is kept: search, race, training, within one budget.
+
+What `find` does, but for opening data and run and the evaluation at the end.
+"""
+
+import random
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edarts.config import Budget, SearchConfig, TrainConfig
+from edarts.data.dataset import Dataset
+from edarts.errors import EdartsError
+from edarts.methods.oneshot import driver as oneshot
+from edarts.race.candidates import FOUND, Candidate, Field, candidates
+from edarts.race.halving import Race
+from edarts.race.trainer import SLACK, OnHeldOut
+from edarts.race.verdict import verdict
+from edarts.reporting.reports import Entrant
+from edarts.runs.clock import Clock
+from edarts.runs.folder import Run
+from edarts.runs.processes import is_main
+from edarts.runtime import Runtime
+from edarts.space.base import Architecture, SearchSpace
+from edarts.training import fit
+
+SEARCH, RACE = 0.15, 0.2  # shares of the minutes; the final training gets what is left
+RACE_TRAININGS = 1.0  # without minutes a race takes as long as so many usual trainings
+FEWEST_SEARCH_EPOCHS = 3
+MOST_EPOCHS = 2.5  # how many times the recipe's epochs a training with minutes takes at most
+PATIENCE = 5  # of a search that `find` does
+CLOSING = 3.0, 0.02  # seconds, and share of the minutes, that writing the run's files may take
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be found: `wanted` candidates, on `data`, within `budget`, by these configs.
+
+    `search`: as the user gave it. `train`: resolved for networks of cells. `test_images`: how many
+    will be evaluated at the end. `open_epochs`: whether the user left the training's epochs open.
+    """
+
+    data: Dataset
+    wanted: tuple[str, ...]
+    budget: Budget
+    search: SearchConfig
+    train: TrainConfig
+    test_images: int
+    open_epochs: bool
+
+    @property
+    def races(self) -> bool:
+        """Whether there is a race: `found` alone is searched and trained, as it is."""
+        return self.wanted != (FOUND,)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found.
+
+    `ranked`: the candidates from best to worst. `race`: their trials; none if there was only one.
+    `fitted`: the winner, trained by `config`. `cell`: what the search found; None without one.
+    `cut`: what was shortened or left out to stay within the budget, for the user. `seconds`: of
+    each phase.
+    """
+
+    ranked: tuple[Candidate, ...]
+    race: Race
+    fitted: fit.FitResult
+    config: TrainConfig
+    cell: Architecture | None
+    counts: oneshot.Counts
+    seconds: Mapping[str, float]
+    cut: tuple[str, ...]
+
+    @property
+    def winner(self) -> Candidate:
+        """What is kept."""
+        return self.ranked[0]
+
+    @property
+    def verdict(self) -> str:
+        """What the race has shown, in a sentence."""
+        return verdict(self.race, self.ranked)
+
+    def entrants(self) -> tuple[Entrant, ...]:
+        """The candidates with what the race has measured, from best to worst."""
+        trials = [(one, self.race.last(one.name)) for one in self.ranked]
+        return tuple(
+            Entrant(one.name, t.accuracy, one.costs.parameters, one.costs.flops, t.seconds, t.round)
+            for one, t in trials
+            if t is not None
+        )
+
+
+def keep(run: Run, found: Found) -> None:
+    """Write race.json, for the page, and found.json, the cell of the search, where others raced."""
+    if not is_main() or len(found.ranked) == 1:
+        return
+    if found.cell is not None:
+        run.write_text("found.json", found.cell.to_json())
+    run.write_json(
+        "race.json",
+        {
+            "winner": found.winner.name,
+            "verdict": found.verdict,
+            "candidates": [entrant.to_dict() for entrant in found.entrants()],
+            "cut": list(found.cut),
+        },
+    )
+
+
+def find(plan: Plan, runtime: Runtime, clock: Clock) -> Found:
+    """Search, race and train. Raises EdartsError: when nothing fits, or the minutes are too few."""
+    return _Finding(plan, runtime, clock)()
+
+
+class _Finding:
+    """One `find`, which knows what it has cut."""
+
+    def __init__(self, plan: Plan, runtime: Runtime, clock: Clock) -> None:
+        self.plan, self.runtime, self.clock = plan, runtime, clock
+        self.cut: list[str] = []
+        self._memory: dict[str, dict[str, Any]] = {}  # what is kept where there is no run
+        data = plan.data
+        self.field = Field(data.shape, len(data.classes), plan.budget, plan.train)
+        self.trainer = OnHeldOut(data, plan.train, runtime, clock.limit is not None)
+        self.race = Race.of(self.trainer, self._save, self._saved("race"))
+
+    def __call__(self) -> Found:
+        plan = self.plan
+        self._check()
+        searched = self._search() if FOUND in plan.wanted else None
+        cell = None if searched is None else searched.architecture
+        entrants = self._entrants(cell)
+        ranked = self._race(entrants)
+        config, fitted = self._train(ranked[0])
+        seconds = {
+            "search": 0.0 if searched is None else searched.seconds,
+            "race": sum(trial.seconds for trial in self.race.trials),
+            "train": fitted.seconds,
+        }
+        return Found(
+            tuple(ranked),
+            self.race,
+            fitted,
+            config,
+            cell,
+            oneshot.Counts() if searched is None else searched.counts,
+            {name: round(value, 2) for name, value in seconds.items() if value},
+            tuple(self.cut),
+        )
+
+    # -- phases ----------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Whether anything fits the limits, and whether the minutes are enough for anything.
+
+        A cell drawn by chance stands for the one that will be found.
+        """
+        plan, runtime = self.plan, self.runtime
+        sample = None
+        if FOUND in plan.wanted:
+            _, space = self._resolved(None)
+            sample = space.sample(random.Random(runtime.seed))
+        if plan.budget.limits:
+            candidates(plan.wanted, sample, self.field)
+        if self.clock.limit is None or self._saved("plan"):
+            return
+        entrants, _ = candidates(plan.wanted, sample, self.field)
+        paces = [self.trainer.pace(one).seconds * self._more for one in entrants[:1]]
+        epoch = 0.0 if sample is None else self._seconds_of_search_epoch()
+        least = self.clock.seconds + FEWEST_SEARCH_EPOCHS * epoch + len(entrants) + min(paces)
+        least += self._closing(min(paces) / len(plan.data))
+        if least > self.clock.limit:
+            raise EdartsError(
+                f"--minutes {plan.budget.minutes:g} is too little; the least here is"
+                f" {least / 60:.2g}"
+            )
+
+    def _search(self) -> oneshot.SearchResult:
+        """The search, with as many epochs as its share of the minutes allows."""
+        epochs = self._saved("plan").get("search_epochs")
+        config, space = self._resolved(epochs)
+        if self.clock.limit is not None and epochs is None:
+            room = SEARCH * self.clock.limit
+            most = config.epochs
+            epochs = min(
+                most, max(FEWEST_SEARCH_EPOCHS, int(room / self._seconds_of_search_epoch()))
+            )
+            self._keep(search_epochs=epochs, search_most=most)
+            config, space = self._resolved(epochs)
+        most = self._saved("plan").get("search_most", config.epochs)
+        limit = None if self.clock.limit is None else SLACK * SEARCH * self.clock.limit
+        found = oneshot.one_shot(self.plan.data, config, space, self.runtime, limit)
+        if len(found.history) < config.epochs:
+            self._cut(
+                f"search: ended after {len(found.history)} of {config.epochs} epochs, as its cell"
+                f" had not changed for {config.patience} and its entropy had fallen"
+            )
+        elif config.epochs < most:
+            self._cut(f"search: {config.epochs} of {most} epochs")
+        return found
+
+    def _entrants(self, cell: Architecture | None) -> list[Candidate]:
+        entrants, notes = candidates(self.plan.wanted, cell, self.field)
+        for note in notes:
+            self._cut(note)
+        return entrants if self.plan.races else [self._plain(entrants)]
+
+    def _plain(self, entrants: list[Candidate]) -> Candidate:
+        """The found cell alone, in the size that was asked for, or the largest that fits."""
+        asked = [one for one in entrants if one.size.channels == self.plan.train.channels]
+        return (asked or entrants)[0]
+
+    def _race(self, entrants: list[Candidate]) -> list[Candidate]:
+        """From best to worst."""
+        if len(entrants) == 1:
+            return entrants
+        paces = {one.name: self.race.pace(one).seconds for one in entrants}
+        usual = statistics.median(paces.values())
+        if self.clock.limit is None:
+            seconds = RACE_TRAININGS * self.plan.train.epochs * usual
+        else:
+            room = self.clock.left - self._closing(usual / len(self.plan.data))
+            seconds = max(0.0, room) * RACE / (1 - SEARCH)
+        return self.race.run(entrants, seconds, self.plan.train.epochs)
+
+    def _train(self, winner: Candidate) -> tuple[TrainConfig, fit.FitResult]:
+        """The winner from scratch, on all training images, with the time that is left."""
+        plan, clock = self.plan, self.clock
+        config = winner.training(plan.train)
+        pace = self.race.pace(winner)
+        room = None
+        if clock.limit is not None:
+            room = max(1.0, clock.left - self._closing(self._evaluation(winner)))
+            most = round(MOST_EPOCHS * config.epochs) if plan.open_epochs else config.epochs
+            epochs = self._saved("plan").get("epochs")
+            if epochs is None:
+                epochs = max(1, min(most, int(room / (pace.seconds * self._more))))
+                self._keep(epochs=epochs)
+            if epochs < config.epochs:
+                self._cut(f"training: {epochs} of {config.epochs} epochs")
+            config = replace(config, epochs=epochs)
+        runtime = replace(self.runtime, precision=pace.precision)
+        network = fit.build(winner.architecture, config, plan.data, runtime.seed)
+        fitted = fit.fit(network, plan.data, config, runtime, room)
+        if len(fitted.history) < config.epochs:
+            self._cut(f"training: {config.epochs - len(fitted.history)} epochs passed over")
+        return config, fitted
+
+    # -- time ------------------------------------------------------------------------------------
+
+    @property
+    def _more(self) -> float:
+        """How many times the images of the race the final training has."""
+        return len(self.plan.data) / len(self.trainer.split()[0])
+
+    def _closing(self, evaluation: float) -> float:
+        """Seconds for evaluating the test images and writing the run's files."""
+        seconds, share = CLOSING
+        return self.plan.test_images * evaluation + seconds + share * (self.clock.limit or 0.0)
+
+    def _evaluation(self, candidate: Candidate) -> float:
+        """Seconds for one image: by its last trial, or by its pace."""
+        trial = self.race.last(candidate.name)
+        if trial is not None:
+            return trial.evaluation
+        return self.race.pace(candidate).seconds / len(self.trainer.split()[0])
+
+    def _seconds_of_search_epoch(self) -> float:
+        config, space = self._resolved(None)
+        return oneshot.seconds_of_epoch(self.plan.data, config, space, self.runtime)
+
+    def _resolved(self, epochs: int | None) -> tuple[SearchConfig, SearchSpace]:
+        """The search's config with nothing left open, and its space."""
+        given, data = self.plan.search, self.plan.data
+        given = given if epochs is None else replace(given, epochs=epochs)
+        config, space, _ = oneshot.resolve_config(given, len(data), len(data.classes))
+        return config, space
+
+    # -- what is kept ----------------------------------------------------------------------------
+
+    def _saved(self, name: str) -> dict[str, Any]:
+        run = self.runtime.run
+        return dict(run.states().get(name, {})) if run is not None else self._memory.get(name, {})
+
+    def _save(self, state: Mapping[str, Any]) -> None:
+        if self.runtime.run is not None:
+            self.runtime.run.save("race", state)
+
+    def _keep(self, **values: Any) -> None:
+        state = {**self._saved("plan"), **values}
+        if self.runtime.run is not None:
+            self.runtime.run.save("plan", state)
+        else:
+            self._memory["plan"] = state
+
+    def _cut(self, text: str) -> None:
+        self.cut.append(text)
+        self.runtime.progress.say(text)

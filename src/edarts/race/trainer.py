@@ -1,0 +1,95 @@
+"""How a candidate is trained and judged: on training images, a part of which is held out."""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from edarts.config import TrainConfig
+from edarts.data.dataset import Dataset
+from edarts.data.splits import stratified_split
+from edarts.race.candidates import Candidate
+from edarts.race.halving import Pace, Trial
+from edarts.runs.folder import Run
+from edarts.runs.processes import is_main
+from edarts.runtime import Runtime
+from edarts.training import fit
+from edarts.training.loop import seconds_of_step
+
+HELD_OUT = 0.2  # share of the training images that judge
+MOST_HELD_OUT = 5000  # images; more would not tell more, and cost training images
+SLACK = 1.3  # how many times its share of the seconds a training takes at most, under a time limit
+
+
+@dataclass(frozen=True)
+class OnHeldOut:
+    """Trains by `config`, which is resolved for networks of cells, on all of `data` but a part.
+
+    `limited`: whether a training that takes longer than planned is cut short.
+    """
+
+    data: Dataset
+    config: TrainConfig
+    runtime: Runtime
+    limited: bool
+
+    def split(self) -> tuple[Dataset, Dataset]:
+        """(images to train on, images that judge)."""
+        fraction = min(HELD_OUT, MOST_HELD_OUT / len(self.data))
+        rest, held = fit.hold_out(self.data, fraction, self.runtime.seed)
+        assert held is not None
+        return rest, held
+
+    def pace(self, candidate: Candidate) -> Pace:
+        """By a few steps, in the faster of fp32 and bf16 if the precision is left open."""
+        data, _ = self.split()
+        config = candidate.training(self.config)
+        given = self.runtime.precision
+        found = []
+        for precision in ("fp32", "bf16") if given == "auto" else (given,):
+            runtime = replace(self.runtime, precision=precision, run=None, compile=False)
+            network = fit.build(candidate.architecture, config, data, runtime.seed)
+            phase = fit.Training(network, data, config, runtime)
+            found.append(Pace(seconds_of_step(phase, runtime) * phase.loader.steps, precision))
+        return min(found, key=lambda pace: pace.seconds)
+
+    def train(self, candidate: Candidate, pace: Pace, round: int, plan: tuple[int, float]) -> Trial:
+        """From scratch, in a folder of its own below race/, which goes when it is done."""
+        epochs, share = plan
+        data, held = self.split()
+        if share < 1:
+            _, part = stratified_split(data.labels.numpy(), share, self.runtime.seed, "race")
+            share, data = len(part) / len(data), data.subset(torch.from_numpy(part))
+        config = replace(candidate.training(self.config), epochs=epochs, valid_fraction=0.0)
+        run = self._run(f"{round}-{candidate.name}")
+        runtime = replace(self.runtime, precision=pace.precision, run=run)
+        network = fit.build(candidate.architecture, config, data, runtime.seed)
+        limit = SLACK * epochs * share * pace.seconds if self.limited else None
+        name = f"race {round}: {candidate.name}"
+        fitted = fit.fit(network, data, config, runtime, limit, name)
+        judged = fit.evaluate(fitted.network, held, fitted.transform, runtime)
+        right = judged.probabilities.argmax(dim=1) == held.labels
+        if run is not None and is_main():
+            shutil.rmtree(run.path, ignore_errors=True)
+        return Trial(
+            candidate.name,
+            round,
+            len(fitted.history),
+            share,
+            fitted.seconds,
+            judged.seconds / judged.total,
+            tuple(right.int().tolist()),
+        )
+
+    def _run(self, name: str) -> Run | None:
+        run = self.runtime.run
+        if run is None:
+            return None
+        path = Path(run.path) / "race" / name.replace(":", "-").replace("/", "-")
+        if is_main():
+            path.mkdir(parents=True, exist_ok=True)
+        made = type(run)(path, run.checkpoint_seconds)
+        if run.clock is not None:
+            made.count(run.clock)
+        return made
