@@ -54,6 +54,15 @@ def test_augmentation_crops_flips_and_cuts() -> None:
     assert not any(
         torch.allclose(x, crops[key], atol=1e-6) for x in unflipped[:60] for key in crops if key[2]
     )
+    which = torch.arange(60) % 2 == 1
+    chosen = Transform((0.0,) * 3, (1.0,) * 3, flip=True).augment(images[:60], which)
+    for x, mirrored in zip(chosen, which.tolist(), strict=True):
+        keys = [key for key, crop in crops.items() if torch.allclose(x, crop, atol=1e-6)]
+        assert [key[2] for key in keys] == [mirrored]
+    never = plain.augment(images[:60], which)  # mirroring changes what these images mean
+    assert not any(
+        torch.allclose(x, crops[key], atol=1e-6) for x in never for key in crops if key[2]
+    )
     white = torch.full((300, 16, 16, 1), 255, dtype=torch.uint8)
     hole = Transform((0.0,), (1.0,), cutout=0.5).augment(white)
     zeros = (hole[:, 0, 4:12, 4:12] == 0).float().mean()

@@ -81,3 +81,17 @@ def test_precision() -> None:
     with pytest.raises(UsageError, match="precision"), autocast(cpu, "bf61"):
         pass
     assert list(PRECISIONS) == ["fp32", "bf16", "fp16"]
+    with autocast(cpu, "auto"):
+        assert (x @ x).dtype == torch.float32
+
+
+def test_a_weight_that_changes_inside_the_block_counts() -> None:
+    """A whole training is one block: weights that were cast once must not be taken again."""
+    weight = torch.zeros(2, 2, requires_grad=True)
+    x = torch.ones(2, 2)
+    with autocast(torch.device("cpu"), "bf16"):
+        before = (x @ weight).sum()
+        with torch.no_grad():
+            weight.fill_(3.0)
+        after = (x @ weight).sum()
+    assert (before.item(), after.item()) == (0.0, 24.0)

@@ -11,8 +11,10 @@ import torch
 from edarts import EdartsError, TrainConfig
 from edarts.data.batches import Transform
 from edarts.errors import Interrupted
-from edarts.nn.baselines.convnet import ConvNet, ConvNetwork
+from edarts.nn.baselines.convnet import ConvNet
+from edarts.nn.mirrored import Mirrored
 from edarts.nn.network import Network
+from edarts.nn.whitening import Whitening
 from edarts.runs.folder import Run
 from edarts.runs.stop import Stop
 from edarts.runtime import Runtime, Session
@@ -36,6 +38,74 @@ def tiny_network(config: TrainConfig) -> Network:
     return train.build(
         zoo.get("darts.v2").genotype, train.resolve_config(config, len(data)), data, 0
     )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["darts.v2", "convnet.w64"])
+def test_every_precision_learns(name: str, precision: str, runtime: Runtime) -> None:
+    data, design = tiny_data(96), zoo.get(name).architecture
+    given = TrainConfig(**TINY if design.sized else {"epochs": 2, "batch_size": 16})
+    config = train.resolve_config(given, len(data), whole=not design.sized)
+    network = train.build(design, config, data, 0)
+    result = train.fit(network, data, config, replace(runtime, precision=precision))
+    assert result.history[1]["loss"] < 0.9 * result.history[0]["loss"]
+    assert train.evaluate(result.network, data, result.transform, runtime).accuracy > 0.6
+
+
+def test_an_image_is_mirrored_in_every_other_epoch(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jordan 2024, section 3.6; which half is mirrored first is drawn."""
+    data = tiny_data(40)
+    mirrored: list[torch.Tensor | None] = []
+    augment = Transform.augment
+
+    def spy(transform: Transform, images: torch.Tensor, which: Any = None) -> torch.Tensor:
+        mirrored.append(which)
+        return augment(transform, images, which)
+
+    monkeypatch.setattr(Transform, "augment", spy)
+    config = train.resolve_config(TrainConfig(**TINY), len(data))
+    training = train.Training(tiny_network(config), data, config, runtime)
+    sides = torch.zeros(3, len(data), dtype=torch.bool)
+    for epoch in range(3):
+        for at in range(training.loader.steps):
+            training.step(epoch, at)
+            which = mirrored.pop()
+            assert which is not None
+            sides[epoch, training.loader.places(epoch, at)] = which
+    assert torch.equal(sides[1], ~sides[0]) and torch.equal(sides[2], sides[0])
+    assert 0.2 < sides[0].float().mean() < 0.8
+    plain = train.resolve_config(TrainConfig.of("fast", **TINY, alternate=False), len(data))
+    train.Training(tiny_network(plain), data, plain, runtime).step(0, 0)
+    assert mirrored == [None]
+
+
+def test_norms_are_computed_anew_on_the_averaged_weights(runtime: Runtime) -> None:
+    """Their statistics are those of the training images, as they are evaluated."""
+    data = tiny_data(40)
+    config = train.resolve_config(TrainConfig(**TINY), len(data))
+    network = tiny_network(config)
+    result = train.fit(network, data, config, runtime)
+    stem, norm = network.stem[:-1], network.stem[-1]
+    with torch.no_grad():
+        maps = stem(result.transform.normalise(data.images))
+    torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_images_that_may_be_mirrored_are_evaluated_both_ways(runtime: Runtime) -> None:
+    for flip, mirror, expected in ((True, True, True), (False, True, False), (True, False, False)):
+        data = replace(tiny_data(40), flip=flip)
+        config = train.resolve_config(TrainConfig.of("fast", **TINY, mirror=mirror), len(data))
+        network = tiny_network(config)
+        result = train.fit(network, data, config, runtime)
+        assert isinstance(result.network, Mirrored) is expected
+        if expected:
+            x = result.transform.normalise(data.images[:3])
+            with torch.no_grad():
+                both = (network(x) + network(x.flip(3))) / 2
+                torch.testing.assert_close(result.network.eval()(x), both)
 
 
 def test_evaluate_is_wilson(runtime: Runtime) -> None:
@@ -140,13 +210,13 @@ def test_a_network_is_prepared_on_training_images_once(
     """On those that it trains on, normalised, before the first step; resumed, it ends the same."""
     data = tiny_data(40)
     seen: list[torch.Tensor] = []
-    prepare = ConvNetwork.prepare
+    prepare = Whitening.prepare
 
-    def spy(network: ConvNetwork, images: torch.Tensor) -> None:
+    def spy(layer: Whitening, images: torch.Tensor) -> None:
         seen.append(images)
-        prepare(network, images)
+        prepare(layer, images)
 
-    monkeypatch.setattr(ConvNetwork, "prepare", spy)
+    monkeypatch.setattr(Whitening, "prepare", spy)
     config = train.resolve_config(
         TrainConfig("fast", epochs=2, batch_size=8, valid_fraction=0.25), len(data), whole=True
     )

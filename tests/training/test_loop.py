@@ -14,7 +14,8 @@ from edarts.runs.folder import Run, read_lines
 from edarts.runs.progress import Progress
 from edarts.runs.stop import Stop
 from edarts.runtime import Runtime
-from edarts.training.loop import Loop, Metrics
+from edarts.training import loop as loops
+from edarts.training.loop import Loop, Metrics, seconds_of_step
 
 CPU = torch.device("cpu")
 
@@ -31,6 +32,10 @@ class Sum:
     total: float = 0.0
     steps: list[tuple[int, int]] = field(default_factory=list)
     kept: int = 0
+    done_after: int | None = None  # epochs
+
+    def finished(self) -> bool:
+        return self.done_after is not None and len(self.steps) >= 3 * self.done_after
 
     def step(self, epoch: int, at: int) -> Metrics:
         self.steps.append((epoch, at))
@@ -164,3 +169,55 @@ def test_the_line_of_progress() -> None:
     assert lines.shown[0].startswith("search 1/2  eta 0:0")
     assert "one 1.000" in lines.shown[0] and "all" not in lines.shown[0]
     assert "search 2/2" in lines.shown[3] and "all" in lines.shown[3]
+
+
+def test_a_phase_may_end_before_its_last_epoch(tmp_path: Path) -> None:
+    phase, loop = Sum(done_after=2), Loop("sum", 5, 3, Runtime(CPU, run=Run(tmp_path)))
+    loop(phase)
+    assert len(phase.steps) == 6 and [line["epoch"] for line in loop.history] == [0, 1]
+    again, once_more = Sum(), Loop("sum", 5, 3, Runtime(CPU, run=Run(tmp_path)))
+    once_more(again)
+    assert again.steps == [] and again.total == phase.total
+
+
+@dataclass
+class Slow(Sum):
+    """A phase whose steps take as long as `takes` says for their epoch, on a clock of its own."""
+
+    takes: tuple[float, ...] = ()
+    now: float = 0.0
+
+    def step(self, epoch: int, at: int) -> Metrics:
+        self.now += self.takes[epoch]
+        return super().step(epoch, at)
+
+
+@pytest.mark.parametrize(
+    ("limit", "epochs"),
+    [
+        (None, [0, 1, 2, 3, 4, 5]),
+        (60.0, [0, 1, 2, 3, 4, 5]),  # six epochs of 6 seconds, once 12
+        (30.0, [0, 1, 2, 5]),  # after the third 24 seconds at a pace of 8: none fits, but the last
+        (23.0, [0, 4, 5]),
+        (5.0, [0]),
+    ],
+)
+def test_epochs_that_do_not_fit_are_passed_over(
+    limit: float | None, epochs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of those that are left go, so that the last ones, of low rates, are done."""
+    takes = {30.0: (3.0, 3.0, 2.0, 2.0, 2.0, 2.0), 23.0: (2.5, 2.0, 2.0, 2.0, 2.0, 2.0)}
+    phase = Slow(takes=takes.get(limit or 0.0, (2.0,) * 6))
+    monkeypatch.setattr(loops.time, "monotonic", lambda: phase.now)
+    loop = Loop("slow", 6, 3, Runtime(CPU), limit=limit)
+    loop(phase)
+    assert [line["epoch"] for line in loop.history] == epochs
+    if limit is not None and len(epochs) > 1:
+        assert loop.seconds <= limit
+
+
+def test_seconds_of_a_step() -> None:
+    """The first, which is always slow, does not count."""
+    phase = Sum()
+    assert 0 <= seconds_of_step(phase, Runtime(CPU), steps=2) < 1
+    assert phase.steps == [(0, 0)] * 3

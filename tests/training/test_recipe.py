@@ -4,7 +4,7 @@ import dataclasses
 import math
 import pickle
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
@@ -20,10 +20,10 @@ from edarts.training import device, recipe
 from edarts.training import fit as train
 from edarts.training.optim import cosine
 from edarts.training.recipe import Recipe
-from edarts.training.recipes.fast import Fast
 from edarts.training.recipes.darts import Published
+from edarts.training.recipes.fast import Fast
 
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "cells": 20,
     "channels": 36,
     "epochs": 600,
@@ -35,6 +35,7 @@ PUBLISHED = {
     "auxiliary": 0.4,
     "drop_path": 0.2,
     "cutout": 0.5,
+    "whitening": False,
 }
 TINY = {"cells": 2, "channels": 4, "epochs": 2, "batch_size": 16}
 
@@ -67,11 +68,12 @@ class Smooth(Published):
 def test_published_recipe() -> None:
     full = train.resolve_config(TrainConfig(recipe="darts"), 50_000)
     assert {name: getattr(full, name) for name in PUBLISHED} == PUBLISHED
-    assert set(Published.DEFAULTS) == set(PUBLISHED)
-    shallow = train.resolve_config(TrainConfig(), 50_000)
+    assert {*Published.DEFAULTS, "whitening"} == set(PUBLISHED)
+    shallow = train.resolve_config(TrainConfig("shallow"), 50_000)
     assert (shallow.cells, shallow.channels, shallow.auxiliary) == (5, 16, 0.0)
     assert (shallow.batch_size, shallow.lr, shallow.cutout, shallow.epochs) == (128, 0.1, 0.0, 20)
-    assert [train.resolve_config(TrainConfig(), n).epochs for n in (100, 40_000)] == [30, 25]
+    epochs = [train.resolve_config(TrainConfig("shallow"), n).epochs for n in (100, 40_000)]
+    assert epochs == [30, 25]
 
 
 def test_learning_rate_is_darts_formula() -> None:
@@ -90,6 +92,16 @@ def test_whole_networks_have_no_cells_to_set() -> None:
     assert config.cutout == 0.5
     with pytest.raises(UsageError, match="channels is for networks of cells"):
         train.resolve_config(TrainConfig(channels=4), 100, whole=True)
+    with pytest.raises(UsageError, match="whitening is for networks of cells"):
+        train.resolve_config(TrainConfig(whitening=True), 100, whole=True)
+
+
+def test_cells_with_a_first_layer_of_their_own() -> None:
+    """The whitening layer, which the recipe has as default, is left out; asked for, refused."""
+    assert train.resolve_config(TrainConfig(), 100).whitening is True
+    assert train.resolve_config(TrainConfig(), 100, whitens=False).whitening is False
+    with pytest.raises(UsageError, match="have a first layer of their own"):
+        train.resolve_config(TrainConfig(whitening=True), 100, whitens=False)
 
 
 def test_a_recipe_that_leaves_something_open_is_refused() -> None:
@@ -142,7 +154,7 @@ def test_flat_names() -> None:
     assert (config.recipe, config.cells, config.lr) == ("smooth", 3, None)
     assert config.options == Smooth.Options(smoothing=0.3)
     assert TrainConfig.of("smooth", cells=3).options is None
-    assert TrainConfig.of() == TrainConfig("shallow")
+    assert TrainConfig.of() == TrainConfig("fast")
     with pytest.raises(UsageError, match="smoothing must be between 0 and 1, got 2"):
         TrainConfig.of("smooth", smoothing=2)
     words = r"recipe darts has no smoothing \(recipes that do: fast, smooth\)"
@@ -202,9 +214,9 @@ def test_built_in_recipes() -> None:
         optimizer = recipe.load(name).optimizer(network, config)
         assert isinstance(optimizer, torch.optim.SGD)
         group = optimizer.param_groups[0]
-        momentum = 0.85 if name == "fast" else 0.9
-        assert (group["lr"], group["momentum"]) == (config.lr, momentum)
-        assert group["weight_decay"] == 3e-4
+        fast = name == "fast"
+        assert (group["lr"], group["momentum"]) == (config.lr, 0.85 if fast else 0.9)
+        assert group["weight_decay"] == (0.0153 / 11.5 if fast else 3e-4)
 
 
 # -- fast -----------------------------------------------------------------------------------------
@@ -215,15 +227,38 @@ def fast(**changes: float | bool) -> TrainConfig:
 
 
 def test_the_rate_is_in_proportion_to_the_batch() -> None:
-    for batch, rate in ((128, 0.2), (16, 0.025)):
-        assert fast(batch_size=batch).lr == pytest.approx(rate)
+    """11.5 for a kilostep of 7,850 images (Jordan 2024): 1.5 for a batch of 1,024."""
+    for batch in (16, 1024):
+        assert fast(batch_size=batch).lr == pytest.approx(11.5 * batch / 7850)
     assert fast(batch_size=16, lr=0.3).lr == 0.3
 
 
-def test_fast_shows_fewer_images_than_shallow() -> None:
-    for images, epochs in ((100, 20), (20_000, 15), (50_000, 8)):
-        assert train.resolve_config(TrainConfig("fast"), images).epochs == epochs
-        assert epochs <= train.resolve_config(TrainConfig("shallow"), images).epochs
+@pytest.mark.parametrize(
+    ("images", "batch", "epochs"),
+    [(100, 32, 40), (1_653, 64, 40), (5_000, 256, 40), (10_527, 512, 19), (50_000, 512, 10)],
+)
+def test_batch_and_epochs_by_the_number_of_images(images: int, batch: int, epochs: int) -> None:
+    config = train.resolve_config(TrainConfig("fast"), images)
+    assert (config.batch_size, config.epochs) == (batch, epochs)
+
+
+def test_the_slow_copy() -> None:
+    """Every five steps 0.95^5 (t / T)^3 of it is kept (Jordan 2024)."""
+    found = [Fast().kept(fast(), done, 100) for done in range(101)]
+    for done, share in enumerate(found):
+        expected = 0.95**5 * (done / 100) ** 3 if done % 5 == 0 else None
+        assert share == (None if expected is None else pytest.approx(expected))
+    assert Fast().kept(fast(averaging=False), 5, 100) is None
+
+
+def test_parts_can_be_switched_off() -> None:
+    assert Fast().alternates(fast()) and Fast().mirrors(fast())
+    assert not Fast().alternates(fast(alternate=False)) and not Fast().mirrors(fast(mirror=False))
+    for name in ("darts", "shallow"):
+        config = train.resolve_config(TrainConfig(name), 100)
+        plain = recipe.load(name)
+        assert plain.kept(config, 5, 5) is None
+        assert not plain.alternates(config) and not plain.mirrors(config)
 
 
 @pytest.mark.parametrize("rise", [0.0, 0.23, 0.5])
@@ -234,7 +269,7 @@ def test_the_rate_rises_and_falls_once(rise: float) -> None:
     expected = np.interp(range(35), [0, peak, 35], [2 * 0.2, 2, 2 * 0.07])
     assert found == pytest.approx(expected)
     assert [Fast().lr(fast(rise=1.0), e, 3, 7) for e in range(20)] == pytest.approx(
-        [cosine(e, 20, 0.2, 0.0) for e in range(20)]
+        [cosine(e, 40, fast().lr, 0.0) for e in range(20)]
     )
 
 

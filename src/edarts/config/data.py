@@ -28,8 +28,9 @@ class DataConfig:
     """Evaluate on at most this many test images, the same share of every class; all if not
     given."""
     image_size: Annotated[int | None, Between(8, 256)] = None
-    """Resize every image to this many pixels on each side (8..256); if not given, sizes stay, and
-    mixed sizes become the median one."""
+    """Resize every image to this many pixels on each side (8..256); if not given, sizes stay, mixed
+    sizes become the median one, and sides of 64 pixels and more are halved until the shorter one
+    has fewer."""
     flip: bool | None = None
     """Whether a mirrored image keeps its meaning; if not given: yes in colour, no in grey."""
     skip_bad: bool = False

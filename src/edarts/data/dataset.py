@@ -1,6 +1,7 @@
 """One split of a data set, decoded."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -38,6 +39,10 @@ class Dataset:
 
     def statistics(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each channel, of pixels scaled to 0..1."""
+        return self._statistics
+
+    @cached_property
+    def _statistics(self) -> tuple[list[float], list[float]]:
         channels = self.images.shape[-1]
         counts = [
             torch.bincount(self.images[..., c].flatten(), minlength=256).double()

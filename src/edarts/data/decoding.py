@@ -15,6 +15,7 @@ from edarts.data.catalogue import Item, Items, Labels, Pixels
 from edarts.errors import EdartsError, one_line
 
 SMALLEST, LARGEST = 8, 256  # pixels
+HALVED = 64  # pixels of a shorter side from which on images are halved: networks would do it anyway
 IMAGE_MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}
 BACKGROUND = "white"
 """What stands behind a transparent image where a network takes no transparency."""
@@ -208,8 +209,11 @@ def _target_size(
         )
     height, width = (int(np.median(sides)) for sides in zip(*sizes, strict=True))
     scale = min(1.0, LARGEST / max(height, width))
+    while min(height, width) * scale >= HALVED:
+        scale /= 2
     height, width = (max(SMALLEST, round(side * scale)) for side in (height, width))
     if distinct != {(height, width)}:
-        why = f"{len(distinct)} sizes" if len(distinct) > 1 else f"larger than {LARGEST}"
-        notes.append(f"{why}: all images resized to {height} x {width}")
+        why = f"{len(distinct)} sizes" if len(distinct) > 1 else "large for a small network"
+        keep = "" if scale == 1 else "; --image-size decides otherwise"
+        notes.append(f"{why}: all images resized to {height} x {width}{keep}")
     return height, width

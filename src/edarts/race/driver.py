@@ -169,10 +169,11 @@ class _Finding:
         if self.clock.limit is None or self._saved("plan"):
             return
         entrants, _ = candidates(plan.wanted, sample, self.field)
-        paces = [self.trainer.pace(one).seconds * self._more for one in entrants[:1]]
+        smallest = min(entrants, key=lambda one: one.costs.flops)
+        training = self.trainer.pace(smallest).seconds * self._more
         epoch = 0.0 if sample is None else self._seconds_of_search_epoch()
-        least = self.clock.seconds + FEWEST_SEARCH_EPOCHS * epoch + len(entrants) + min(paces)
-        least += self._closing(min(paces) / len(plan.data))
+        least = self.clock.seconds + FEWEST_SEARCH_EPOCHS * epoch + len(entrants) + training
+        least += self._closing(training / len(plan.data))
         if least > self.clock.limit:
             raise EdartsError(
                 f"--minutes {plan.budget.minutes:g} is too little; the least here is"

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from edarts.training.loop import seconds_of_step
 
 HELD_OUT = 0.2  # share of the training images that judge
 MOST_HELD_OUT = 5000  # images; more would not tell more, and cost training images
+TIMED_BATCH = 64  # images of a step whose time is taken
 SLACK = 1.3  # how many times its share of the seconds a training takes at most, under a time limit
 
 
@@ -34,17 +36,22 @@ class OnHeldOut:
     runtime: Runtime
     limited: bool
 
-    def split(self) -> tuple[Dataset, Dataset]:
-        """(images to train on, images that judge)."""
+    @cached_property
+    def _split(self) -> tuple[Dataset, Dataset]:
         fraction = min(HELD_OUT, MOST_HELD_OUT / len(self.data))
         rest, held = fit.hold_out(self.data, fraction, self.runtime.seed)
         assert held is not None
         return rest, held
 
+    def split(self) -> tuple[Dataset, Dataset]:
+        """(images to train on, images that judge)."""
+        return self._split
+
     def pace(self, candidate: Candidate) -> Pace:
-        """By a few steps, in the faster of fp32 and bf16 if the precision is left open."""
+        """By a few small steps, in the faster of fp32 and bf16 if the precision is left open."""
         data, _ = self.split()
         config = candidate.training(self.config)
+        config = replace(config, batch_size=min(config.batch_size, TIMED_BATCH))
         given = self.runtime.precision
         found = []
         for precision in ("fp32", "bf16") if given == "auto" else (given,):

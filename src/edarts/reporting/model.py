@@ -58,13 +58,17 @@ class Series:
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture of series over one pair of axes; `name` is that of its file."""
+    """A picture of series over one pair of axes; `name` is that of its file.
+
+    `log`: whether the x axis is logarithmic.
+    """
 
     name: str
     title: str
     x: str
     y: str
     series: Sequence[Series]
+    log: bool = False
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def write_run(run: Run) -> Path:
     settings = read_settings(run.path)
     lines = read_lines(run.path / "metrics.jsonl")
     shown = replay.replay(settings, lines)
-    found = {} if shown else run_content.found(run)
+    found = run_content.found(run, shown is not None)
     summary = run_content.summarise(run, settings, lines)
     subtitle = f"seed {settings['seed']}, run in {run.path.name}"
     return _write(run, summary, summary.tables, subtitle, found, shown=shown)

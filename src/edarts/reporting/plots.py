@@ -59,6 +59,8 @@ def _fill(axis: Any, plot: Plot) -> None:
         for at, value in zip(x, series.y, strict=True):
             if isinstance(value, Estimate) and value.low is not None:
                 axis.plot([at, at], [value.low, value.high], color=colour, linewidth=2, zorder=1)
+    if plot.log:
+        axis.set_xscale("log")
     axis.set_xlabel(plot.x)
     axis.set_ylabel(plot.y)
     axis.grid(alpha=0.25)

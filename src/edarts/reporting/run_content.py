@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from edarts.reporting import race_content
 from edarts.reporting.drawing import Drawable
 from edarts.reporting.model import Column, Plot, Series, Summary, Table
 from edarts.runs.folder import Run
@@ -21,13 +22,28 @@ def summarise(run: Run, settings: Mapping[str, Any], lines: Sequence[Line]) -> S
         result |= run.read_json(name) or {}
     title = f"{settings.get('method', 'training')} on {settings['data']}"
     sentences = [*_accuracy(result), *_size(result), *_phases(lines)]
-    return Summary(title, sentences, _classes(result), _curves(lines))
+    tables, curves = _classes(result), _curves(lines)
+    if race := run.read_json("race.json"):
+        sentences[1:1] = race_content.sentences(race)
+        tables, curves = (
+            [*race_content.tables(race), *tables],
+            [*race_content.plots(race), *curves],
+        )
+    return Summary(title, sentences, tables, curves)
 
 
-def found(run: Run) -> dict[str, Drawable]:
-    """The architecture of the run, by its caption; nothing before there is one."""
+def found(run: Run, replayed: bool) -> dict[str, Drawable]:
+    """The architecture of the run, by its caption; nothing before there is one.
+
+    `replayed`: whether the page shows a search epoch by epoch, so that its cell is there already.
+    """
     path = run.path / "genotype.json"
-    return {"found": architecture.load(path)} if path.exists() else {}
+    if not path.exists():
+        return {}
+    design = architecture.load(path)
+    if design.sized:
+        return {} if replayed else {"found": design}
+    return {"kept": design}
 
 
 # -- sentences -----------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from edarts.training.device import autocast
 from edarts.training.scaling import Scaler, scaling
 
 Metrics = dict[str, float]
+TOLERANCE = 0.1  # share of the epochs that are left which need not fit into a limit yet
+STRICT = 10  # epochs that are left when all have to fit
 
 
 class Phase(Protocol):
@@ -135,14 +137,19 @@ class Loop:
             self.runtime.run.record(**line)
         self._epoch, self._at, self._sums = self._epoch + 1, 0, {}
         left = self.epochs - self._epoch
-        self._epoch += left if phase.finished() else max(0, left - self._epochs_that_fit(left))
+        self._epoch += left if phase.finished() else self._passed_over(left)
 
-    def _epochs_that_fit(self, left: int) -> int:
-        """How many of the epochs that are left fit into the limit, at the pace of those before."""
+    def _passed_over(self, left: int) -> int:
+        """How many of the epochs that are left do not fit into the limit, at the pace of before.
+
+        None while all but a tenth fit: a machine is not always as slow as it is now.
+        """
         if self.limit is None:
-            return left
+            return 0
         pace, room = self.seconds / len(self.history), self.limit - self.seconds
-        return int(distributed.average_values({"fit": room / pace})["fit"] + 1e-6)
+        fit = int(distributed.average_values({"fit": room / pace})["fit"] + 1e-6)
+        near = fit >= (1 - TOLERANCE) * left and left > STRICT
+        return 0 if near else max(0, left - max(0, fit))
 
     def _keep(self, phase: Phase) -> None:
         """A checkpoint if it is time for one, at the end, and before a stop."""

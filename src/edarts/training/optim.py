@@ -57,9 +57,9 @@ def cosine(epoch: int, epochs: int, first: float, last: float) -> float:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every parameter group this learning rate, times what it has as `times`."""
+    """Give every parameter group this learning rate."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("times", 1.0)
+        group["lr"] = lr
 
 
 class SlowWeights:

@@ -1,6 +1,7 @@
 """The driver's options: every method takes each of eDARTS' or says why not; what steps cost."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from edarts.config import SHARED, option_names
 from edarts.methods.oneshot import alphas, resolve
 from edarts.methods.oneshot import driver as oneshot
 from edarts.nn.cells import Cell
+from edarts.runs.folder import Run
+from edarts.runtime import Runtime
+from edarts.space import architecture
 from edarts.testing import oneshot as testing
 from edarts.testing.problems import tiny_data
 
@@ -145,3 +149,38 @@ def test_drop_path_reaches_the_supernets_cells(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(alphas, "valid_loss", watch)
     testing.run_search(testing.tiny_config("darts", drop_path=0.25), tiny_data())
     assert set(rates) == {0.25}
+
+
+def test_a_search_has_settled_when_its_cell_stays_and_its_entropy_falls() -> None:
+    def reached(patience: int, *epochs: tuple[str, float]) -> list[bool]:
+        settled = oneshot.Settled(patience)
+        found = []
+        for cell, entropy in epochs:
+            again = oneshot.Settled(patience)  # as a resumed search makes it
+            again.load_state_dict(settled.state_dict())
+            settled = again
+            settled.add(cell, entropy)
+            found.append(settled.reached)
+        return found
+
+    falling = [("a", 3.0), ("a", 2.9), ("a", 2.95), ("a", 2.8), ("a", 2.7)]
+    assert reached(3, *falling) == [False, False, False, True, True]
+    assert reached(0, *falling) == [False] * 5
+    assert reached(4, *falling) == [False] * 4 + [True]
+    assert reached(2, ("a", 1.0), ("a", 1.1), ("a", 1.2), ("a", 1.05)) == [False] * 3 + [True]
+    assert reached(2, ("a", 3.0), ("a", 2.9), ("b", 2.8), ("b", 2.7), ("b", 2.6)) == (
+        [False] * 4 + [True]
+    )
+
+
+def test_a_settled_search_ends_early_and_resumes(tmp_path: Path) -> None:
+    config, space, _ = oneshot.resolve_config(
+        testing.tiny_config("edarts", patience=1, epochs=40, arch_lr=0.3), 48, 2
+    )
+    runtime = Runtime(torch.device("cpu"), run=Run(tmp_path))
+    found = oneshot.one_shot(tiny_data(), config, space, runtime)
+    assert len(found.history) < 40
+    last = [architecture.from_dict(line["genotype"]) for line in found.history[-2:]]
+    assert last == [found.architecture] * 2
+    again = oneshot.one_shot(tiny_data(), config, space, replace(runtime, run=Run(tmp_path)))
+    assert again.architecture == found.architecture and again.history == found.history
