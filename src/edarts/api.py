@@ -276,7 +276,7 @@ def study(
 ) -> StudyReport:
     """Many runs that answer one question (see studies/); `options`: those of the study.
 
-    `dry_run`: only the first run, which is timed and kept, for the plan. Raises EdartsError.
+    `dry_run`: the plan alone, with the time by a few steps of each kind of run. Raises EdartsError.
     """
     if kind is None:
         raise UsageError(f"study needs a kind: {', '.join(registry.names('studies'))}")

@@ -100,19 +100,12 @@ def test_only_known_runs_are_handed_out_and_each_once(workers: int, tmp_path: Pa
     schedule = Schedule(Stepped(), rows, 60, 10, workers)
     pool = Scripted(workers)
     order = []
-    for row in work_off(schedule, pool, tmp_path, None):
+    for row in work_off(schedule, pool, tmp_path):
         rows[row.name] = row
         order.append(row.name)
     assert sorted(order[:3]) == ["a", "b", "c"] and sorted(order[3:]) == ["d", "e"]
     assert pool.begun == 5 and pool.most == min(workers, 3)
     assert rows["c"] == Row("c", status="failed", reason="the worker was lost")
-
-
-def test_one_run_of_a_dry_run(tmp_path: Path) -> None:
-    schedule = Schedule(Stepped(), {}, 60, 10, 2)
-    for row in work_off(schedule, Scripted(2), tmp_path, 1):
-        schedule.rows[row.name] = row
-    assert list(schedule.rows) == ["a"]
 
 
 def begin(out: Path) -> "subprocess.Popen[str]":

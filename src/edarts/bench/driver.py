@@ -19,7 +19,8 @@ def bench_steps(group: str, rounds: int, device: str, progress: Progress) -> Ben
         progress.say("bench: one epoch of the default search, on noise shaped like CIFAR-10")
         scaling = list(scale(where, progress))
         rows = [search_row(rounds, where)]
-    for comparison in comparisons(group):
-        progress.say(f"bench: {comparison.name}")
+    every = comparisons(group)
+    for number, comparison in enumerate(every, start=1):
+        progress.say(f"bench: {comparison.name} ({number} of {len(every)})")
         rows.append(compare(comparison, rounds, where))
     return BenchReport(tuple(rows), tuple(scaling), machine(where))

@@ -115,7 +115,7 @@ QUIET = Option("quiet", "No progress and no summary.", bool)
 A_RUN = Option("run", "Folder of a trained run.", many="1")
 KIND = Option("kind", "What is varied; KIND --help shows its options.", many="?")
 SEEDS = Option("seeds", "How many seeds: 0, 1, ...; if not given, the study's number.", int)
-DRY_RUN = Option("dry_run", "The plan alone: how many runs, and how long by the first.", bool)
+DRY_RUN = Option("dry_run", "The plan alone: how many runs, and about how long.", bool)
 
 VERBS: dict[str, Verb] = {
     "find": Verb(

@@ -113,7 +113,8 @@ def keep(run: Run, found: Found) -> None:
 
 def find(plan: Plan, runtime: Runtime, clock: Clock) -> Found:
     """Search, race and train. Raises EdartsError: when nothing fits, or the minutes are too few."""
-    return _Finding(plan, runtime, clock)()
+    with runtime.progress.whole(clock.describe):
+        return _Finding(plan, runtime, clock)()
 
 
 class _Finding:

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+from edarts.runs.progress import clock
+
 Now = Callable[[], float]
 """Seconds from any moment on, such as `time.monotonic`."""
 
@@ -32,6 +34,12 @@ class Clock:
     def left(self) -> float:
         """Until the limit; infinite without one."""
         return float("inf") if self.limit is None else self.limit - self.seconds
+
+    def describe(self) -> str:
+        """How much time is left, or without a limit has passed."""
+        if self.limit is None:
+            return f"{clock(self.seconds)} so far"
+        return f"{clock(max(0.0, self.left))} of {clock(self.limit)} left"
 
     def at_least(self, seconds: float) -> None:
         """Some part of the run knows that so many have passed."""

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,18 @@ class Progress:
         self._live: Live | None = None
         self._printed = 0.0
         self._line = ""
+        self._open = False  # whether a phase is shown
+        self._whole: Callable[[], str] | None = None
+
+    @contextmanager
+    def whole(self, text: Callable[[], str]) -> Iterator[None]:
+        """All phases inside the block share one line, which ends with the text."""
+        self._whole = text
+        try:
+            with self.phase():
+                yield
+        finally:
+            self._whole = None
 
     def say(self, text: str) -> None:
         """Print a line that stays on the screen."""
@@ -51,9 +63,13 @@ class Progress:
 
     @contextmanager
     def phase(self) -> Iterator[None]:
-        """Everything `update` shows inside the block is one line."""
+        """Everything `update` shows inside the block is one line; phases inside it share it."""
+        if self._open:
+            yield
+            return
         from rich.live import Live
 
+        self._open = True
         self._line, self._printed = "", time.monotonic()
         live = not self.quiet and self.console.is_terminal
         self._live = Live(console=self.console, refresh_per_second=4) if live else None
@@ -62,6 +78,7 @@ class Progress:
                 self._live.start()
             yield
         finally:
+            self._open = False
             if self._live is not None:
                 self._live.stop()
                 self._live = None
@@ -72,6 +89,7 @@ class Progress:
         """Replace the line that tells how far the phase is."""
         if self.quiet:
             return
+        line = f"{line}  {self._whole()}" if self._whole is not None else line
         self._line = line
         if self._live is not None:
             from rich.text import Text

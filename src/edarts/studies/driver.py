@@ -26,7 +26,7 @@ from edarts.runs.progress import Progress, clock
 from edarts.runs.stop import Stop
 from edarts.runtime import Session
 from edarts.space import zoo
-from edarts.studies import base, searches
+from edarts.studies import base, searches, timing
 from edarts.studies.base import Job, Recipe, Study
 from edarts.studies.ledger import append, read_ledger, to_csv
 from edarts.studies.plan import Plan, Schedule
@@ -34,7 +34,7 @@ from edarts.studies.row import Row
 from edarts.studies.rows import Rows
 from edarts.studies.text import percent
 from edarts.studies.work import Verbs, Work, begun, inner_session, reachable
-from edarts.training import fit
+from edarts.training import device, fit
 
 POLL_SECONDS = 0.5  # between two looks at whether the user asked to stop
 STOP_SECONDS = 30.0  # that workers have to write a checkpoint
@@ -89,9 +89,9 @@ def study(
     """Do a study in a folder, or go on with it.
 
     `question`: the name of a study, or its class. `options`: an instance of the class's `Options`;
-    None: the defaults. `verbs`: what does the runs. `dry_run`: only the first run is done, timed
-    and kept, for the plan. Raises EdartsError, UsageError before the first run for options that no
-    run could take, and Interrupted when the user asks to stop.
+    None: the defaults. `verbs`: what does the runs. `dry_run`: nothing is done but the plan, for
+    which a few steps of each kind of run are timed. Raises EdartsError, UsageError before the first
+    run for options that no run could take, and Interrupted when the user asks to stop.
     """
     kind: type[Study] = registry.get("studies", question)
     name = question if isinstance(question, str) else registry.name_of("studies", kind)
@@ -183,34 +183,34 @@ def _do_all(
 ) -> None:
     """Do what is left to do; the rows of the schedule grow, and the ledger with them."""
     progress = session.progress or Progress()
+    if dry_run and not schedule.rows:
+        jobs = schedule.jobs()
+        costs = {job.name: schedule.cost(job) for job in jobs}
+        schedule.estimates = timing.seconds(jobs, costs, data, device.runtime(session))
     progress.say(schedule.plan().describe())
-    if schedule.next() is None or (dry_run and schedule.rows):
+    if schedule.next() is None or dry_run:
         return
     work = Work(
         verbs, reachable(data, session), inner_session(session), folder.resolve(), progress.quiet
     )
     with parallel.pool(work, session.workers, session.ray_address) as pool:
-        for row in work_off(schedule, pool, folder, most=1 if dry_run else None):
+        for row in work_off(schedule, pool, folder):
             schedule.rows[row.name] = row
             append(folder, row)
             progress.say(_line(row) + schedule.plan().describe_left())
 
 
-def work_off(
-    schedule: Schedule, pool: parallel.Pool, folder: Path, most: int | None
-) -> Iterator[Row]:
-    """The row of each run as it ends, at most so many; later runs may depend on earlier rows.
+def work_off(schedule: Schedule, pool: parallel.Pool, folder: Path) -> Iterator[Row]:
+    """The row of each run as it ends; later runs may depend on earlier rows.
 
     Raises Interrupted when the user asks to stop.
     """
     running: dict[int, Job] = {}
-    begun_count = 0
     with Stop().listening() as stop:
         while not stop.requested:
             job = schedule.next(job.name for job in running.values())
-            if job is not None and len(running) < pool.workers and begun_count != most:
+            if job is not None and len(running) < pool.workers:
                 running[pool.submit(job)] = job
-                begun_count += 1
             elif not running:
                 return
             elif pool.ready(POLL_SECONDS):

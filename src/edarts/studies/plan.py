@@ -17,7 +17,7 @@ WHOLE_CHANNELS = 16
 class Plan:
     """How many `runs` are known, how many of them ended, and about how long the others will take.
 
-    `seconds_left`: wall time; None before the first run has ended.
+    `seconds_left`: wall time; None while nothing has been timed.
     """
 
     runs: int
@@ -53,6 +53,7 @@ class Schedule:
         self.question, self.rows = question, rows
         self.images, self.classes = images, classes
         self.workers = workers
+        self.estimates: dict[str, float] = {}  # seconds of runs, by name, before any has ended
         self._costs: dict[str, float] = {}
 
     def jobs(self) -> list[Job]:
@@ -72,7 +73,7 @@ class Schedule:
         return Plan(len(names), finished, None if left is None else round(left, 1))
 
     def seconds_left(self) -> float | None:
-        """By the seconds of the ended runs and the costs of all; None before the first.
+        """By the seconds of the ended runs and the costs of all, or else by the estimates.
 
         Shared out among the workers, but no less than the longest run takes.
         """
@@ -80,7 +81,8 @@ class Schedule:
         spent = {name: row.seconds for name, row in self.rows.items() if row.seconds is not None}
         ended = [job for job in jobs if job.name in spent]
         if not ended:
-            return None
+            known = [self.estimates[job.name] for job in jobs if job.name in self.estimates]
+            return max(sum(known) / self.workers, *known) if known else None
         rate = sum(spent[job.name] for job in ended) / sum(map(self.cost, ended))
         costs = [self.cost(job) for job in jobs if job.name not in self.rows]
         return rate * max(sum(costs) / self.workers, max(costs, default=0.0))
