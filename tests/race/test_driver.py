@@ -70,8 +70,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         trainer: OnHeldOut, candidate: Candidate, pace: Pace, round: int, plan: tuple[int, float]
     ) -> Trial:
         epochs, share = plan
-        planned = epochs * share * pace.seconds
-        taken = world.passes(planned, 1.3 * planned if trainer.limited else None)
+        usual = epochs * share * PACES[candidate.name.split("-")[0]]
+        limit = 1.3 * epochs * share * pace.seconds if trainer.limited else None
+        taken = world.passes(usual, limit)
         world.now += 0.5  # for judging
         right = (1, 1, 0) if candidate.name == "convnet" else (1, 0, 0)
         return Trial(candidate.name, round, epochs, share, taken, 1e-3, right)
@@ -122,8 +123,8 @@ def test_the_minutes_hold(world: World, minutes: float, speed: float) -> None:
     closing = 3.0 + 0.02 * limit + 1000 * 1e-3  # is left for the evaluation and the files
     assert world.now + closing <= 1.001 * limit
     ((epochs, room),) = world.final
-    assert room is not None and epochs == 100 if minutes == 60 else epochs < 100
-    if minutes < 60 and speed == 1.0:
+    assert room is not None and (epochs == 100 or minutes < 60)
+    if epochs < 100 and speed >= 1.0:
         assert world.now > 0.85 * limit  # and they are used
 
 
@@ -160,7 +161,8 @@ def test_a_continued_run_keeps_its_plan(world: World, tmp_path: Path) -> None:
     again = Run(tmp_path)
     clock = world.clock(300.0)
     again.count(clock)
-    assert clock.seconds == pytest.approx(again.states()["clock"]["seconds"]) <= spent
+    assert 0 < clock.seconds <= spent
+    assert clock.seconds == pytest.approx(again.states()["clock"]["seconds"])
     second = driver.find(plan(tiny_data(100), Budget(5), ALL), Runtime(CPU, run=again), clock)
     assert world.final[0][0] == epochs
     assert [one.name for one in second.ranked] == [one.name for one in whole.ranked]

@@ -29,10 +29,10 @@ def race(**right: int) -> Race:
 @pytest.mark.parametrize(
     ("found", "plain", "said"),
     [
-        (950, 930, "the found cell beats resnet8 by 2.0 points (1.2 to 3.1) at equal training"),
-        (930, 950, "a plain resnet8 is better here, by 2.0 points (1.2 to 3.1) at equal training"),
+        (950, 930, "the found cell beats resnet8 by 2.0 points (1.1 to 3.0) at equal training"),
+        (930, 950, "a plain resnet8 is better here, by 2.0 points (1.1 to 3.0) at equal training"),
         (931, 930, "the found cell and resnet8 cannot be told apart here: +0.1 points (-0.3 to"),
-        (930, 931, "the found cell and resnet8 cannot be told apart here: -0.1 points (-0.6 to"),
+        (930, 931, "the found cell and resnet8 cannot be told apart here: -0.1 points (-0.5 to"),
     ],
 )
 def test_who_is_better(found: int, plain: int, said: str) -> None:
