@@ -109,7 +109,7 @@ def test_every_form_of_data_works_with_every_verb(form: str, tmp_path: Path) -> 
     assert tested.test_images == {"config": 18, "Dataset": 9}.get(form, 12)
     assert tested.accuracy.low is not None
     assert tested.accuracy.low <= tested.test_accuracy
-    both = edarts.find(data, SEARCH, TRAIN, session("find"))
+    both = edarts.find(data, SEARCH, TRAIN, session("find"), candidates="found")
     assert isinstance(both, FindReport)
     assert both.genotype == searched.genotype
     # On the CPU the same seed gives the same to the last bit, in one run folder or in two.

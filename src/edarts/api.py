@@ -103,8 +103,8 @@ def find(
     runtime, opened = device.runtime(session), open_data(data)
     dataset = opened.train
     config = resolve(config, {"patience": PATIENCE})
-    resolved, _, notes = resolve_config(config, len(dataset), len(dataset.classes))
-    recipe = fit.resolve_config(given, len(dataset))
+    resolved, space, notes = resolve_config(config, len(dataset), len(dataset.classes))
+    recipe = fit.resolve_config(given, len(dataset), whitens=space.Architecture.whitens)
     settings = settings_of(opened, session, resolved.to_settings()) | {
         "train": recipe.to_settings(),
         "candidates": ",".join(wanted),
@@ -113,9 +113,7 @@ def find(
     clock = Clock(budget.seconds, started=started)
     with working("find", opened, session, runtime, settings, notes) as work:
         work.run.count(clock)
-        plan = Plan(
-            dataset, wanted, budget, config, recipe, opened.test_images, given.epochs is None
-        )
+        plan = Plan(dataset, wanted, budget, config, given, recipe, opened.test_images)
         found = race.find(plan, work.runtime, clock)
         keep_architecture(work.run, found.winner.architecture)
         race.keep(work.run, found)

@@ -22,6 +22,10 @@ class Interrupted(EdartsError):
     exit_code = 130
 
 
+class NotFinite(EdartsError):
+    """A loss or gradient became NaN or infinite."""
+
+
 def one_line(error: BaseException) -> str:
     """What an error says, on one line; its type if it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -21,7 +21,7 @@ from support import fails, run, write_images
 
 SMALL = ["--cells", "2", "--channels", "4", "--limit", "60", "--batch-size", "16", "--quiet"]
 SEARCH = [*SMALL, "--operations", "skip_connect,sep_conv_3x3", "--epochs", "2", "--json"]
-FIND = [*SEARCH, "--train.cells", "2", "--train.channels", "4"]
+FIND = [*SEARCH, "--train.cells", "2", "--train.channels", "4", "--candidates", "found"]
 
 
 @pytest.mark.pictures
@@ -84,6 +84,32 @@ def test_find_then_everything_that_follows(
     assert "no" in fails(capsys, 1, "find", str(folder), *FIND, "--out", out, "--seed", "1")
 
 
+def test_find_lets_plain_networks_race(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    """Every candidate is shown, in JSON and in words; continued, it tells the same."""
+    out = str(tmp_path / "run")
+    options = [*FIND[:-2], "--candidates", "found,resnet,linear", "--out", out]
+    result = run(capsys, "find", str(folder), *options)
+    names = [one["name"] for one in result["candidates"]]
+    assert sorted(names) == ["found-4", "found-8", "linear", "resnet8"]
+    assert result["winner"] == names[0] and result["verdict"]
+    assert set(result["candidates"][0]) == {
+        *("name", "valid_accuracy", "ci95", "parameters", "flops", "seconds", "round")
+    }
+    assert set(result["seconds"]) == {"search", "race", "train", "evaluate"}
+    assert (result["genotype"] is None) == (not names[0].startswith("found"))
+    assert run(capsys, "find", str(folder), *options) == result
+    assert main(["find", str(folder), *[w for w in options if w not in ("--quiet", "--json")]]) == 0
+    shown = capsys.readouterr().out
+    assert f"verdict           {result['verdict']}" in shown
+    assert all(f"  {name} " in shown for name in names)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "The race" in page and "Accuracy against size" in page
+    again = ["--config", f"{out}/config.yaml", "--out", str(tmp_path / "search"), "--json"]
+    assert run(capsys, "search", *again)["genotype"]  # takes the file of find
+
+
 @pytest.mark.parametrize("options", [["--order", "2"], ["--arch-update", "epoch"]])
 def test_darts_options(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, options: list[str]
@@ -133,7 +159,7 @@ def test_full_recipe_trains(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         "digits",
         *SMALL,
         "--recipe",
-        "full",
+        "darts",
         "--epochs",
         "1",
         "--json",
@@ -156,18 +182,20 @@ def test_a_zoo_name_is_a_genotype(
     small = [word for word in SMALL if word not in ("--cells", "2", "--channels", "4")]
     options = [*(small if "dense" in name else SMALL), "--epochs", "1"]
     trained = run(capsys, "train", name, str(folder), *options, "--json", "--out", out)
-    assert trained["genotype"] == zoo.get(name).architecture.to_dict()
+    design = zoo.get(name).architecture
+    assert trained["genotype"] == design.to_dict()
     files = {path.name for path in Path(out).iterdir()}
     assert files >= {"genotype.json", "cell.svg", "cell.png", "model.safetensors", "model.json"}
     evaluated = run(capsys, "evaluate", out, "--json")
     assert evaluated["parameters"] == trained["parameters"] > 0
-    assert evaluated["genotype"] == trained["genotype"]
+    expected = design.to_dict() if design.sized else None  # a whole network has no genotype
+    assert evaluated["genotype"] == expected
     (row,) = run(capsys, "predict", out, str(folder / "ant" / "0.png"), "--json")
     assert row["class"] in ("ant", "bee", "cat")
     assert main(["train", out, str(folder), *options[:-3], "--epochs", "1", "--out", again]) == 0
     shown = capsys.readouterr().out
     assert ("network           DenseNet-BC, 100 layers" in shown) == ("dense" in name)
-    assert run(capsys, "evaluate", again, "--json")["genotype"] == trained["genotype"]
+    assert run(capsys, "evaluate", again, "--json")["genotype"] == expected
 
 
 def test_zoo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -344,6 +372,7 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(
     argv = ["find", "digits", "--limit", "200", "--cells", "3", "--channels", "4", "--epochs", "3",
             "--batch-size", "16", "--train.cells", "3", "--train.channels", "4",
             "--train.batch-size", "16",
+            "--candidates", "found",  # a race measures time: see tests/race
             "--checkpoint-seconds", "0", "--out"]  # fmt: skip
     assert main([*argv, str(tmp_path / "straight"), "--quiet"]) == 0
     broken = tmp_path / "broken"

@@ -38,7 +38,7 @@ def test_given_knows_what_was_typed_and_what_the_file_holds(tmp_path: Path) -> N
     assert given.get("epochs") == "2"
     assert given.get("arch_lr") == "1"
     assert given.get("method", "edarts") == "darts"
-    assert given.get("train.recipe") == "full"
+    assert given.get("train.recipe") == "darts"
     assert given.get("space", "enas") == "enas"
     assert "train.lr" not in given.settings
     assert {"digits", "photos"} <= set(given.plain)

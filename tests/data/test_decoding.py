@@ -26,8 +26,24 @@ def test_mixed_sizes_and_channels_are_made_one(folder: Path) -> None:
 def test_large_images_are_shrunk(tmp_path: Path) -> None:
     root = write_images(tmp_path / "big", {"a": 4, "b": 4}, size=(512, 256))
     train = load(str(root))
-    assert train.shape == (3, 128, 256)
-    assert any("larger than 256" in note for note in train.notes)
+    assert train.shape == (3, 32, 64)
+    (note,) = (note for note in train.notes if "resized" in note)
+    assert note == (
+        "large for a small network: all images resized to 32 x 64; --image-size decides otherwise"
+    )
+    kept = load(DataConfig(str(root), image_size=200))
+    assert kept.shape == (3, 200, 200)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [((63, 63), (63, 63)), ((64, 64), (32, 32)), ((300, 63), (63, 256)), ((100, 127), (64, 50))],
+)
+def test_sides_are_halved_from_64_pixels_on(
+    size: tuple[int, int], shape: tuple[int, int], tmp_path: Path
+) -> None:
+    root = write_images(tmp_path / "big", {"a": 4, "b": 4}, size=size)
+    assert load(str(root)).shape == (3, *shape)
 
 
 def test_png_modes(tmp_path: Path) -> None:

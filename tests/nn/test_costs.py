@@ -97,9 +97,11 @@ def test_only_what_is_limited_is_measured() -> None:
 def test_limits() -> None:
     found = Costs(1000, 2000, 3.0, 4.0)
     assert found.within(Budget())
-    assert found.within(Budget(max_parameters=1000, max_macs=2000, max_ms=3.0, max_ram=4))
+    assert found.within(Budget(max_parameters=1000, max_macs=2000, max_ms=3.31, max_ram=4))
     assert found.over(Budget(max_parameters=999, max_macs=2000)) == {"max_parameters": 1000}
-    assert found.over(Budget(max_ms=2.9, max_ram=3)) == {"max_ms": 3.0, "max_ram": 4.0}
+    # A time is a tenth below its limit, as it will be another one when it is measured again.
+    over = found.over(Budget(max_ms=3.2, max_ram=3))
+    assert over == {"max_ms": pytest.approx(3.3), "max_ram": 4.0}
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])

@@ -39,6 +39,14 @@ def test_the_usual_candidates() -> None:
         assert costs(network, IMAGE, Budget()) == one.costs
 
 
+def test_an_image_and_its_mirror_image_cost_twice() -> None:
+    once, twice = (
+        candidates(["resnet"], None, Field(IMAGE, CLASSES, Budget(), CONFIG, mirrored))[0][0].costs
+        for mirrored in (False, True)
+    )
+    assert (twice.parameters, twice.flops) == (once.parameters, 2 * once.flops)
+
+
 def test_zoo_names_are_candidates() -> None:
     found = those("resnet.r20,p_darts.cifar10,found")
     assert [(one.name, one.found) for one in found] == [

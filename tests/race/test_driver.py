@@ -102,9 +102,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def plan(data: Dataset, budget: Budget, wanted: Sequence[str] = ("found", "convnet")) -> Plan:
-    config = fit.resolve_config(TrainConfig(cells=2, channels=2), len(data))
+    given = TrainConfig(cells=2, channels=2)
     search = SearchConfig.of("edarts", cells=2, channels=2)
-    return Plan(data, tuple(wanted), budget, search, config, 1000, True)
+    train = fit.resolve_config(given, len(data))
+    return Plan(data, tuple(wanted), budget, search, given, train, 1000)
 
 
 ALL = ("found", "convnet", "resnet", "linear")
@@ -176,7 +177,7 @@ def test_a_killed_race_continues_to_the_identical_end(tmp_path: Path) -> None:
     """Stopped in the middle of a training of the race, of the final one, and not at all."""
     data = tiny_data(60)
     config = fit.resolve_config(TINY, len(data))
-    made = Plan(data, ("found", "convnet", "linear"), Budget(), SEARCH, config, 10, True)
+    made = Plan(data, ("found", "convnet", "linear"), Budget(), SEARCH, TINY, config, 10)
 
     def find(run: Run, stop: Stop | None = None) -> driver.Found:
         # The paces are what a machine measures: here they are the same in all runs.

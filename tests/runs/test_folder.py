@@ -14,7 +14,7 @@ from edarts import EdartsError
 from edarts.runs import folder as run
 from edarts.runs.folder import Run, open_run, read_settings
 
-SETTINGS = {"epochs": 3, "data": "digits", "train": {"recipe": "full"}}
+SETTINGS = {"epochs": 3, "data": "digits", "train": {"recipe": "darts"}}
 
 
 def test_same_settings_resume_and_others_are_refused(tmp_path: Path) -> None:
@@ -29,11 +29,11 @@ def test_same_settings_resume_and_others_are_refused(tmp_path: Path) -> None:
         pass
     # an option that a later version has, not given, is no other config
     with open_run(
-        tmp_path / "r", SETTINGS | {"new": None, "train": {"recipe": "full", "new": None}}
+        tmp_path / "r", SETTINGS | {"new": None, "train": {"recipe": "darts", "new": None}}
     ):
         pass
     with (
-        pytest.raises(EdartsError, match=r"train.recipe: full in the run, shallow now.*--out"),
+        pytest.raises(EdartsError, match=r"train.recipe: darts in the run, shallow now.*--out"),
         open_run(tmp_path / "r", SETTINGS | {"train": {"recipe": "shallow"}}),
     ):
         pass

@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 CONFIGS = sorted([*RESULTS.rglob("config.yaml"), *RESULTS.rglob("*.config.yaml")])
 OF_RUNS = {"seed", "device", "genotype"}
 
-TRAIN = TrainConfig(epochs=3, cells=2, channels=2, batch_size=30, lr=0.05, auxiliary=0.0)
+TRAIN = TrainConfig("shallow", epochs=3, cells=2, channels=2, batch_size=30, lr=0.05, auxiliary=0.0)
 DATA = DataConfig("digits", limit=120)
 
 
@@ -100,7 +100,7 @@ def test_another_training_in_its_folder_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = stopped(tmp_path / "run", monkeypatch)
-    with pytest.raises(EdartsError, match=r"recipe: shallow in the run, full now.*another --out"):
+    with pytest.raises(EdartsError, match=r"recipe: shallow in the run, darts now.*another --out"):
         edarts.train("cell.json", DATA, TrainConfig("darts", epochs=3), Session(seed=3, out=folder))
 
 

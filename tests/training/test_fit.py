@@ -44,11 +44,11 @@ def tiny_network(config: TrainConfig) -> Network:
 @pytest.mark.parametrize("name", ["darts.v2", "convnet.w64"])
 def test_every_precision_learns(name: str, precision: str, runtime: Runtime) -> None:
     data, design = tiny_data(96), zoo.get(name).architecture
-    given = TrainConfig(**TINY if design.sized else {"epochs": 2, "batch_size": 16})
+    given = TrainConfig(**(TINY if design.sized else {"batch_size": 16}) | {"epochs": 6})
     config = train.resolve_config(given, len(data), whole=not design.sized)
     network = train.build(design, config, data, 0)
     result = train.fit(network, data, config, replace(runtime, precision=precision))
-    assert result.history[1]["loss"] < 0.9 * result.history[0]["loss"]
+    assert result.history[-1]["loss"] < 0.9 * result.history[0]["loss"]
     assert train.evaluate(result.network, data, result.transform, runtime).accuracy > 0.6
 
 
@@ -104,8 +104,8 @@ def test_images_that_may_be_mirrored_are_evaluated_both_ways(runtime: Runtime) -
         if expected:
             x = result.transform.normalise(data.images[:3])
             with torch.no_grad():
-                both = (network(x) + network(x.flip(3))) / 2
-                torch.testing.assert_close(result.network.eval()(x), both)
+                answer = result.network.eval()(x)
+                torch.testing.assert_close(answer, (network(x) + network(x.flip(3))) / 2)
 
 
 def test_evaluate_is_wilson(runtime: Runtime) -> None:
@@ -208,7 +208,7 @@ def test_a_network_is_prepared_on_training_images_once(
     runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On those that it trains on, normalised, before the first step; resumed, it ends the same."""
-    data = tiny_data(40)
+    data = replace(tiny_data(40), flip=False)
     seen: list[torch.Tensor] = []
     prepare = Whitening.prepare
 

@@ -197,7 +197,7 @@ class Slow(Sum):
     [
         (None, [0, 1, 2, 3, 4, 5]),
         (60.0, [0, 1, 2, 3, 4, 5]),  # six epochs of 6 seconds, once 12
-        (30.0, [0, 1, 2, 5]),  # after the third 24 seconds at a pace of 8: none fits, but the last
+        (27.0, [0, 2, 3, 4, 5]),  # after the first, of 9 seconds, two of five fit ...
         (23.0, [0, 4, 5]),
         (5.0, [0]),
     ],

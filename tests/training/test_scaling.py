@@ -121,6 +121,9 @@ class Sometimes:
     def __post_init__(self) -> None:
         self.optimizer = torch.optim.SGD([self.w], 0.1, momentum=0.9)
 
+    def finished(self) -> bool:
+        return False
+
     def step(self, epoch: int, at: int) -> Metrics:
         loss = (self.w * torch.rand(1)).sum() * (TOO_LARGE if at == 1 else 1.0)
         descend(loss, self.optimizer, 5.0, "here")

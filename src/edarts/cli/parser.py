@@ -16,6 +16,8 @@ from edarts.errors import UsageError, unknown
 Values = dict[str, dict[str, Any]]
 """What was given: the section that an option belongs to -> its name, without prefix -> value."""
 
+OF_FIND = ("train.", "candidates", "minutes", "max_", "ram_type")
+
 
 class Given:
     """What was typed, and what the file of --config holds.
@@ -100,8 +102,8 @@ class Parser(ArgumentParser):
                 words.append(f"{_flag(name)}={text}")
             elif name in self.sections:
                 self.set_defaults({name: text})
-            elif not (name.startswith("train.") and "method" in self.options):
-                # `search` takes the file of `find`, which holds a training too.
+            elif not (name.startswith(OF_FIND) and "method" in self.options):
+                # `search` takes the file of `find`, which holds a race and a training too.
                 raise UsageError(f"{given.file}: {self._untaken(name, name, self.sections)}")
         return words
 

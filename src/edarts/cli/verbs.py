@@ -113,7 +113,6 @@ FILE = Option("config", "YAML file with options, such as a run's config.yaml.")
 JSON = Option("json", "A JSON object as the last line.", bool)
 QUIET = Option("quiet", "No progress and no summary.", bool)
 A_RUN = Option("run", "Folder of a trained run.", many="1")
-KIND = Option("kind", "What is varied; KIND --help shows its options.", many="?")
 SEEDS = Option("seeds", "How many seeds: 0, 1, ...; if not given, the study's number.", int)
 DRY_RUN = Option("dry_run", "The plan alone: how many runs, and about how long.", bool)
 
@@ -166,7 +165,7 @@ VERBS: dict[str, Verb] = {
     ),
     "study": Verb(
         "which parts of a cell matter: depth, operations, topology or skips, over seeds",
-        (replace(KIND, known=("studies",)), SEEDS, DRY_RUN),
+        (Option("kind", "What is varied.", many="?", known=("studies",)), SEEDS, DRY_RUN),
         (DATA, replace(SEARCH, prefix="search.", usual={"method": "darts"}), TRAINED),
         ("studies", _kind),
         STUDY,

@@ -12,6 +12,11 @@ RENAMED = {"size": "recipe"}  # a key of config.yaml -> what it is called now
 RECIPES = {"full": "darts"}  # a recipe -> what it is called now
 SPACES = {"pnas": "blocks", "hierarchical_evolution": "motifs"}  # of methods of version 0.1
 OLD = {"method", "order", "operations", "topology", "attention", "clip"}  # always, in version 0.1
+# Of a run that is told by some of its keys: a later key, and its value for what was done then.
+SINCE: tuple[tuple[set[str], str, Any], ...] = (
+    ({"auxiliary", "drop_path", "cutout", "valid_fraction"}, "whitening", False),
+    ({"arch_update", "arch_lr", "lr_min", "warm_up"}, "patience", 0),
+)
 ARGUMENTS = {"genotype": "architecture", "study": "kind"}  # a key -> the argument of a verb
 
 
@@ -40,6 +45,9 @@ def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
     if isinstance(recipe := named.get("recipe"), str):
         named["recipe"] = RECIPES.get(recipe, recipe)
+    for known, key, value in SINCE:
+        if named.keys() >= known:  # all of a run, which was not asked for what it did not know
+            named.setdefault(key, value)
     return _with_space(named) if named.keys() >= OLD else named
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from edarts.config import Budget, TrainConfig
 from edarts.errors import EdartsError, UsageError
 from edarts.nn.costs import Costs, costs
+from edarts.nn.mirrored import Mirrored
 from edarts.nn.whole import Whole
 from edarts.space import named
 from edarts.space.base import Architecture, Image, Size
@@ -41,12 +42,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Field:
-    """Where candidates are looked for: the data's images and classes, the limits, the training."""
+    """Where candidates are looked for: the data's images and classes, the limits, the training.
+
+    `mirrored`: whether an answer takes an image and its mirror image, so costs twice.
+    """
 
     image: Image
     classes: int
     budget: Budget
     config: TrainConfig
+    mirrored: bool = False
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -144,7 +149,9 @@ class _Forms:
 
     def _candidate(self, name: str, design: Architecture, size: Size) -> Candidate:
         image, classes = self.field.image, self.field.classes
-        cost = costs(design.build(size, image, classes), image, self.field.budget)
+        network = design.build(size, image, classes)
+        used = Mirrored(network) if self.field.mirrored else network
+        cost = costs(used, image, self.field.budget)
         return Candidate(name, design, size, cost, self.found)
 
 

@@ -7,7 +7,7 @@ import random
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from edarts.config import Budget, SearchConfig, TrainConfig
 from edarts.data.dataset import Dataset
@@ -23,12 +23,16 @@ from edarts.runs.folder import Run
 from edarts.runs.processes import is_main
 from edarts.runtime import Runtime
 from edarts.space.base import Architecture, SearchSpace
-from edarts.training import fit
+from edarts.training import distributed, fit, recipe
 
-SEARCH, RACE = 0.15, 0.2  # shares of the minutes; the final training gets what is left
+Number = TypeVar("Number", int, float)
+SEARCH, RACE = 0.12, 0.15  # shares of the minutes; the final training gets what is left
 RACE_TRAININGS = 1.0  # without minutes a race takes as long as so many usual trainings
 FEWEST_SEARCH_EPOCHS = 3
 MOST_EPOCHS = 2.5  # how many times the recipe's epochs a training with minutes takes at most
+# Of images of so many pixels and more, in a training of more than the recipe's epochs: side of the
+# square that is cut out of each, as the speed record's longer trainings do.
+LARGE, CUTOUT = 16, 0.5
 PATIENCE = 5  # of a search that `find` does
 CLOSING = 3.0, 0.02  # seconds, and share of the minutes, that writing the run's files may take
 
@@ -37,17 +41,17 @@ CLOSING = 3.0, 0.02  # seconds, and share of the minutes, that writing the run's
 class Plan:
     """What is to be found: `wanted` candidates, on `data`, within `budget`, by these configs.
 
-    `search`: as the user gave it. `train`: resolved for networks of cells. `test_images`: how many
-    will be evaluated at the end. `open_epochs`: whether the user left the training's epochs open.
+    `search`, `given`: search and training as the user gave them. `train`: the training, resolved
+    for networks of cells. `test_images`: how many will be evaluated at the end.
     """
 
     data: Dataset
     wanted: tuple[str, ...]
     budget: Budget
     search: SearchConfig
+    given: TrainConfig
     train: TrainConfig
     test_images: int
-    open_epochs: bool
 
     @property
     def races(self) -> bool:
@@ -117,6 +121,11 @@ def find(plan: Plan, runtime: Runtime, clock: Clock) -> Found:
         return _Finding(plan, runtime, clock)()
 
 
+def _agreed(value: Number) -> Number:
+    """What the main process has measured, where a run has many."""
+    return type(value)(distributed.of_main([value])[0])
+
+
 class _Finding:
     """One `find`, which knows what it has cut."""
 
@@ -125,7 +134,8 @@ class _Finding:
         self.cut: list[str] = []
         self._memory: dict[str, dict[str, Any]] = {}  # what is kept where there is no run
         data = plan.data
-        self.field = Field(data.shape, len(data.classes), plan.budget, plan.train)
+        mirrored = data.flip and recipe.load(plan.train.recipe).mirrors(plan.train)
+        self.field = Field(data.shape, len(data.classes), plan.budget, plan.train, mirrored)
         self.trainer = OnHeldOut(data, plan.train, runtime, clock.limit is not None)
         self.race = Race.of(self.trainer, self._save, self._saved("race"))
 
@@ -175,7 +185,7 @@ class _Finding:
         epoch = 0.0 if sample is None else self._seconds_of_search_epoch()
         least = self.clock.seconds + FEWEST_SEARCH_EPOCHS * epoch + len(entrants) + training
         least += self._closing(training / len(plan.data))
-        if least > self.clock.limit:
+        if _agreed(least) > self.clock.limit:
             raise EdartsError(
                 f"--minutes {plan.budget.minutes:g} is too little; the least here is"
                 f" {least / 60:.2g}"
@@ -186,23 +196,21 @@ class _Finding:
         epochs = self._saved("plan").get("search_epochs")
         config, space = self._resolved(epochs)
         if self.clock.limit is not None and epochs is None:
-            room = SEARCH * self.clock.limit
+            fitting = int(SEARCH * self.clock.limit / self._seconds_of_search_epoch())
             most = config.epochs
-            epochs = min(
-                most, max(FEWEST_SEARCH_EPOCHS, int(room / self._seconds_of_search_epoch()))
-            )
+            epochs = _agreed(min(most, max(FEWEST_SEARCH_EPOCHS, fitting)))
             self._keep(search_epochs=epochs, search_most=most)
             config, space = self._resolved(epochs)
         most = self._saved("plan").get("search_most", config.epochs)
         limit = None if self.clock.limit is None else SLACK * SEARCH * self.clock.limit
         found = oneshot.one_shot(self.plan.data, config, space, self.runtime, limit)
-        if len(found.history) < config.epochs:
-            self._cut(
-                f"search: ended after {len(found.history)} of {config.epochs} epochs, as its cell"
-                f" had not changed for {config.patience} and its entropy had fallen"
+        if len(found.history) < most:
+            why = (
+                f", as its cell had not changed for {config.patience} and its entropy had fallen"
+                if found.settled
+                else ""
             )
-        elif config.epochs < most:
-            self._cut(f"search: {config.epochs} of {most} epochs")
+            self._cut(f"search: {len(found.history)} of {most} epochs{why}")
         return found
 
     def _entrants(self, cell: Architecture | None) -> list[Candidate]:
@@ -227,7 +235,7 @@ class _Finding:
         else:
             room = self.clock.left - self._closing(usual / len(self.plan.data))
             seconds = max(0.0, room) * RACE / (1 - SEARCH)
-        return self.race.run(entrants, seconds, self.plan.train.epochs)
+        return self.race.run(entrants, _agreed(seconds), self.plan.train.epochs)
 
     def _train(self, winner: Candidate) -> tuple[TrainConfig, fit.FitResult]:
         """The winner from scratch, on all training images, with the time that is left."""
@@ -236,21 +244,31 @@ class _Finding:
         pace = self.race.pace(winner)
         room = None
         if clock.limit is not None:
-            room = max(1.0, clock.left - self._closing(self._evaluation(winner)))
-            most = round(MOST_EPOCHS * config.epochs) if plan.open_epochs else config.epochs
+            done = self._saved("train").get("seconds", 0.0)
+            left = clock.left - self._closing(self._evaluation(winner))
+            room = max(1.0, _agreed(done + left))
             epochs = self._saved("plan").get("epochs")
             if epochs is None:
-                epochs = max(1, min(most, int(room / (pace.seconds * self._more))))
+                most = config.epochs
+                most = round(MOST_EPOCHS * most) if plan.given.epochs is None else most
+                epochs = _agreed(max(1, min(most, int(room / (pace.seconds * self._more)))))
                 self._keep(epochs=epochs)
-            if epochs < config.epochs:
-                self._cut(f"training: {epochs} of {config.epochs} epochs")
-            config = replace(config, epochs=epochs)
+            config = self._lasting(config, epochs)
         runtime = replace(self.runtime, precision=pace.precision)
         network = fit.build(winner.architecture, config, plan.data, runtime.seed)
         fitted = fit.fit(network, plan.data, config, runtime, room)
         if len(fitted.history) < config.epochs:
             self._cut(f"training: {config.epochs - len(fitted.history)} epochs passed over")
         return config, fitted
+
+    def _lasting(self, config: TrainConfig, epochs: int) -> TrainConfig:
+        """With that many epochs; where it would overfit, with squares cut out."""
+        if epochs < config.epochs:
+            self._cut(f"training: {epochs} of {config.epochs} epochs")
+        long = epochs > config.epochs and min(self.plan.data.shape[1:]) >= LARGE
+        if long and self.plan.given.cutout is None:
+            config = replace(config, cutout=CUTOUT)
+        return replace(config, epochs=epochs)
 
     # -- time ------------------------------------------------------------------------------------
 

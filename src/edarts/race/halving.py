@@ -31,8 +31,11 @@ class Pace:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of a race. `share`: of the images to train on. `right`: (N,) 0 or 1, whether
-    each image held out is answered right. `evaluation`: seconds of one image's answer.
+    """One training of a race.
+
+    `share`: of the images to train on. `seconds`: of the training; 0 if it failed, as its loss
+    became NaN. `evaluation`: seconds of one image's answer. `right`: (N,) 0 or 1, whether each
+    image held out is answered right.
     """
 
     name: str
@@ -104,7 +107,7 @@ class Race:
             self.paces[candidate.name] = self.trainer.pace(candidate)
             self.save(self.to_dict())
         estimate = self.paces[candidate.name]
-        mine = [trial for trial in self.trials if trial.name == candidate.name]
+        mine = [t for t in self.trials if t.name == candidate.name and t.seconds > 0]
         if not mine:
             return estimate
         longest = max(mine, key=lambda trial: trial.seconds)

@@ -10,12 +10,13 @@ import torch
 from edarts.config import TrainConfig
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
+from edarts.errors import NotFinite
 from edarts.race.candidates import Candidate
 from edarts.race.halving import Pace, Trial
 from edarts.runs.folder import Run
 from edarts.runs.processes import is_main
 from edarts.runtime import Runtime
-from edarts.training import fit
+from edarts.training import distributed, fit
 from edarts.training.loop import seconds_of_step
 
 HELD_OUT = 0.2  # share of the training images that judge
@@ -74,9 +75,16 @@ class OnHeldOut:
         network = fit.build(candidate.architecture, config, data, runtime.seed)
         limit = SLACK * epochs * share * pace.seconds if self.limited else None
         name = f"race {round}: {candidate.name}"
-        fitted = fit.fit(network, data, config, runtime, limit, name)
+        try:
+            fitted = fit.fit(network, data, config, runtime, limit, name)
+        except NotFinite as error:  # whoever cannot be trained is no reason to end the race
+            self.runtime.progress.warn(f"{candidate.name} is out of the race: {error}")
+            return Trial(candidate.name, round, epochs, share, 0.0, 0.0, (0,) * len(held))
         judged = fit.evaluate(fitted.network, held, fitted.transform, runtime)
-        right = judged.probabilities.argmax(dim=1) == held.labels
+        right = (judged.probabilities.argmax(dim=1) == held.labels).tolist()
+        seconds, evaluation, *answers = distributed.of_main(
+            [fitted.seconds, judged.seconds / judged.total, *right]
+        )
         if run is not None and is_main():
             shutil.rmtree(run.path, ignore_errors=True)
         return Trial(
@@ -84,9 +92,9 @@ class OnHeldOut:
             round,
             len(fitted.history),
             share,
-            fitted.seconds,
-            judged.seconds / judged.total,
-            tuple(right.int().tolist()),
+            seconds,
+            evaluation,
+            tuple(map(int, answers)),
         )
 
     def _run(self, name: str) -> Run | None:

@@ -41,9 +41,9 @@ def found(run: Run, replayed: bool) -> dict[str, Drawable]:
     if not path.exists():
         return {}
     design = architecture.load(path)
-    if design.sized:
-        return {} if replayed else {"found": design}
-    return {"kept": design}
+    if replayed and design.sized:
+        return {}
+    return {"kept" if replayed else "found": design}
 
 
 # -- sentences -----------------------------------------------------------------------------------

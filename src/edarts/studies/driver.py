@@ -97,7 +97,9 @@ def study(
     name = question if isinstance(question, str) else registry.name_of("studies", kind)
     session, recipe = session or Session(), recipe or Recipe()
     _check_session(session)
-    recipe = replace(recipe, train=fit.resolve_config(recipe.train, data.images))
+    # Whether a network begins with the whitening layer is left to each: not all of them can.
+    train = replace(fit.resolve_config(recipe.train, data.images), whitening=recipe.train.whitening)
+    recipe = replace(recipe, train=train)
     asked = kind(recipe, options)
     for job in asked.jobs({}):
         _check_job(job, data)

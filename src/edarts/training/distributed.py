@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from edarts.errors import EdartsError
-from edarts.runs.processes import all_alive, group, rank, world_size
+from edarts.runs.processes import all_alive, group, is_main, rank, world_size
 
 
 def join(cpu: bool) -> torch.device:
@@ -78,6 +78,16 @@ def average_values(values: Mapping[str, float]) -> dict[str, float]:
         return dict(values)
     vector = torch.tensor(list(values.values()), dtype=torch.float64, device=group().device)
     return dict(zip(values, average([vector])[0].tolist(), strict=True))
+
+
+def of_main(values: Sequence[float]) -> list[float]:
+    """The main process's numbers, on every process: what is decided by time has to be one thing."""
+    if world_size() == 1:
+        return list(values)
+    vector = torch.tensor(list(values), dtype=torch.float64, device=group().device)
+    mine = vector * world_size() if is_main() else torch.zeros_like(vector)
+    found: list[float] = average([mine])[0].tolist()
+    return found
 
 
 def agree(flag: bool) -> bool:

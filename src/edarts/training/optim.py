@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edarts.errors import EdartsError
+from edarts.errors import NotFinite
 from edarts.training import distributed
 from edarts.training.scaling import scaler_now
 
@@ -162,9 +162,9 @@ def frozen(net: nn.Module) -> Iterator[None]:
             p.requires_grad_(True)
 
 
-def not_finite(step: str, hint: str = "--lr") -> EdartsError:
+def not_finite(step: str, hint: str = "--lr") -> NotFinite:
     """The error for a loss or gradient that is NaN or infinite at `step`."""
-    return EdartsError(
+    return NotFinite(
         f"{step}: the loss became NaN or infinite; the last good checkpoint is kept."
         f" Try a lower {hint}, in another --out"
     )

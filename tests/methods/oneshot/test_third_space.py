@@ -13,6 +13,7 @@ from torch import nn
 import edarts
 from edarts import SearchConfig, Session, Size, TrainConfig, UsageError, registry
 from edarts.config import is_black_box
+from edarts.nn.mirrored import Mirrored
 from edarts.reporting.reports import BlackBoxReport
 from edarts.space import architecture
 from edarts.space.cell_picture import short_name
@@ -87,9 +88,10 @@ def test_what_is_found_is_trained_evaluated_and_loaded(tmp_path: Path) -> None:
     model = edarts.load_model(out)
     assert model.architecture == trained.genotype
     network = model.architecture.build(model.size, model.image, len(model.classes))
-    network.load_state_dict(model.network.state_dict())
+    assert isinstance(model.network, Mirrored)
+    network.load_state_dict(model.network.network.state_dict())
     x = torch.randn(3, *model.image)
-    assert torch.equal(network.eval()(x), model.network.eval()(x))
+    assert torch.equal(network.eval()(x), model.network.network.eval()(x))
     again = edarts.train(trained.genotype, data, recipe, session(tmp_path / "object"))
     assert again.parameters == trained.parameters
     report = (out / "report.html").read_text()

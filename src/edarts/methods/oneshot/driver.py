@@ -60,7 +60,7 @@ class SearchResult:
     """What a search found, and what it cost.
 
     `weights`: the final (E, K) weights per group. `history`: one line per epoch, as metrics.jsonl.
-    `seconds`: wall time.
+    `seconds`: wall time. `settled`: whether it ended early, as its architecture had settled.
     """
 
     architecture: Architecture
@@ -70,6 +70,7 @@ class SearchResult:
     history: list[dict[str, Any]]
     counts: Counts
     seconds: float
+    settled: bool = False
 
 
 class SupernetTraining:
@@ -226,7 +227,7 @@ def one_shot(
     method: OneShot = config.plugins()[0](space, config, runtime.device)
     warn = Collapse(config, runtime)
     history: list[dict[str, Any]] = []
-    counts, seconds = Counts(), 0.0
+    counts, seconds, settled = Counts(), 0.0, False
     for index, stage in enumerate(method.stages(config.epochs)):
         seed_all(seed, "supernet", index)
         net = place(build_supernet(space, config, data, stage), runtime.device)
@@ -239,10 +240,12 @@ def one_shot(
         loop(training)
         history += loop.history
         seconds += loop.seconds
+        settled = training.finished()
         counts = counts.plus(**training.counts.to_dict())
         seed_all(seed, "method", index + 1)  # the next stage may draw new parameters
     weights = {g: w.detach().cpu() for g, w in method.weights(training=False).items()}
-    return SearchResult(method.architecture(), space, config, weights, history, counts, seconds)
+    found = method.architecture()
+    return SearchResult(found, space, config, weights, history, counts, seconds, settled)
 
 
 def seconds_of_epoch(
