@@ -104,7 +104,7 @@ def find(
     dataset = opened.train
     config = resolve(config, {"patience": PATIENCE})
     resolved, space, notes = resolve_config(config, len(dataset), len(dataset.classes))
-    recipe = fit.resolve_config(given, len(dataset), whitens=space.Architecture.whitens)
+    recipe = fit.resolve_config(given, len(dataset), whitens=space.whitens)
     settings = settings_of(opened, session, resolved.to_settings()) | {
         "train": recipe.to_settings(),
         "candidates": ",".join(wanted),

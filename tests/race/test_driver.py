@@ -131,7 +131,7 @@ def test_the_minutes_hold(world: World, minutes: float, speed: float) -> None:
 
 def test_what_is_cut_is_said(world: World) -> None:
     found = driver.find(plan(tiny_data(100), Budget(5), ALL), Runtime(CPU), world.clock(300.0))
-    assert found.cut[0] == "search: 11 of 50 epochs"  # 15 % of 300 seconds, 4 for an epoch
+    assert found.cut[0] == "search: 9 of 50 epochs"  # 12 % of 300 seconds, 4 for an epoch
 
 
 def test_without_minutes_nothing_is_cut(world: World) -> None:

@@ -27,7 +27,7 @@ from processes import Forked
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TINY = [
     *("--limit", "60", "--epochs", "2", "--cells", "3", "--channels", "4", "--batch-size", "8"),
-    *("--train.cells", "3", "--train.channels", "4"),
+    *("--train.cells", "3", "--train.channels", "4", "--candidates", "found"),
 ]
 METHODS = registry.names("methods")
 QUICK = ["edarts", "darts", "snas"]  # updates by epoch, by step, joint

@@ -49,7 +49,7 @@ def test_every_precision_learns(name: str, precision: str, runtime: Runtime) -> 
     network = train.build(design, config, data, 0)
     result = train.fit(network, data, config, replace(runtime, precision=precision))
     assert result.history[-1]["loss"] < 0.9 * result.history[0]["loss"]
-    assert train.evaluate(result.network, data, result.transform, runtime).accuracy > 0.6
+    assert train.evaluate(result.network, data, result.transform, runtime).accuracy > 0.5
 
 
 def test_an_image_is_mirrored_in_every_other_epoch(

@@ -197,7 +197,7 @@ class Slow(Sum):
     [
         (None, [0, 1, 2, 3, 4, 5]),
         (60.0, [0, 1, 2, 3, 4, 5]),  # six epochs of 6 seconds, once 12
-        (27.0, [0, 2, 3, 4, 5]),  # after the first, of 9 seconds, two of five fit ...
+        (27.0, [0, 3, 4, 5]),  # after the first, of 6 seconds, three fit into the 21 that are left
         (23.0, [0, 4, 5]),
         (5.0, [0]),
     ],

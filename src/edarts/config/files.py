@@ -46,7 +46,9 @@ def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(recipe := named.get("recipe"), str):
         named["recipe"] = RECIPES.get(recipe, recipe)
     for known, key, value in SINCE:
-        if named.keys() >= known:  # all of a run, which was not asked for what it did not know
+        if all(
+            named.get(name) is not None for name in known
+        ):  # all of a run, which was not asked for what it did not know
             named.setdefault(key, value)
     return _with_space(named) if named.keys() >= OLD else named
 

@@ -119,6 +119,8 @@ class Race:
         `seconds`: for all rounds, unless a race that is continued has its own. `most`: epochs that
         a training takes at most.
         """
+        for candidate in candidates:
+            self.pace(candidate)
         if self.seconds is None:
             self.seconds = seconds
             self.save(self.to_dict())
@@ -137,7 +139,9 @@ class Race:
         for trial in self.trials:
             if (trial.name, trial.round) == (candidate.name, number):
                 return trial
-        pace = self.pace(candidate)
+        # By the first steps, not by how long a training took: so a race that is killed ends as it
+        # would have.
+        pace = self.paces[candidate.name]
         made = self.trainer.train(candidate, pace, number, plan(slot, pace.seconds, most))
         self.trials.append(made)
         self.save(self.to_dict())

@@ -134,6 +134,11 @@ class SearchSpace(ABC):
 
     groups: ClassVar[tuple[str, ...]]
 
+    @property
+    def whitens(self) -> bool:
+        """Whether the networks of its architectures can begin with the whitening layer."""
+        return bool(getattr(self.Architecture, "whitens", False))
+
     @classmethod
     @abstractmethod
     def of(cls, options: Any) -> "SearchSpace":
