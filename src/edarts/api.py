@@ -93,7 +93,8 @@ def find(
         session or Session(),
         budget or Budget(),
     )
-    given, wanted = train_config or TrainConfig(), entrants.names(candidates)
+    given = train_config or TrainConfig()
+    wanted = entrants.names(candidates, given.pretrained)
     if is_black_box(config.method):
         raise UsageError(
             f"find searches with one-shot methods; for {config.method} use `edarts search`,"

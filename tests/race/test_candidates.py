@@ -72,6 +72,13 @@ def test_wrong_names(text: str, words: str) -> None:
         names(text)
 
 
+def test_pretrained_weights_need_a_network_of_timm() -> None:
+    with pytest.raises(UsageError, match="pretrained is for networks named timm:NAME: none of th"):
+        names("found,resnet", pretrained="weights.safetensors")
+    config = fit.resolve_config(TrainConfig(pretrained="weights.safetensors"), 1000)
+    assert {one.training(config).pretrained for one in those(CANDIDATES)} == {""}
+
+
 def test_how_each_is_trained() -> None:
     cell, half, plain = those("found,resnet")
     assert cell.training(CONFIG) == fit.resolve_config(TrainConfig(cells=3, channels=16), 1000)

@@ -1,6 +1,7 @@
 """The resumable loop on a phase of one number: position, averages, checkpoints, stops, resume."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -193,27 +194,37 @@ class Slow(Sum):
 
 
 @pytest.mark.parametrize(
-    ("limit", "epochs"),
+    ("limit", "takes", "epochs"),
     [
-        (None, [0, 1, 2, 3, 4, 5]),
-        (60.0, [0, 1, 2, 3, 4, 5]),  # six epochs of 6 seconds, once 12
-        (27.0, [0, 3, 4, 5]),  # after the first, of 6 seconds, three fit into the 21 that are left
-        (23.0, [0, 4, 5]),
-        (5.0, [0]),
+        (None, 2.0, range(10)),
+        (60.0, 2.0, range(10)),  # ten epochs of 6 seconds
+        (59.0, 2.0, [*range(7), 8, 9]),  # after seven, 17 seconds are left: two fit
+        (40.0, 2.0, [0, 1, 2, 3, 8, 9]),  # after four, 16 seconds
+        (23.0, 2.0, [0, 8, 9]),
+        (11.0, 2.0, [0]),
+        (5.0, 2.0, [0]),
     ],
 )
 def test_epochs_that_do_not_fit_are_passed_over(
-    limit: float | None, epochs: list[int], monkeypatch: pytest.MonkeyPatch
+    limit: float | None, takes: float, epochs: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first of those that are left go, so that the last ones, of low rates, are done."""
-    takes = {30.0: (3.0, 3.0, 2.0, 2.0, 2.0, 2.0), 23.0: (2.5, 2.0, 2.0, 2.0, 2.0, 2.0)}
-    phase = Slow(takes=takes.get(limit or 0.0, (2.0,) * 6))
+    """Of those that are left the last ones are done, of low rates; they take no longer."""
+    phase = Slow(takes=(takes,) * 10)
     monkeypatch.setattr(loops.time, "monotonic", lambda: phase.now)
-    loop = Loop("slow", 6, 3, Runtime(CPU), limit=limit)
+    loop = Loop("slow", 10, 3, Runtime(CPU), limit=limit)
     loop(phase)
-    assert [line["epoch"] for line in loop.history] == epochs
+    assert [line["epoch"] for line in loop.history] == [*epochs]
     if limit is not None and len(epochs) > 1:
         assert loop.seconds <= limit
+
+
+def test_a_slow_beginning_spares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the pace of the first epochs 4 of 10 would fit; the machine is faster afterwards."""
+    phase = Slow(takes=(4.0, 4.0, *(1.0,) * 8))
+    monkeypatch.setattr(loops.time, "monotonic", lambda: phase.now)
+    loop = Loop("slow", 10, 3, Runtime(CPU), limit=60.0)
+    loop(phase)
+    assert len(loop.history) == 10 and loop.seconds == 48.0
 
 
 def test_seconds_of_a_step() -> None:

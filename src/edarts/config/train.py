@@ -53,6 +53,9 @@ class TrainConfig:
     whitening: bool | None = UNSET
     """Whether networks of cells begin with a whitening layer and pooling, as the speed record's
     network does, not with DARTS' convolution."""
+    pretrained: str = ""
+    """Weights that a network named timm:NAME begins with: a safetensors file, or hub for those that
+    timm knows by that name; if not given, it is trained from scratch."""
     valid_fraction: Annotated[float, Between(0, 0.9)] = 0.0
     """Share of the training images held out to show accuracy while training (0..1)."""
     options: Any = None
@@ -80,6 +83,8 @@ class TrainConfig:
     def to_settings(self) -> dict[str, Any]:
         """The flat dictionary for config.yaml: the fields, then the recipe's own options."""
         shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
+        if not self.pretrained:  # which older configs do not have
+            del shared["pretrained"]
         return shared | (asdict(self.options) if self.options is not None else {})
 
     @classmethod

@@ -10,6 +10,7 @@ from edarts.config import Budget, TrainConfig
 from edarts.errors import EdartsError, UsageError
 from edarts.nn.costs import Costs, costs
 from edarts.nn.mirrored import Mirrored
+from edarts.nn.timm import Timm
 from edarts.nn.whole import Whole
 from edarts.space import named
 from edarts.space.base import Architecture, Image, Size
@@ -37,6 +38,8 @@ class Candidate:
         """How it is trained: `config`, resolved for networks of cells, with its own size."""
         size: Any = self.size
         own = {"cells": size.cells, "channels": size.channels, "whitening": size.whitening}
+        if not isinstance(self.architecture, Timm):
+            config = dataclasses.replace(config, pretrained="")
         return dataclasses.replace(config, **(own if self.architecture.sized else OF_CELLS))
 
 
@@ -54,8 +57,12 @@ class Field:
     mirrored: bool = False
 
 
-def names(text: str) -> tuple[str, ...]:
-    """The names of a comma-separated list. Raises UsageError for none, or one given twice."""
+def names(text: str, pretrained: str = "") -> tuple[str, ...]:
+    """The names of a comma-separated list.
+
+    Raises UsageError for none, for one given twice, and if none of them can begin with the
+    `pretrained` weights.
+    """
     found = tuple(name.strip() for name in text.split(",") if name.strip())
     if not found:
         raise UsageError("candidates names nothing; give found, a baseline or a zoo name")
@@ -67,6 +74,8 @@ def names(text: str) -> tuple[str, ...]:
                 named.architecture(name)
             except UsageError as error:
                 raise UsageError(f"candidates: {error}") from None
+    if pretrained and not any(name.startswith(named.TIMM) for name in found):
+        raise UsageError(f"pretrained is for networks named {named.TIMM}NAME: none of them races")
     return found
 
 

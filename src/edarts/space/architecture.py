@@ -13,6 +13,7 @@ from edarts.space.genotype import Genotype, read_file
 FORMATS = {
     "edarts.genotype/1": "edarts.space.genotype:Genotype",
     "edarts.densenet_bc/1": "edarts.nn.baselines.densenet_bc:DenseNetBC",
+    "edarts.timm/1": "edarts.nn.timm:Timm",
     "edarts.proxyless_trees/1": "edarts.nn.trees:ProxylessTrees",
 }
 

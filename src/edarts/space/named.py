@@ -9,12 +9,17 @@ from edarts.space import zoo
 from edarts.space.architecture import load
 from edarts.space.base import Architecture
 
+TIMM = "timm:"  # before the name of a model of timm
+
 
 def architecture(name: str) -> Architecture:
-    """What is in a JSON file or a run folder, or has this name in the zoo or as a baseline.
+    """What is in a JSON file or a run folder, or has this name: zoo entry, baseline, timm:MODEL.
 
     Raises EdartsError, UsageError.
     """
+    if name.startswith(TIMM):
+        model: Architecture = registry.locate("edarts.nn.timm:Timm")(name.removeprefix(TIMM))
+        return model
     path = Path(name)
     if path.is_dir():
         if not (path / "genotype.json").exists():

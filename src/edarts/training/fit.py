@@ -14,6 +14,7 @@ from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
 from edarts.errors import UsageError
 from edarts.nn.mirrored import Mirrored
+from edarts.nn.timm import begin_with
 from edarts.nn.whitening import Whitening
 from edarts.reporting.stats import wilson
 from edarts.runtime import Runtime
@@ -53,7 +54,10 @@ def build(architecture: Architecture, config: TrainConfig, data: Dataset, seed: 
     """The network that `config` (resolved) describes for this data, its weights drawn by `seed`."""
     seed_all(seed, "network")
     size = replace(size_of(config), auxiliary=bool(config.auxiliary))
-    return architecture.build(size, data.shape, len(data.classes))
+    network = architecture.build(size, data.shape, len(data.classes))
+    if config.pretrained:
+        begin_with(network, config.pretrained)
+    return network
 
 
 @dataclass(frozen=True)

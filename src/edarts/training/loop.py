@@ -6,6 +6,8 @@ by (seed, phase, epoch, step), so a resumed run is bit-identical on the CPU with
 state.
 """
 
+import itertools
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,8 +22,8 @@ from edarts.training.device import autocast
 from edarts.training.scaling import Scaler, scaling
 
 Metrics = dict[str, float]
-TOLERANCE = 0.1  # share of the epochs that are left which need not fit into a limit yet
-STRICT = 10  # epochs that are left when all have to fit
+SPARED_NOT = 0.3  # share of the epochs, the last ones, that a limit leaves to the end
+RECENT = 3  # epochs by which the pace is judged
 
 
 class Phase(Protocol):
@@ -53,8 +55,8 @@ class Loop:
     """`epochs` epochs of `steps` steps of the phase called `name`.
 
     `describe`: what to show of an epoch's line beside the averages. `limit`: seconds that it may
-    take; where the epochs that are left would take more, the next of them are passed over, so that
-    the last ones, of low learning rates, are not cut off. When it has run, `seconds` is the wall
+    take; where the epochs that are left would take more, some are passed over, but for the last
+    ones, of low learning rates. When it has run, `seconds` is the wall
     time and `history` a line for each epoch, of this and of earlier processes.
     """
 
@@ -140,16 +142,18 @@ class Loop:
         self._epoch += left if phase.finished() else self._passed_over(left)
 
     def _passed_over(self, left: int) -> int:
-        """How many of the epochs that are left do not fit into the limit, at the pace of before.
+        """How many of the epochs that are left are not done, as they do not fit into the limit.
 
-        None while all but a tenth fit: a machine is not always as slow as it is now.
+        None until no more than the last ones would fit: a machine that is slow now may be faster
+        later, and it is the first epochs, of high learning rates, that can be spared.
         """
-        if self.limit is None:
+        if self.limit is None or left == 0:
             return 0
-        pace, room = self.seconds / len(self.history), self.limit - self.seconds
-        fit = int(distributed.average_values({"fit": room / pace})["fit"] + 1e-6)
-        near = fit >= (1 - TOLERANCE) * left and left > STRICT
-        return 0 if near else max(0, left - max(0, fit))
+        ends = [0.0, *(line["seconds"] for line in self.history)][-1 - RECENT :]
+        pace = statistics.median(after - before for before, after in itertools.pairwise(ends))
+        room = self.limit - self.seconds
+        fit = int(distributed.average_values({"fit": room / max(pace, 1e-9)})["fit"] + 1e-6)
+        return 0 if fit >= min(left, SPARED_NOT * self.epochs) else left - max(0, fit)
 
     def _keep(self, phase: Phase) -> None:
         """A checkpoint if it is time for one, at the end, and before a stop."""

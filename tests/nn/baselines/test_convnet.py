@@ -40,3 +40,14 @@ def test_any_image(image: Image) -> None:
 def test_refused() -> None:
     with pytest.raises(UsageError, match="width of ConvNet must be a whole number from 1 on"):
         ConvNet.from_dict({"format": "baselines.convnet/1"})
+
+
+@pytest.mark.parametrize("images", [2, 3])
+def test_gradients_of_a_few_small_images_are_finite(images: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(40, 1, 8, 8).cumsum(2)
+    network = ConvNet().build(Size(), (1, 8, 8), 10)
+    network.whiten.prepare(x)
+    network(x[:images]).logsumexp(1).sum().backward()
+    norms = [p.grad.norm().item() for p in network.parameters() if p.grad is not None]
+    assert len(norms) == 14 and max(norms) < 1e6

@@ -15,7 +15,9 @@ from edarts.space.base import Image
 from edarts.space.picture import Picture
 
 SCALE = 1 / 9  # of the logits
-MOMENTUM, EPS = 0.4, 1e-12  # of the norms; 0.6 of the old mean and variance is kept
+# Of the norms: 0.6 of the old mean and variance is kept. The record adds 1e-12 to a variance, with
+# which the gradients of a batch of two or three images overflow.
+MOMENTUM, EPS = 0.4, 1e-5
 
 
 @dataclass(frozen=True)
