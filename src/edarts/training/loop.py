@@ -7,7 +7,6 @@ state.
 """
 
 import itertools
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from edarts.training.scaling import Scaler, scaling
 
 Metrics = dict[str, float]
 SPARED_NOT = 0.3  # share of the epochs, the last ones, that a limit leaves to the end
-RECENT = 3  # epochs by which the pace is judged
+RECENT = 3  # epochs, the fastest of which is the pace
 
 
 class Phase(Protocol):
@@ -150,7 +149,7 @@ class Loop:
         if self.limit is None or left == 0:
             return 0
         ends = [0.0, *(line["seconds"] for line in self.history)][-1 - RECENT :]
-        pace = statistics.median(after - before for before, after in itertools.pairwise(ends))
+        pace = min(after - before for before, after in itertools.pairwise(ends))
         room = self.limit - self.seconds
         fit = int(distributed.average_values({"fit": room / max(pace, 1e-9)})["fit"] + 1e-6)
         return 0 if fit >= min(left, SPARED_NOT * self.epochs) else left - max(0, fit)
