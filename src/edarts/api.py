@@ -232,11 +232,12 @@ def predict(
     if not images:
         raise UsageError("predict needs at least one image file")
     model = load_model(run)
-    read = [read_image(Path(image)) for image in images]
+    read = [read_image(Path(image), model.image[1:]) for image in images]
     runtime = device.runtime(session)
     for note in transparent(read, model.image):
         runtime.progress.say(note)
-    pixels = [torch.from_numpy(to_pixels(image, model.image).copy()) for image in read]
+    decoded = [to_pixels(image, model.image, model.white) for image in read]
+    pixels = [torch.from_numpy(image.copy()) for image in decoded]
     probabilities = fit.predict(model.network, torch.stack(pixels), model.transform, runtime)
     best = probabilities.max(dim=1)
     found = zip(images, best.values.tolist(), best.indices.tolist(), strict=True)
@@ -368,7 +369,14 @@ def _model(
     dataset, name = work.dataset, work.opened.config.data
     size = fit.size_of(recipe) if design.sized else Size()
     model = TrainedModel.of(
-        fitted.network, design, size, fitted.transform, dataset.classes, dataset.shape, name
+        fitted.network,
+        design,
+        size,
+        fitted.transform,
+        dataset.classes,
+        dataset.shape,
+        name,
+        dataset.white,
     )
     if is_main() and not (work.run.path / "model.json").exists():
         save_model(work.run, model)
@@ -401,7 +409,7 @@ def _evaluation(work: Work, model: TrainedModel, before: Mapping[str, float]) ->
 
 
 def _evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) -> EvaluationReport:
-    dataset = opened.split("test", model.image).in_classes(model.classes)
+    dataset = opened.split("test", model.image, model.white).in_classes(model.classes)
     found = fit.evaluate(model.network, dataset, model.transform, runtime)
     if opened.config.data == model.data:
         try:

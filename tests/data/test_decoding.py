@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+import edarts
 from edarts import DataConfig, EdartsError, load
 from edarts.data import open_data
 from edarts.data.catalogue import Encoded
@@ -54,6 +55,109 @@ def test_png_modes(tmp_path: Path) -> None:
             for index in range(3):
                 Image.new(mode, (8, 8)).save(place / f"{index}.png")
         assert load(str(tmp_path / mode.replace(";", ""))).shape == (channels, 8, 8)
+
+
+def deep(path: Path, pixels: np.ndarray) -> Path:  # type: ignore[type-arg]
+    """An image of 16 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint16)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_images_of_16_bits_have_one_scale(kind: str, tmp_path: Path) -> None:
+    """A dim image stays dim beside a bright one, though neither reaches the largest value."""
+    rng = np.random.default_rng(0)
+    for name, level in (("dim", 400), ("bright", 4000)):
+        for index in range(4):
+            noise = rng.integers(-20, 20, (16, 16))
+            deep(tmp_path / "data" / name / f"{index}.{kind}", level + noise)
+    train = load(str(tmp_path / "data"))
+    assert train.white == pytest.approx(4019, abs=2)
+    pairs = zip(train.images, train.labels, strict=True)
+    means = {train.classes[int(label)]: image.float().mean() for image, label in pairs}
+    assert means["bright"] == pytest.approx(255 * 4000 / train.white, abs=2)
+    assert means["dim"] == pytest.approx(255 * 400 / train.white, abs=2)
+
+
+def test_a_hot_pixel_darkens_nothing(tmp_path: Path) -> None:
+    for name, level in (("dim", 400), ("bright", 4000)):
+        for index in range(40):
+            pixels = np.full((32, 32), level)
+            if index == 0:
+                pixels[3, 4] = 65535
+            deep(tmp_path / "data" / name / f"{index}.png", pixels)
+    train = load(str(tmp_path / "data"))
+    assert train.white == 4000 and int(train.images.max()) == 255
+
+
+def test_16_bits_that_hold_8_stay_as_they_are(tmp_path: Path) -> None:
+    for name, level in (("a", 10), ("b", 20)):
+        for index in range(4):
+            deep(tmp_path / "data" / name / f"{index}.png", np.full((8, 8), level))
+    train = load(str(tmp_path / "data"))
+    assert train.white == 255 and sorted(set(train.images.flatten().tolist())) == [10, 20]
+
+
+def test_white_is_what_the_network_was_trained_with(tmp_path: Path) -> None:
+    path = deep(tmp_path / "one.png", np.full((8, 8), 1000))
+    image = read_image(path)
+    assert to_pixels(image, (1, 8, 8), 2000.0)[0, 0, 0] == 128
+    assert to_pixels(image, (1, 8, 8), 500.0)[0, 0, 0] == 255
+    assert to_pixels(image, (3, 8, 8))[0, 0].tolist() == [round(1000 / 257)] * 3
+    for name in "ab":
+        for index in range(6):
+            deep(tmp_path / "data" / name / f"{index}.png", np.full((8, 8), 1000))
+    opened = open_data(str(tmp_path / "data"))
+    assert opened.split("test", (1, 8, 8), 4000.0).images.unique().tolist() == [64]
+    assert opened.split("test", (1, 8, 8), 2000.0).images.unique().tolist() == [128]
+
+
+def test_a_model_keeps_its_white(tmp_path: Path) -> None:
+    """Bright and dim images are told apart by evaluate and predict as they were in training."""
+    rng = np.random.default_rng(0)
+    for name, level in (("dim", 1000), ("bright", 3000)):
+        for index in range(20):
+            pixels = level + rng.integers(-200, 200, (8, 8))
+            deep(tmp_path / "data" / name / f"{index}.png", pixels)
+    session = edarts.Session(out=tmp_path / "run", device="cpu")
+    edarts.train("linear", str(tmp_path / "data"), edarts.TrainConfig(epochs=20), session)
+    assert edarts.evaluate(tmp_path / "run").test_accuracy == 1
+    assert edarts.load_model(tmp_path / "run").white == pytest.approx(3199, abs=3)
+    for name in ("dim", "bright"):
+        (said,) = edarts.predict(tmp_path / "run", [tmp_path / "data" / name / "0.png"])
+        assert said.class_name == name
+
+
+def test_frames_and_pages(tmp_path: Path) -> None:
+    """The first is taken, which is said."""
+    for name, level in (("a", 10), ("b", 200)):
+        (tmp_path / name).mkdir()
+        for index in range(4):
+            first, other = (Image.new("L", (8, 8), value) for value in (level, 255 - level))
+            kind = "gif" if index % 2 else "tif"
+            more = {"save_all": True, "append_images": [other]} if index else {}
+            first.save(tmp_path / name / f"{index}.{kind}", **more)
+    train = load(str(tmp_path))
+    assert set(train.images.flatten().tolist()) == {10, 200}
+    assert any("several pages or frames: the first is taken" in note for note in train.notes)
+
+
+def test_photographs_are_shrunk_while_they_are_decoded(tmp_path: Path) -> None:
+    """No more of them is in memory than threads decode, and a JPEG is never decoded in full."""
+    pixels = np.zeros((1600, 2400, 3), np.uint8)
+    pixels[:, 1200:] = 200
+    image = Image.fromarray(pixels)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            image.save(tmp_path / name / f"{index}.jpg")
+    found = read_image(tmp_path / "a" / "0.jpg", (32, 48))
+    assert max(found.size) < 700
+    train = load(str(tmp_path))
+    assert train.shape == (3, 42, 64) or min(train.shape[1:]) < 64
+    left, right = train.images[0, :, : train.shape[2] // 2 - 2], train.images[0, :, -8:]
+    assert int(left.max()) < 12 and int(right.min()) > 190
 
 
 def test_bad_files_are_named_counted_and_skipped(folder: Path) -> None:

@@ -15,6 +15,7 @@ class Dataset:
 
     `images`: (N, H, W, C) uint8. `labels`: (N,) int64 in 0..len(classes) - 1. `classes`: names.
     `notes`: what was done to the images, for the user. `flip`: whether mirroring is harmless.
+    `white`: the value of images of more than 8 bits that became 255; None where there were none.
     """
 
     images: Tensor
@@ -23,6 +24,7 @@ class Dataset:
     name: str = "data"
     notes: tuple[str, ...] = ()
     flip: bool = True
+    white: float | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,14 +1,21 @@
-"""Decoding: from files, bytes and arrays of numbers to uint8 pixels of one size."""
+"""Decoding: from files, bytes and arrays of numbers to uint8 pixels of one size.
+
+Files are looked at twice: first their headers alone, which decide the size that all images get;
+then each is decoded, shrunk to that size, and forgotten. So memory grows with the threads that
+decode, not with the number of photographs.
+"""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from edarts.config import DataConfig
 from edarts.data.catalogue import Item, Items, Labels, Pixels
@@ -22,30 +29,62 @@ BACKGROUND = "white"
 OVERSHOOT = 1e-3  # how far floats may exceed 0..1 by rounding
 FEWEST_LEVELS = 16  # that floats in 0..255 must reach, so that they are not some other scale
 CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+DEEP = ("I", "F")  # modes of more than 8 bits for a pixel
+FULL = 65535.0  # white of images of 16 bits for a network that was trained on others
+HOT = 1e-4  # share of the pixels, the brightest ones, that may be brighter than white
+TURNED = (5, 6, 7, 8)  # EXIF orientations in which width and height change places
+
+Result = TypeVar("Result")
 
 
 # -- one image -----------------------------------------------------------------------------------
 
 
-def read_image(item: Item) -> Image.Image:
-    """Decode one image file completely, upright; of several pages or frames the first.
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself: (H, W) upright, channels, whether it is one of many."""
 
-    Raises EdartsError that names the file.
+    size: tuple[int, int]
+    channels: int
+    frames: bool
+
+
+def look(item: Item) -> Header:
+    """The header of one image file, which is not decoded. Raises EdartsError that names it."""
+    with _opened(item) as image:
+        width, height = image.size
+        if image.getexif().get(ExifTags.Base.Orientation) in TURNED:
+            width, height = height, width
+        mode = _mode(image)
+        channels = 1 if mode in DEEP else Image.getmodebands(mode)
+        return Header((height, width), channels, bool(getattr(image, "is_animated", False)))
+
+
+def read_image(item: Item, around: tuple[int, int] | None = None) -> Image.Image:
+    """Decode one image file, upright; of several pages or frames the first.
+
+    `around`: (H, W) that it will be resized to: a JPEG is decoded no larger than that needs. Images
+    of more than 8 bits have the mode I or F, and their own values. Raises EdartsError that names
+    the file.
     """
+    with _opened(item) as image:
+        if around is not None and image.format == "JPEG":
+            side = max(around)  # it may lie on its side
+            image.draft(None, (side, side))
+        image.load()
+        # A camera that is held upright writes the picture lying, and how to turn it.
+        ImageOps.exif_transpose(image, in_place=True)
+        mode = _mode(image)
+        return image.convert(mode) if image.mode != mode else image.copy()
+
+
+@contextmanager
+def _opened(item: Item) -> Iterator[Image.Image]:
+    """The image file while the block looks at it; whatever it raises becomes one line."""
     name = str(item) if isinstance(item, Path) else item.name
     try:
         with Image.open(item if isinstance(item, Path) else io.BytesIO(item.data)) as image:
-            image.load()
-            # A camera that is held upright writes the picture lying, and how to turn it.
-            ImageOps.exif_transpose(image, in_place=True)
-            mode = IMAGE_MODES.get(image.mode, "L" if image.mode.startswith(("I", "F")) else "RGB")
-            if image.mode.startswith("I"):  # 16 bits a pixel
-                pixels = np.asarray(image)
-                top = max(int(pixels.max()), 255)
-                return Image.fromarray((pixels * (255.0 / top)).astype(np.uint8))
-            if "transparency" in image.info:  # one colour, or some of a palette
-                mode = "LA" if mode == "L" else "RGBA"
-            return image.convert(mode) if image.mode != mode else image.copy()
+            yield image
     except FileNotFoundError:
         raise EdartsError(f"{name}: no such file") from None
     except MemoryError:  # is no fault of the file
@@ -54,28 +93,66 @@ def read_image(item: Item) -> Image.Image:
         raise EdartsError(f"{name}: not a readable image: {one_line(error)}") from None
 
 
-def to_pixels(image: Image.Image, shape: tuple[int, int, int]) -> Pixels:
+def _mode(image: Image.Image) -> str:
+    """The mode that an image is brought to: L, LA, RGB, RGBA, or one of `DEEP`."""
+    if image.mode.startswith(DEEP):
+        return image.mode[0]
+    mode = IMAGE_MODES.get(image.mode, "RGB")
+    if "transparency" in image.info:  # one colour, or some of a palette
+        return "LA" if mode == "L" else "RGBA"
+    return mode
+
+
+def to_pixels(
+    image: Image.Image, shape: tuple[int, int, int], white: float | None = None
+) -> Pixels:
     """(H, W, C) uint8 of the given (C, H, W), resized and converted where needed.
 
-    Where the shape has no channel for it, what is transparent is shown on `BACKGROUND`.
+    Where the shape has no channel for it, what is transparent is shown on `BACKGROUND`. `white`:
+    the value of an image of more than 8 bits that becomes 255; None: `FULL`.
     """
     channels, height, width = shape
     mode = CHANNEL_MODES[channels]
+    if image.mode in DEEP:
+        deep = np.asarray(_resized(image, (width, height)), dtype=np.float64)
+        scaled = np.clip(deep * (255.0 / (white or FULL)), 0, 255).round().astype(np.uint8)
+        image = Image.fromarray(scaled)
     if is_transparent(image) and "A" not in mode:
         above = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", above.size, BACKGROUND), above)
     if image.mode != mode:
         image = image.convert(mode)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
+    pixels = np.asarray(_resized(image, (width, height)), dtype=np.uint8)
+    return pixels.reshape(height, width, channels)
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if image.size == size:
+        return image
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
+
+
+def white_of(images: Iterable[NDArray[Any]]) -> float | None:
+    """The one value of images of more than 8 bits that becomes white, or None if there are none.
+
+    All but a `HOT` share of their pixels lie below it, so that a hot pixel darkens nothing; 255
+    where none is brighter: then they hold no more than 8 bits.
+    """
+    values = [image.ravel() for image in images]
+    if not values:
+        return None
+    return max(255.0, float(np.quantile(np.concatenate(values), 1 - HOT)))
 
 
 def transparent(images: Iterable[Image.Image], shape: tuple[int, int, int]) -> list[str]:
     """The note on images whose transparency a network for this (C, H, W) cannot take; or none."""
-    count = 0 if "A" in CHANNEL_MODES[shape[0]] else sum(map(is_transparent, images))
+    return _shown_on(sum(map(is_transparent, images)), shape)
+
+
+def _shown_on(count: int, shape: tuple[int, int, int]) -> list[str]:
     what = "image is" if count == 1 else "images are"
-    return [f"{count} transparent {what} shown on {BACKGROUND}"] if count else []
+    alpha = "A" in CHANNEL_MODES[shape[0]]
+    return [f"{count} transparent {what} shown on {BACKGROUND}"] if count and not alpha else []
 
 
 def is_transparent(image: Image.Image) -> bool:
@@ -130,24 +207,95 @@ def _channels_last(array: NDArray[Any], what: str) -> NDArray[Any]:
 # -- all images of a split -----------------------------------------------------------------------
 
 
-def decode(
-    items: Items, labels: Labels, config: DataConfig, shape: tuple[int, int, int] | None
-) -> tuple[Pixels, Labels, list[str]]:
-    """(N, H, W, C) pixels, the labels of the images that could be read, notes for the user.
+@dataclass(frozen=True)
+class Decoded:
+    """`pixels`: (N, H, W, C). `labels`: (N,) of those images that could be read.
 
-    `shape`: the (C, H, W) that the images get; None: as their own sizes and `config` decide.
+    `notes`: for the user. `white`: see `to_pixels`; None if no image has more than 8 bits.
+    """
+
+    pixels: Pixels
+    labels: Labels
+    notes: list[str]
+    white: float | None = None
+
+
+def decode(
+    items: Items,
+    labels: Labels,
+    config: DataConfig,
+    shape: tuple[int, int, int] | None,
+    white: float | None = None,
+) -> Decoded:
+    """Decode a split.
+
+    `shape`, `white`: the (C, H, W) that the images get, and what is white of those of more than 8
+    bits; None: as their own headers, values and `config` decide.
     """
     if isinstance(items, np.ndarray):
         pixels, notes = _decode_array(items, config, shape)
-        return pixels, labels, notes
+        return Decoded(pixels, labels, notes)
     notes = []
-    images, labels = _read_all(items, labels, config.skip_bad, notes)
+    good = _Reading(items, config.skip_bad)
+    headers = good.each(look)
     if shape is None:
-        sizes = [(image.height, image.width) for image in images]
-        channels = max(len(image.getbands()) for image in images)
+        sizes = [header.size for header in headers]
+        channels = max(header.channels for header in headers)
         shape = (channels, *_target_size(sizes, config, notes))
+    if frames := sum(header.frames for header in headers):
+        what = "image has" if frames == 1 else "images have"
+        notes.append(f"{frames} {what} several pages or frames: the first is taken")
+    target = shape
+    images = good.each(lambda item: _shrunk(item, target))
+    if white is None:
+        white = white_of(np.asarray(image) for image in images if image.mode in DEEP)
     notes += transparent(images, shape)
-    return _stack(images, shape), labels, notes
+    pixels = np.stack([to_pixels(image, shape, white) for image in images])
+    return Decoded(pixels, labels[good.index], [*good.notes(), *notes], white)
+
+
+def _shrunk(item: Item, shape: tuple[int, int, int]) -> Image.Image:
+    """Decoded and resized; its mode is its own."""
+    _, height, width = shape
+    return _resized(read_image(item, (height, width)), (width, height))
+
+
+class _Reading:
+    """Goes through the files of a split with threads; those that cannot be read drop out.
+
+    `index`: of those that are left. Raises EdartsError for the first one, unless `skip_bad`.
+    """
+
+    def __init__(self, items: Sequence[Item], skip_bad: bool) -> None:
+        self.items, self.skip_bad = items, skip_bad
+        self.index = np.arange(len(items))
+        self.bad: list[EdartsError] = []
+
+    def each(self, do: Callable[[Item], Result]) -> list[Result]:
+        """What `do` makes of each file that is left."""
+
+        def attempt(at: int) -> Result | EdartsError:
+            try:
+                return do(self.items[at])
+            except EdartsError as error:
+                return error
+
+        with ThreadPoolExecutor() as pool:
+            results = list(pool.map(attempt, self.index))
+        bad = [result for result in results if isinstance(result, EdartsError)]
+        if bad and (not self.skip_bad or len(bad) == len(results)):
+            more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
+            raise EdartsError(f"{bad[0]}{more}; repair or remove, or go on without with --skip-bad")
+        self.bad += bad
+        readable = [not isinstance(result, EdartsError) for result in results]
+        self.index = self.index[readable]
+        return [result for result in results if not isinstance(result, EdartsError)]
+
+    def notes(self) -> list[str]:
+        """What was left out."""
+        if not self.bad:
+            return []
+        return [f"skipped {len(self.bad)} unreadable images, the first: {self.bad[0]}"]
 
 
 def _decode_array(
@@ -169,27 +317,6 @@ def _stack(images: Sequence[Image.Image], shape: tuple[int, int, int]) -> Pixels
     for index, image in enumerate(images):
         result[index] = to_pixels(image, shape)
     return result
-
-
-def _read_all(
-    items: Sequence[Item], labels: Labels, skip_bad: bool, notes: list[str]
-) -> tuple[list[Image.Image], Labels]:
-    def attempt(index: int) -> Image.Image | EdartsError:
-        try:
-            return read_image(items[index])
-        except EdartsError as error:
-            return error
-
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(attempt, range(len(items))))
-    bad = [result for result in results if isinstance(result, EdartsError)]
-    if bad and (not skip_bad or len(bad) == len(results)):
-        more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
-        raise EdartsError(f"{bad[0]}{more}; repair or remove, or go on without with --skip-bad")
-    if bad:
-        notes.append(f"skipped {len(bad)} unreadable images, the first: {bad[0]}")
-    good = [i for i, result in enumerate(results) if not isinstance(result, EdartsError)]
-    return [r for r in results if not isinstance(r, EdartsError)], labels[good]
 
 
 def _target_size(

@@ -19,6 +19,8 @@ from edarts.data.splits import stratified_split
 Split = Literal["train", "test"]
 Shape = tuple[int, int, int]
 """(C, H, W) of an image."""
+Asked = tuple[Shape | None, float | None]
+"""The shape and the white that a split was asked for with."""
 
 
 class Opened:
@@ -32,7 +34,7 @@ class Opened:
         self.config = config
         self._catalogue: Catalogue = open_catalogue(config)
         check(self._catalogue, config.data)
-        self._decoded: dict[Split, tuple[Shape | None, Dataset]] = {}
+        self._decoded: dict[Split, tuple[Asked, Dataset]] = {}
 
     @property
     def name(self) -> str:
@@ -70,34 +72,40 @@ class Opened:
         """The test split, decoded at the first use, in its own size."""
         return self.split("test")
 
-    def split(self, split: Split, shape: Shape | None = None) -> Dataset:
+    def split(
+        self, split: Split, shape: Shape | None = None, white: float | None = None
+    ) -> Dataset:
         """The training or test split, decoded unless it was just now.
 
         `shape`: (C, H, W) that the images must get, for a network that was trained on them;
-        without it the split's own sizes decide. Raises EdartsError naming the file, class or value.
+        without it the split's own sizes decide. `white`: likewise, of images of more than 8 bits.
+        Raises EdartsError naming the file, class or value.
         """
         asked, known = self._decoded.get(split, (None, None))
-        if known is None or shape not in (asked, known.shape):
+        fits = known is not None and shape == known.shape and white in (None, known.white)
+        if known is None or not (fits or asked == (shape, white)):
             self._decoded.pop(split, None)  # so that two copies never lie in memory
-            known = self._decode(split, shape)
-            self._decoded[split] = shape, known
+            known = self._decode(split, shape, white)
+            self._decoded[split] = (shape, white), known
         return known
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_data, (self.config,)
 
-    def _decode(self, split: Split, shape: Shape | None) -> Dataset:
+    def _decode(self, split: Split, shape: Shape | None, white: float | None) -> Dataset:
         catalogue, config = self._catalogue, self.config
         items, labels, notes = self._items(split)
-        images, labels, read_notes = decoding.decode(items, labels, config, shape)
+        found = decoding.decode(items, labels, config, shape, white)
+        images, labels = found.pixels, found.labels
         flip = catalogue.flip if config.flip is None else config.flip
         dataset = Dataset(
             torch.from_numpy(images),
             torch.from_numpy(np.asarray(labels, dtype=np.int64)),
             catalogue.classes,
             catalogue.name,
-            (*catalogue.notes, *notes, *read_notes),
+            (*catalogue.notes, *notes, *found.notes),
             images.shape[-1] >= 3 if flip is None else flip,
+            found.white,
         )
         if split == "train":
             check_counts(dataset.labels.numpy(), catalogue.classes, 2, "training images")

@@ -15,7 +15,8 @@ class TorchProgram(Export):
     """Opened anywhere by `torch.export.load(FILE).module()`, without this library.
 
     What its input has to be normalised by, and the names of its classes, lie beside its graph in
-    the extra files `mean`, `std` and `classes`, a line each.
+    the extra files `mean`, `std` and `classes`, a line each; `white` is the value of a pixel that
+    counts as 1 before that.
     """
 
     suffix: ClassVar[str] = ".pt2"
@@ -30,6 +31,7 @@ class TorchProgram(Export):
             "mean": "\n".join(map(str, model.transform.mean)),
             "std": "\n".join(map(str, model.transform.std)),
             "classes": "\n".join(model.classes),
+            "white": str(model.white or 255),
         }
         aside = out.with_name(f"new-{out.name}")
         try:

@@ -30,7 +30,8 @@ class TrainedModel:
     `network`: images (B, C, H, W), normalised by `transform`, -> logits (B, classes); it may be
     `Mirrored`, whose multiply-adds are those of both images. `classes`:
     their names in the order of the logits. `flops`: multiply-adds of one image. `data`: what it was
-    trained on.
+    trained on. `white`: the value of images of more than 8 bits that becomes 255; None if it was
+    trained on no such images.
     """
 
     network: nn.Module
@@ -42,6 +43,7 @@ class TrainedModel:
     parameters: int
     flops: int
     data: str
+    white: float | None = None
 
     @classmethod
     def of(
@@ -53,10 +55,11 @@ class TrainedModel:
         classes: tuple[str, ...],
         image: Image,
         data: str,
+        white: float | None = None,
     ) -> "TrainedModel":
         """The model of these parts; its parameters and multiply-adds are counted here."""
         counts = count_parameters(network), count_flops(network, image)
-        return cls(network, design, size, transform, classes, image, *counts, data)
+        return cls(network, design, size, transform, classes, image, *counts, data, white)
 
 
 def save_model(run: Run, model: TrainedModel) -> None:
@@ -89,6 +92,7 @@ def save_model(run: Run, model: TrainedModel) -> None:
             "parameters": model.parameters,
             "flops": model.flops,
             "data": model.data,
+            **({} if model.white is None else {"white": model.white}),
             **({"plugins": used} if used else {}),
         },
     )
@@ -138,4 +142,5 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
         fields["parameters"],
         fields["flops"],
         fields["data"],
+        fields.get("white"),
     )
