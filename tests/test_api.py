@@ -2,6 +2,8 @@
 data are decoded and models read.
 """
 
+import csv
+import json
 import subprocess
 import sys
 import traceback
@@ -69,9 +71,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     splits: list[str] = []
     decode = Opened._decode
 
-    def spy(opened: Opened, split: Any, shape: Any) -> Dataset:
+    def spy(opened: Opened, split: Any, *asked: Any) -> Dataset:
         splits.append(split)
-        return decode(opened, split, shape)
+        return decode(opened, split, *asked)
 
     monkeypatch.setattr(Opened, "_decode", spy)
     return splits
@@ -263,3 +265,52 @@ def test_six_calls_from_the_command_to_the_model(
     argv = ["search", "digits", "--cells", "2", "--channels", "4", "--limit", "60", "--epochs", "1"]
     assert main([*argv, "--quiet", "--device", "cpu", "--out", str(tmp_path / "run")]) == 0
     assert stacks[0] == ["main", "run", "search", "one_shot", "__call__", "step"]
+
+
+def test_predict_takes_folders_and_patterns(found: FindReport, tmp_path: Path) -> None:
+    photos = write_images(tmp_path / "photos", {"x": 2, "y": 1}, (8, 8))
+    (photos / "x" / ".DS_Store").write_bytes(b"x")
+    files = [str(photos / name) for name in ("x/0.png", "x/1.png", "y/0.png")]
+    for given in ([photos], [photos / "x", files[2]], [str(photos / "*" / "*.png")]):
+        assert [said.file for said in edarts.predict(found.run, given)] == files
+    with pytest.raises(edarts.EdartsError, match=r"none.*: no image file"):
+        edarts.predict(found.run, [photos / "none*"])
+    with pytest.raises(edarts.EdartsError, match=r"none\.png: no such file"):
+        edarts.predict(found.run, [photos / "none.png"])
+
+
+def test_predictions_are_written(found: FindReport, tmp_path: Path) -> None:
+    photos = write_images(tmp_path / "photos", {"a, b": 2}, (8, 8))
+    said = edarts.predict(found.run, [photos], out=tmp_path / "said.csv")
+    with (tmp_path / "said.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [each.file for each in said]
+    assert [float(row["probability"]) for row in rows] == [each.probability for each in said]
+    edarts.predict(found.run, [photos], out=tmp_path / "said.json")
+    assert json.loads((tmp_path / "said.json").read_text()) == said.to_dict()
+    with pytest.raises(edarts.UsageError, match=r"said\.txt: predictions are written as \.csv or"):
+        edarts.predict(found.run, [photos], out=tmp_path / "said.txt")
+    with pytest.raises(edarts.EdartsError, match=r"said\.csv: cannot be written: No such file"):
+        edarts.predict(found.run, [photos], out=tmp_path / "no" / "said.csv")
+
+
+def test_other_data_are_evaluated_whole(tmp_path: Path) -> None:
+    """All images of a folder without splits, any number for each class; the run's own data are not,
+    by whatever path.
+    """
+    root = write_images(tmp_path / "data", {"a": 10, "b": 10}, (8, 8))
+    edarts.train(
+        "linear", str(root), edarts.TrainConfig(epochs=1), edarts.Session(out=tmp_path / "r")
+    )
+    own = edarts.evaluate(tmp_path / "r")
+    assert own.test_images == 4
+    assert edarts.evaluate(tmp_path / "r", str(tmp_path / "data" / ".." / "data")).test_images == 4
+    other = write_images(tmp_path / "other", {"a": 1, "b": 6}, (8, 8), seed=1)
+    assert edarts.evaluate(tmp_path / "r", str(other)).test_images == 7
+    one = write_images(tmp_path / "one", {"b": 3}, (8, 8), seed=1)
+    report = edarts.evaluate(tmp_path / "r", str(one))
+    assert report.test_images == 3 and report.per_class["a"] is None
+    splits = tmp_path / "splits"
+    write_images(splits / "train", {"a": 4, "b": 4}, (8, 8))
+    write_images(splits / "test", {"a": 2, "b": 1}, (8, 8))
+    assert edarts.evaluate(tmp_path / "r", str(splits)).test_images == 3

@@ -26,6 +26,8 @@ from edarts.config import (
 )
 from edarts.data import Data, Opened, open_data
 from edarts.data.decoding import read_image, to_pixels, transparent
+from edarts.data.opened import open_to_evaluate
+from edarts.data.sources.folder import image_files
 from edarts.errors import EdartsError, UsageError, unknown
 from edarts.methods.oneshot.driver import one_shot, resolve_config
 from edarts.race import candidates as entrants
@@ -205,45 +207,59 @@ def train(
 def evaluate(
     run: str | Path | TrainReport, data: Data | None = None, session: Session | None = None
 ) -> EvaluationReport:
-    """Accuracy of a trained run's network on the test split of its data, or of other `data`.
+    """Accuracy of a trained run's network on the test split of its data, or on other `data`.
 
-    `run`: folder, or report of `train`. This alone reads the test split. Raises EdartsError.
+    Of other data without a test split all images are taken. `run`: folder, or report of `train`.
+    This alone reads the test split. Raises EdartsError.
     """
     folder, model = (run.run, run.model) if isinstance(run, TrainReport) else (Path(run), None)
     session = session or Session()
     refuse("evaluate", session, *all_but("device", "progress"))
     settings = read_settings(folder)
+    own = DataConfig.from_settings(settings)
     if data is None:
-        data = DataConfig.from_settings(settings)
+        data = own
     elif isinstance(data, str):
         data = DataConfig.from_settings(settings | {"data": data})
     model = model or load_model(folder)
     with reading(folder):
-        opened = open_data(data)
+        opened = open_to_evaluate(data, own)
     return _evaluate(Run(folder), model, opened, device.runtime(session))
 
 
 def predict(
-    run: str | Path, images: Sequence[str | Path], session: Session | None = None
+    run: str | Path,
+    images: Sequence[str | Path],
+    session: Session | None = None,
+    out: str | Path | None = None,
 ) -> Predictions:
-    """The class of each image file, by a trained run's network. Raises EdartsError."""
+    """The class of each image file, by a trained run's network.
+
+    `images`: files, folders, whose images are taken, or patterns such as `new/*.png`. `out`: a .csv
+    or .json file to write the predictions to. Raises EdartsError.
+    """
     session = session or Session()
     refuse("predict", session, *all_but("device", "progress"))
     if not images:
         raise UsageError("predict needs at least one image file")
-    model = load_model(run)
-    read = [read_image(Path(image), model.image[1:]) for image in images]
+    if out is not None and Path(out).suffix not in (".csv", ".json"):
+        raise UsageError(f"{out}: predictions are written as .csv or .json")
+    model, files = load_model(run), image_files(images)
+    read = [read_image(image, model.image[1:]) for image in files]
     runtime = device.runtime(session)
     for note in transparent(read, model.image):
-        runtime.progress.say(note)
+        runtime.progress.note(note)
     decoded = [to_pixels(image, model.image, model.white) for image in read]
     pixels = [torch.from_numpy(image.copy()) for image in decoded]
     probabilities = fit.predict(model.network, torch.stack(pixels), model.transform, runtime)
     best = probabilities.max(dim=1)
-    found = zip(images, best.values.tolist(), best.indices.tolist(), strict=True)
-    return Predictions(
+    found = zip(files, best.values.tolist(), best.indices.tolist(), strict=True)
+    said = Predictions(
         Prediction(str(image), model.classes[index], round(p, 6)) for image, p, index in found
     )
+    if out is not None:
+        said.write(Path(out))
+    return said
 
 
 def export(

@@ -99,7 +99,7 @@ class Verb:
         for part in self.parts:
             arguments[part.argument] = part.of(**{**part.usual, **values[part.argument]})
         if self.session:
-            progress = Progress(quiet=values["shown"].get("quiet", False))
+            progress = Progress(values["shown"].get("quiet", False), notes=True)
             arguments["session"] = Session(**values["session"], progress=progress)
         return registry.locate(self.function or f"edarts.api:{name}")(**arguments)
 
@@ -111,8 +111,9 @@ def _kind(given: Given) -> str:
 
 FILE = Option("config", "YAML file with options, such as a run's config.yaml.")
 JSON = Option("json", "A JSON object as the last line.", bool)
-QUIET = Option("quiet", "No progress and no summary.", bool)
+QUIET = Option("quiet", "No progress and no summary; notes on the data stay.", bool)
 A_RUN = Option("run", "Folder of a trained run.", many="1")
+ARCHITECTURE = "JSON file, run folder, zoo name such as darts.v2, baseline, or timm:NAME."
 SEEDS = Option("seeds", "How many seeds: 0, 1, ...; if not given, the study's number.", int)
 DRY_RUN = Option("dry_run", "The plan alone: how many runs, and about how long.", bool)
 
@@ -132,14 +133,7 @@ VERBS: dict[str, Verb] = {
     ),
     "train": Verb(
         "train the network of an architecture from scratch",
-        (
-            Option(
-                "architecture",
-                "JSON file, run folder, zoo name such as darts.v2, or baseline.",
-                many="?",
-                known=("zoo", "baselines"),
-            ),
-        ),
+        (Option("architecture", ARCHITECTURE, many="?", known=("zoo", "baselines")),),
         (DATA, TRAIN),
         session=RUN,
         parallel=True,
@@ -151,7 +145,11 @@ VERBS: dict[str, Verb] = {
     ),
     "predict": Verb(
         "class and probability of image files",
-        (A_RUN, Option("images", "Image files.", many="+")),
+        (
+            A_RUN,
+            Option("images", "Image files, folders, or patterns such as 'new/*.png'.", many="+"),
+            Option("out", "File to write them to: .csv or .json."),
+        ),
         session=("device",),
     ),
     "export": Verb(

@@ -1,5 +1,6 @@
 """A data set before decoding, and the checks of its classes and labels."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,24 @@ TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first that
 Labels = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
 """Decoded images: (N, H, W, C), or one of them: (H, W, C)."""
+
+SUFFIX = re.compile(r"[-_ .]?(set|split|data|images)$")  # of the names of splits
+
+
+def split_of(name: str) -> str:
+    """`train` or `test` if that is what a folder or split of this name is usually for; or nothing.
+
+    Such as Train, training_set, testset, val-images.
+    """
+    word = SUFFIX.sub("", name.lower())
+    if word in TRAIN_NAMES:
+        return "train"
+    return "test" if word in TEST_NAMES else ""
+
+
+def order_of(name: str) -> int:
+    """The place of a split's name among those that may be the test split: the first is used."""
+    return TEST_NAMES.index(SUFFIX.sub("", name.lower()))
 
 
 @dataclass(frozen=True)
@@ -163,6 +182,11 @@ def _by_name(values: NDArray[Any], classes: tuple[str, ...], what: str) -> Label
     if strange:
         raise EdartsError(f"{what}: label {strange[0]} is out of range; known: {few(classes)}")
     return np.array([names[str(v)] for v in values], dtype=np.int64)
+
+
+def in_order(labels: Labels, own: tuple[str, ...], classes: tuple[str, ...], what: str) -> Labels:
+    """Labels that count in `own` names, counted in `classes`. Raises EdartsError for others."""
+    return _by_name(np.asarray(own)[labels], classes, what)
 
 
 def few(names: Sequence[str]) -> str:

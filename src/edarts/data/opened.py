@@ -11,7 +11,15 @@ import torch
 
 from edarts.config import DataConfig
 from edarts.data import decoding
-from edarts.data.catalogue import Catalogue, Items, Labels, check, check_counts, pick
+from edarts.data.catalogue import (
+    Items,
+    Labels,
+    check,
+    check_counts,
+    check_length,
+    check_range,
+    pick,
+)
 from edarts.data.dataset import Dataset
 from edarts.data.sources import open_catalogue
 from edarts.data.splits import stratified_split
@@ -30,10 +38,16 @@ class Opened:
     anew, and decodes a split once however many Opened it is sent.
     """
 
-    def __init__(self, config: DataConfig) -> None:
+    def __init__(self, config: DataConfig, whole: bool = False) -> None:
+        """`whole`: without a test split all images are it, any number of each class."""
         self.config = config
-        self._catalogue: Catalogue = open_catalogue(config)
-        check(self._catalogue, config.data)
+        catalogue = self._catalogue = open_catalogue(config)
+        if whole and catalogue.test is None:
+            check_length(len(catalogue.items), len(catalogue.labels), config.data)
+            check_range(catalogue.labels, len(catalogue.classes), config.data)
+            catalogue.test = catalogue.items, catalogue.labels
+        else:
+            check(catalogue, config.data)
         self._decoded: dict[Split, tuple[Asked, Dataset]] = {}
 
     @property
@@ -159,6 +173,23 @@ def open_data(data: Data) -> Opened:
         _last = None  # its images are freed before others are decoded
         _last = (key, Opened(config))
     return _last[1]
+
+
+def open_to_evaluate(data: Data, trained: DataConfig) -> Opened:
+    """Open data for the evaluation of a network that was trained on others, or on the same.
+
+    Of others without a test split all images are it. Raises EdartsError.
+    """
+    if isinstance(data, Opened):
+        return data
+    config = data if isinstance(data, DataConfig) else DataConfig.of(data)
+    same = config.data == trained.data or _place(config.data) == _place(trained.data)
+    return open_data(config) if same else Opened(config, whole=True)
+
+
+def _place(data: str) -> Path | str:
+    """Where data lie, whatever the path to them; what is no path stands for itself."""
+    return Path(data).resolve() if Path(data).exists() else data
 
 
 def load(data: Data, split: Split = "train", shape: Shape | None = None) -> Dataset:

@@ -319,4 +319,4 @@ class _Finding:
 
     def _cut(self, text: str) -> None:
         self.cut.append(text)
-        self.runtime.progress.say(text)
+        self.runtime.progress.note(text)

@@ -1,11 +1,15 @@
 """What each verb returns: a frozen dataclass, whose `to_dict` is its JSON form."""
 
+import csv
+import io
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edarts.errors import EdartsError
 from edarts.reporting.stats import Estimate
 from edarts.space.base import Architecture
 
@@ -365,6 +369,20 @@ class Predictions(tuple[Prediction, ...]):
     def to_dict(self) -> list[dict[str, Any]]:
         """A JSON-ready object for each."""
         return [prediction.to_dict() for prediction in self]
+
+    def write(self, path: Path) -> None:
+        """Write them as CSV or, if the name ends so, as JSON. Raises EdartsError."""
+        file = io.StringIO(newline="")
+        if path.suffix == ".json":
+            json.dump(self.to_dict(), file, indent=2)
+        else:
+            writer = csv.DictWriter(file, ("file", "class", "probability"), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.to_dict())
+        try:
+            path.write_text(file.getvalue(), encoding="utf-8")
+        except OSError as error:
+            raise EdartsError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 @dataclass(frozen=True)

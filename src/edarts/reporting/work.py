@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edarts.data import Dataset, Opened
+from edarts.data.catalogue import few
 from edarts.errors import EdartsError, UsageError
 from edarts.reporting import drawing, page
 from edarts.runs.folder import Run, default_path, open_run
@@ -82,10 +83,10 @@ def _say_data(runtime: Runtime, dataset: Dataset, notes: Sequence[str]) -> None:
     channels, height, width = dataset.shape
     runtime.progress.say(
         f"data: {dataset.name}, {len(dataset)} training images of {height} x {width} x {channels}"
-        f" in {len(dataset.classes)} classes"
+        f" in {len(dataset.classes)} classes: {few(dataset.classes)}"
     )
     for note in [*dataset.notes, *notes]:
-        runtime.progress.say(f"data: {note}")
+        runtime.progress.note(f"data: {note}")
 
 
 def keep_architecture(run: Run, design: Architecture, *, replace_other: bool = False) -> None:

@@ -20,16 +20,17 @@ def clock(seconds: float) -> str:
 
 
 class Progress:
-    """Shows how far a phase is, on stderr; `quiet` shows nothing.
+    """Shows how far a phase is, on stderr; `quiet` shows nothing, but with `notes` what changes the
+    meaning of the numbers.
 
     On a terminal the line is redrawn; elsewhere a line is printed every 15 seconds and at the end
     of the phase.
     """
 
-    def __init__(self, quiet: bool = True) -> None:
+    def __init__(self, quiet: bool = True, notes: bool = False) -> None:
         from rich.console import Console  # which takes a while that --help need not wait
 
-        self.quiet = quiet
+        self.quiet, self.notes = quiet, notes
         self.console = Console(stderr=True, highlight=False, soft_wrap=False)
         self._live: Live | None = None
         self._printed = 0.0
@@ -50,6 +51,11 @@ class Progress:
     def say(self, text: str) -> None:
         """Print a line that stays on the screen."""
         if not self.quiet:
+            self._print(text)
+
+    def note(self, text: str) -> None:
+        """Print a line that a reader of the numbers has to know."""
+        if self.notes or not self.quiet:
             self._print(text)
 
     def warn(self, text: str) -> None:

@@ -73,8 +73,9 @@ def test_help_names_every_kind_without_torch_or_datasets() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     text, heavy = ran.stdout.splitlines()
     assert text == (
-        "digits, a folder of class folders (with or without train/ and test/), a parquet file or"
-        " folder in the Hugging Face layout, an .npz file, or hf:OWNER/NAME"
+        "digits, a folder of class folders (with or without train/ and test/), also as a .zip, a"
+        " .csv of file names and labels (or a folder with metadata.csv), a parquet file or folder"
+        " in the Hugging Face layout, an .npz file, or hf:OWNER/NAME"
     )
     assert heavy == "set()"
 
@@ -115,7 +116,9 @@ def test_options_go_to_the_source_that_takes_them(folder: Path, tmp_path: Path) 
     config = DataConfig.of("hf:a/b", label_column="kind", limit=9)
     assert config == DataConfig("hf:a/b", limit=9, options=Options("kind"))
     assert DataConfig.of("hf:a/b", label_column=None) == DataConfig("hf:a/b", options=Options())
-    with pytest.raises(UsageError, match=r"label_column is an option of the source hub or parquet"):
+    with pytest.raises(
+        UsageError, match=r"label_column is an option of the source csv or hub or parquet"
+    ):
         DataConfig.of(str(folder), label_column="kind")
     with pytest.raises(UsageError, match=f"{folder} is read by the source folder"):
         load(DataConfig(str(folder), options=Options("kind")))
@@ -142,7 +145,7 @@ OLD: dict[str, Any] = {
 def test_settings_are_flat_and_old_ones_are_read() -> None:
     config = DataConfig.from_settings(OLD | {"seed": 1, "method": "darts"})
     assert config == DataConfig.of(**OLD)
-    assert config.to_settings() == OLD
+    assert config.to_settings() == OLD | {"image_column": None}
     assert DataConfig.from_settings({}) == DataConfig()
     assert DataConfig("hf:a/b").to_settings()["label_column"] is None
     digits = OLD | {"data": "digits"}

@@ -17,7 +17,7 @@ from edarts.errors import EdartsError, UsageError
 # The first source that accepts the data opens it: prefixes of ours, then plug-ins, then what the
 # path says. A folder comes last, for it may hold anything.
 PREFIXES = ("digits", "hub", "arrays")
-PATHS = ("npz", "parquet", "folder")
+PATHS = ("npz", "parquet", "csv", "folder")
 
 
 def source_of(data: str) -> tuple[str, Source]:
@@ -45,7 +45,7 @@ def open_catalogue(config: DataConfig) -> Catalogue:
 def help_of_data() -> str:
     """What DATA may be, in one line."""
     sources = dict(_in_order())
-    first = ("digits", "folder", "parquet", "npz", "hub")
+    first = ("digits", "folder", "csv", "parquet", "npz", "hub")
     parts = [sources[name].describe for name in first]
     parts += [
         f"{source.describe} (plug-in {name})"
@@ -106,7 +106,7 @@ def _refusal(data: str) -> str:
     path = Path(data)
     if not path.exists():
         return f"{data}: no such file or folder"
-    return f"{data}: not a folder, .parquet or .npz; '{path.suffix}' cannot be read"
+    return f"{data}: no folder, .zip, .csv, .parquet or .npz; '{path.suffix}' cannot be read"
 
 
 def _broken() -> str:

@@ -2,7 +2,7 @@
 
 from edarts.config import DataConfig
 from edarts.data.catalogue import TEST_NAMES, TRAIN_NAMES, Catalogue
-from edarts.data.sources.table import Options, catalogue_of
+from edarts.data.sources.table import Options, catalogue_of, test_of
 from edarts.errors import EdartsError, one_line
 
 
@@ -35,9 +35,7 @@ class Hub:
         catalogue = catalogue_of(train, name, data, options)
         test = next((n for n in TEST_NAMES if n in splits), None)
         if test is not None:
-            what = f"{data} ({test})"
-            other = catalogue_of(splits[test], name, what, options, catalogue.classes)
-            catalogue.test = (other.items, other.labels)
+            catalogue.test = test_of(splits[test], name, f"{data} ({test})", options, catalogue)
         return catalogue
 
 

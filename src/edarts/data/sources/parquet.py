@@ -5,7 +5,7 @@ from typing import Any
 
 from edarts.config import DataConfig
 from edarts.data.catalogue import TEST_NAMES, TRAIN_NAMES, Catalogue
-from edarts.data.sources.table import Options, catalogue_of
+from edarts.data.sources.table import Options, catalogue_of, test_of
 from edarts.errors import EdartsError, one_line
 
 
@@ -34,8 +34,7 @@ class Parquet:
         catalogue = catalogue_of(_read(train), name, str(path), options)
         if test:
             what = f"{path} (test split)"
-            other = catalogue_of(_read(test), path.name, what, options, catalogue.classes)
-            catalogue.test = (other.items, other.labels)
+            catalogue.test = test_of(_read(test), path.name, what, options, catalogue)
         return catalogue
 
 
