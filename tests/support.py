@@ -69,9 +69,10 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
 
 
 def fails(capsys: pytest.CaptureFixture[str], code: int, *argv: str) -> str:
-    """The one line of a command that does not work."""
+    """The one line of a command that does not work; notes on its data may stand above."""
     assert main(list(argv)) == code
-    lines = capsys.readouterr().err.strip().splitlines()
+    every = capsys.readouterr().err.strip().splitlines()
+    lines = [line for line in every if not line.startswith("data: ")]
     assert len(lines) == 1, lines
     assert "Traceback" not in lines[0]
     return lines[0]

@@ -233,9 +233,9 @@ def test_the_test_split_is_read_by_evaluate_alone(
     asked: list[str] = []
     split = data.Opened.split
 
-    def spy(opened: data.Opened, name: Any, shape: Any = None) -> data.Dataset:
+    def spy(opened: data.Opened, name: Any, *shape: Any) -> data.Dataset:
         asked.append(name)
-        return split(opened, name, shape)
+        return split(opened, name, *shape)
 
     monkeypatch.setattr(data.Opened, "split", spy)
     out = [str(tmp_path / name) for name in ("searched", "trained")]

@@ -83,7 +83,7 @@ def test_opens_where_this_library_is_not(tmp_path: Path) -> None:
     logits, extra = torch.load(tmp_path / "logits.pt")
     with torch.no_grad():
         torch.testing.assert_close(logits, trained.network(images), atol=1e-5, rtol=1e-5)
-    assert extra == {"mean": "0.5", "std": "0.25", "classes": "a\nb"}
+    assert extra == {"mean": "0.5", "std": "0.25", "classes": "a\nb", "white": "255"}
 
 
 def test_a_failed_write_leaves_no_half_file(

@@ -23,6 +23,7 @@ SIZES: dict[str, int | str] = {
     "densenet_bc.l100_k12": "0.769",
     "resnet.r20": 269_722,
     "resnet.r110": 1_727_962,
+    "mobilenetv2.w32": 2_236_682,
     "convnet.w64": 1_972_792,
     "nasnet_a.official": "3.347",
     "nasnet_a.darts": "3.06",
