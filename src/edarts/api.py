@@ -45,7 +45,15 @@ from edarts.reporting.reports import (
     TrainReport,
 )
 from edarts.reporting.stats import Estimate
-from edarts.reporting.work import Work, all_but, keep_architecture, refuse, settings_of, working
+from edarts.reporting.work import (
+    Work,
+    all_but,
+    check_content,
+    keep_architecture,
+    refuse,
+    settings_of,
+    working,
+)
 from edarts.runs.clock import Clock
 from edarts.runs.folder import Run, read_settings, reading
 from edarts.runs.processes import barrier, is_main
@@ -224,6 +232,7 @@ def evaluate(
     model = model or load_model(folder)
     with reading(folder):
         opened = open_to_evaluate(data, own)
+        check_content(folder, opened)
     return _evaluate(Run(folder), model, opened, device.runtime(session))
 
 
@@ -393,6 +402,7 @@ def _model(
         dataset.shape,
         name,
         dataset.white,
+        work.opened.listing.fingerprint,
     )
     if is_main() and not (work.run.path / "model.json").exists():
         save_model(work.run, model)

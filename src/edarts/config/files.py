@@ -33,7 +33,8 @@ def read_options(path: str) -> dict[str, Any]:
             whole = f"{key}.{name}" if name else ARGUMENTS.get(key, key)
             flat[whole.replace("-", "_")] = part
     # Of a comparison, which has a verb of its own: each of its searches has one of the `methods`.
-    vain = ("kind", "search.method") if flat.get("kind") == "compare" else ()
+    vain = {"kind", "search.method"} if flat.get("kind") == "compare" else set()
+    vain |= {"fingerprint"}  # is no option: it says what the data were
     return {name: value for name, value in flat.items() if value is not None and name not in vain}
 
 

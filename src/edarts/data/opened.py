@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from edarts.data.catalogue import (
     pick,
 )
 from edarts.data.dataset import Dataset
+from edarts.data.fingerprint import Listing, listing
 from edarts.data.sources import open_catalogue
 from edarts.data.splits import stratified_split
 
@@ -59,6 +61,11 @@ class Opened:
     def classes(self) -> tuple[str, ...]:
         """The names of the classes; labels are places in them."""
         return self._catalogue.classes
+
+    @cached_property
+    def listing(self) -> Listing:
+        """Every image with its label; none is decoded."""
+        return listing(self._catalogue)
 
     @property
     def images(self) -> int:

@@ -8,14 +8,17 @@ from typing import Any
 
 from edarts.data import Dataset, Opened
 from edarts.data.catalogue import few
+from edarts.data.fingerprint import Listing
 from edarts.errors import EdartsError, UsageError
 from edarts.reporting import drawing, page
-from edarts.runs.folder import Run, default_path, open_run
+from edarts.runs.folder import Run, default_path, open_run, read_settings
 from edarts.runs.processes import is_main
 from edarts.runs.stop import Stop
 from edarts.runtime import Runtime, Session
 from edarts.space import architecture as architectures
 from edarts.space.base import Architecture
+
+LISTING = "data.npz"  # of a run's folder: every image that it was made of, and its label
 
 
 def refuse(verb: str, session: Session, *names: str) -> None:
@@ -49,7 +52,38 @@ def settings_of(opened: Opened, session: Session, config: Mapping[str, Any]) -> 
     given = {name: getattr(session, name) for name in ("precision", "compile")}
     unusual = {name: value for name, value in given.items() if value != getattr(Session, name)}
     how = {"seed": session.seed, "device": session.device, **unusual}
-    return {**opened.config.to_settings(), **how, **config}
+    return {
+        **opened.config.to_settings(),
+        "fingerprint": opened.listing.fingerprint,
+        **how,
+        **config,
+    }
+
+
+def check_content(folder: Path, opened: Opened) -> None:
+    """Raises EdartsError if the run in a folder was made of these data when they were others.
+
+    It names what has changed since. A run of before this was kept is taken as it is.
+    """
+    if not (folder / "config.yaml").exists():
+        return
+    known = read_settings(folder)
+    mine = opened.config.to_settings()["data"]
+    if known.get("data") != mine or "fingerprint" not in known:
+        return
+    if known["fingerprint"] != opened.listing.fingerprint:
+        old = Listing.read(folder / LISTING)
+        what = old.changes(opened.listing) if old is not None else "other images or labels"
+        raise EdartsError(
+            f"{folder}: the data {mine} have changed since: {what}; give another --out, or the data"
+            " as they were"
+        )
+
+
+def without_unknown(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, less the fingerprint where the run in the folder is older than these."""
+    older = (folder / "config.yaml").exists() and "fingerprint" not in read_settings(folder)
+    return {k: v for k, v in settings.items() if not (older and k == "fingerprint")}
 
 
 @contextmanager
@@ -69,10 +103,14 @@ def working(
     fixed = {name: value for name, value in settings.items() if name not in free}
     name = opened.config.data
     folder = Path(session.out) if session.out is not None else default_path(verb, name, fixed)
+    check_content(folder, opened)
+    settings = without_unknown(folder, settings)
     with (
         open_run(folder, settings, session.checkpoint_seconds, free) as run,
         Stop().listening() as stop,
     ):
+        if is_main() and not (run.path / LISTING).exists():
+            run.write_bytes(LISTING, opened.listing.to_bytes())
         _say_data(runtime, opened.train, notes)
         yield Work(opened, replace(runtime, run=run, stop=stop), run)
         if is_main():

@@ -20,6 +20,7 @@ from edarts.data import Opened
 from edarts.errors import Interrupted, UsageError
 from edarts.reporting import page
 from edarts.reporting.model import Column, Summary, Table
+from edarts.reporting.work import LISTING, check_content, without_unknown
 from edarts.runs import pool as parallel
 from edarts.runs.folder import Run, default_path, open_run, read_settings, reading
 from edarts.runs.progress import Progress, clock
@@ -105,7 +106,11 @@ def study(
         _check_job(job, data)
     settings = _settings(name, asked, data, session)
     folder = _folder(name, data, session, settings)
+    check_content(folder, data)
+    settings = without_unknown(folder, settings)
     with open_run(folder, settings, session.checkpoint_seconds) as run:
+        if not (folder / LISTING).exists():
+            run.write_bytes(LISTING, data.listing.to_bytes())
         rows = {key: row for key, row in read_ledger(folder).items() if row.status == "done"}
         schedule = Schedule(asked, rows, data.images, len(data.classes), session.workers)
         _do_all(schedule, data, session, verbs, folder, dry_run=dry_run)
@@ -159,6 +164,7 @@ def _settings(name: str, question: Study, data: Opened, session: Session) -> dic
         **base.fixed_options(question.options),
         "seeds": len(base.seeds(question)),
         **data.config.to_settings(),
+        "fingerprint": data.listing.fingerprint,
         "device": session.device,
         **unusual,
         **question.recipe.to_dict(),

@@ -31,7 +31,7 @@ class TrainedModel:
     `Mirrored`, whose multiply-adds are those of both images. `classes`:
     their names in the order of the logits. `flops`: multiply-adds of one image. `data`: what it was
     trained on. `white`: the value of images of more than 8 bits that becomes 255; None if it was
-    trained on no such images.
+    trained on no such images. `fingerprint`: of the data's content.
     """
 
     network: nn.Module
@@ -44,6 +44,7 @@ class TrainedModel:
     flops: int
     data: str
     white: float | None = None
+    fingerprint: str = ""
 
     @classmethod
     def of(
@@ -56,10 +57,13 @@ class TrainedModel:
         image: Image,
         data: str,
         white: float | None = None,
+        fingerprint: str = "",
     ) -> "TrainedModel":
         """The model of these parts; its parameters and multiply-adds are counted here."""
         counts = count_parameters(network), count_flops(network, image)
-        return cls(network, design, size, transform, classes, image, *counts, data, white)
+        return cls(
+            network, design, size, transform, classes, image, *counts, data, white, fingerprint
+        )
 
 
 def save_model(run: Run, model: TrainedModel) -> None:
@@ -92,6 +96,7 @@ def save_model(run: Run, model: TrainedModel) -> None:
             "parameters": model.parameters,
             "flops": model.flops,
             "data": model.data,
+            "fingerprint": model.fingerprint,
             **({} if model.white is None else {"white": model.white}),
             **({"plugins": used} if used else {}),
         },
@@ -143,4 +148,5 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
         fields["flops"],
         fields["data"],
         fields.get("white"),
+        fields.get("fingerprint", ""),
     )

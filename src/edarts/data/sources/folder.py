@@ -175,6 +175,11 @@ class _Members(Sequence[Any]):
     def __len__(self) -> int:
         return len(self.files)
 
+    def described(self) -> tuple[list[str], list[int]]:
+        """The place of each file in the archive, and the checksum that the archive has of it."""
+        known = [file.root.getinfo(file.at) for file in self.files]  # type: ignore[union-attr]
+        return [file.filename for file in known], [file.CRC for file in known]
+
     def __getitem__(self, index: Any) -> Any:
         file = self.files[int(index)]
         return Encoded(file.read_bytes(), str(file))
