@@ -314,3 +314,19 @@ def test_other_data_are_evaluated_whole(tmp_path: Path) -> None:
     write_images(splits / "train", {"a": 4, "b": 4}, (8, 8))
     write_images(splits / "test", {"a": 2, "b": 1}, (8, 8))
     assert edarts.evaluate(tmp_path / "r", str(splits)).test_images == 3
+
+
+def test_a_model_that_says_healthy_to_all_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """95 % of the images are healthy: balanced accuracy leads, and the share stands beside."""
+    root = write_images(tmp_path / "data", {"healthy": 190, "ill": 10}, (8, 8))
+    session = edarts.Session(out=tmp_path / "run", device="cpu")
+    edarts.train("linear", str(root), edarts.TrainConfig(epochs=1, lr=1e-6), session)
+    report = edarts.evaluate(tmp_path / "run")
+    lines = report.summary().splitlines()
+    assert lines[0].startswith("balanced accuracy ") and lines[1].startswith("test accuracy ")
+    assert "95.00% of the test images are 'healthy'" in lines[2]
+    assert report.trust is not None
+    assert report.to_dict()["trust"]["majority_class"] == "healthy"
+    assert report.trust.confusion[0][0] + report.trust.confusion[0][1] == 38

@@ -45,6 +45,7 @@ from edarts.reporting.reports import (
     TrainReport,
 )
 from edarts.reporting.stats import Estimate
+from edarts.reporting.trust import Trust, trust
 from edarts.reporting.work import (
     Work,
     all_but,
@@ -150,7 +151,10 @@ def search(
     """Search an architecture for `data`; the test split is not read. Raises EdartsError."""
     config, session = search_config or SearchConfig(), session or Session()
     if is_black_box(config.method):
-        return _black_box(data, config, session)
+        # Optuna and its database library take a while to load, and no other verb needs them.
+        from edarts.methods.blackbox import run
+
+        return run.search(data, config, session)
     refuse("search with a one-shot method", session, *POOL)
     runtime, opened = device.runtime(session), open_data(data)
     dataset = opened.train
@@ -341,44 +345,6 @@ def report(runs: Sequence[str | Path]) -> FilesReport:
 # -- parts ---------------------------------------------------------------------------------------
 
 
-def _black_box(data: Data, config: SearchConfig, session: Session) -> BlackBoxReport:
-    """A search on a ledger; `trials` may grow from one time to the next."""
-    refuse("search with a black-box method", session, "precision", "compile")
-    # Optuna and its database library take a while to load, and no other verb needs them.
-    from edarts.methods.blackbox import driver, objective
-    from edarts.methods.blackbox.ledger import open_study
-    from edarts.runs.pool import pool
-
-    config, space = driver.resolve_config(config)
-    sampler = driver.make_sampler(space, config, session.seed)
-    runtime, opened = device.runtime(session), open_data(data)
-    judge = objective.objective(
-        opened.train, opened.config, config, seed=session.seed, device=session.device
-    )
-    settings = settings_of(opened, session, config.to_settings())
-    with working("search", opened, session, runtime, settings, free=("trials",)) as work:
-        own = session.storage is None
-        storage = session.storage or f"sqlite:///{work.run.path.resolve() / 'ledger.db'}"
-        study = open_study(storage, driver.study_name(settings), sampler, alone=own)
-        with pool(judge, session.workers, session.ray_address) as workers:
-            found = driver.black_box(
-                study, space, judge, config, work.runtime, pool=workers, shared=not own
-            )
-        keep_architecture(work.run, found.architecture, replace_other=True)
-    return BlackBoxReport(
-        found.architecture,
-        found.score,
-        found.trials.scored,
-        found.trials.known,
-        found.trials.failed,
-        storage,
-        study.study_name,
-        {"search": round(found.seconds, 2)},
-        work.run.path,
-        opened.config.data,
-    )
-
-
 def _train(
     work: Work, design: Architecture, recipe: TrainConfig
 ) -> tuple[TrainedModel, fit.FitResult]:
@@ -431,6 +397,7 @@ def _evaluation(work: Work, model: TrainedModel, before: Mapping[str, float]) ->
         known["flops"],
         known["seconds"],
         run.path,
+        Trust.from_dict(known["trust"]) if "trust" in known else None,
     )
 
 
@@ -450,4 +417,5 @@ def _evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) -
         model.flops,
         {"evaluate": round(found.seconds, 2)},
         run.path,
+        trust(found.probabilities.numpy(), dataset.labels.numpy(), dataset.classes),
     )

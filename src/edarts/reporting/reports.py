@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edarts.errors import EdartsError
 from edarts.reporting.stats import Estimate
+from edarts.reporting.trust import Trust
 from edarts.space.base import Architecture
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class EvaluationReport:
     """How well a trained network does on test images.
 
     `accuracy`: the share of right answers with Wilson's interval. `per_class`: that of each class;
-    None for one without images.
+    None for one without images. `trust`: what else the probabilities say.
     """
 
     genotype: Architecture
@@ -202,6 +203,7 @@ class EvaluationReport:
     flops: int
     seconds: Mapping[str, float]
     run: Path
+    trust: Trust | None = None
 
     @property
     def test_accuracy(self) -> float:
@@ -222,11 +224,12 @@ class EvaluationReport:
     def tested(self) -> dict[str, str]:
         """Accuracy and size, in words."""
         low, high = self.test_accuracy_ci95
-        return {
+        accuracy = {
             "test accuracy": f"{self.test_accuracy:.2%}, 95 % interval {low:.2%} to {high:.2%}"
             f" ({self.test_images} images)",
-            **_size(self.parameters, self.flops),
         }
+        first, then = ({}, {}) if self.trust is None else _trusted(self.trust)
+        return {**first, **accuracy, **then, **_size(self.parameters, self.flops)}
 
     def summary(self) -> str:
         """The report as text for a terminal."""
@@ -239,12 +242,34 @@ class EvaluationReport:
             "test_accuracy_ci95": list(self.test_accuracy_ci95),
             "test_images": self.test_images,
             "per_class": dict(self.per_class),
+            **({} if self.trust is None else {"trust": self.trust.to_dict()}),
             "parameters": self.parameters,
             "flops": self.flops,
             "seconds": dict(self.seconds),
             "genotype": self.genotype.to_dict() if self.genotype.sized else None,
             "run": str(self.run),
         }
+
+
+def _trusted(trust: Trust) -> tuple[dict[str, str], dict[str, str]]:
+    """What stands above the accuracy, where classes are unbalanced, and what below it."""
+    balanced = trust.balanced_accuracy
+    first = {
+        "balanced accuracy": f"{balanced.value:.2%}, 95 % interval {balanced.low:.2%} to"
+        f" {balanced.high:.2%}: the mean over the classes, which are of unequal size"
+    }
+    always = {
+        "largest class": f"{trust.majority:.2%} of the test images are '{trust.majority_class}':"
+        " so accurate is who always says so"
+    }
+    top = {} if trust.top5 is None else {"among five": f"{trust.top5.value:.2%}"}
+    error, brier = trust.calibration_error, trust.brier
+    low, high = (100 * (end or 0.0) for end in (error.low, error.high))
+    rest = {
+        "calibration": f"expected error {100 * error.value:.1f} points ({low:.1f} to {high:.1f}),"
+        f" Brier score {brier.value:.3f}"
+    }
+    return (first, {**always, **top, **rest}) if trust.unbalanced else ({}, {**top, **rest})
 
 
 @dataclass(frozen=True)

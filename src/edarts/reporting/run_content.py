@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from edarts.reporting import race_content
+from edarts.reporting import race_content, trust_content
 from edarts.reporting.drawing import Drawable
 from edarts.reporting.model import Column, Plot, Series, Summary, Table
+from edarts.reporting.trust import Trust
 from edarts.runs.folder import Run
 from edarts.space import architecture
 
@@ -56,6 +57,8 @@ def _accuracy(result: Mapping[str, Any]) -> Iterator[str]:
             f"Test accuracy {result['test_accuracy']:.2%}, 95 % interval {low:.2%} to {high:.2%}"
             f" ({result['test_images']} images, one seed)."
         )
+        if "trust" in result:
+            yield from trust_content.sentences(Trust.from_dict(result["trust"]))
 
 
 def _size(result: Mapping[str, Any]) -> Iterator[str]:
@@ -93,6 +96,8 @@ def _epochs(lines: Sequence[Line]) -> str:
 
 
 def _classes(result: Mapping[str, Any]) -> list[Table]:
+    if "trust" in result:
+        return trust_content.tables(Trust.from_dict(result["trust"]))
     rows = list(result.get("per_class", {}).items())
     return (
         [Table("Test accuracy by class", (Column("class"), Column("accuracy", "share")), rows)]

@@ -1,0 +1,188 @@
+"""How far to trust a classifier: what its probabilities on labelled images say beside accuracy.
+
+By scikit-learn where it has the measure. Intervals are Wilson's for shares of images, else those of
+a bootstrap over images (percentiles; Efron 1979) with a fixed seed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edarts.reporting.stats import LEVEL, RESAMPLES, Estimate, wilson
+
+BINS = 15  # of confidence, for the calibration error (Guo et al., ICML 2017)
+TOP, TOP_FROM = 5, 10  # the right class among so many, from so many classes on
+UNBALANCED = 3  # times as many images as the smallest class that the largest one has
+CHUNK = 10_000_000  # numbers of the weights of resamples that are in memory at once
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class OfClass:
+    """One class: its images, and precision, recall and F1; None where nothing was said or there."""
+
+    name: str
+    images: int
+    precision: Estimate | None
+    recall: Estimate | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Measures of N images and K classes.
+
+    `confusion`: (K, K), true class by row, answer by column. `balanced_accuracy`: mean recall of
+    the classes that have images. `majority`: share of the largest class, whose name is
+    `majority_class`: what always answering it would give. `top5`: share of images whose class is
+    among the five likeliest; None below ten classes. `calibration_error`: expected, in 15 bins of
+    equal width. `brier`: mean squared distance of the probabilities to the truth, 0..2.
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    classes: tuple[OfClass, ...]
+    balanced_accuracy: Estimate
+    majority: float
+    majority_class: str
+    top5: Estimate | None
+    calibration_error: Estimate
+    brier: Estimate
+
+    @property
+    def unbalanced(self) -> bool:
+        """Whether the largest class has over three times the images of the smallest one."""
+        counts = [one.images for one in self.classes if one.images]
+        return max(counts) > UNBALANCED * min(counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: the fields by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Trust":
+        """The inverse of `to_dict`, from JSON."""
+        known = {k: _estimate(fields[k]) for k in ("balanced_accuracy", "calibration_error")}
+        return cls(
+            tuple(map(tuple, fields["confusion"])),
+            tuple(
+                OfClass(
+                    one["name"],
+                    one["images"],
+                    _maybe(one["precision"]),
+                    _maybe(one["recall"]),
+                    one["f1"],
+                )
+                for one in fields["classes"]
+            ),
+            known["balanced_accuracy"],
+            fields["majority"],
+            fields["majority_class"],
+            _maybe(fields["top5"]),
+            known["calibration_error"],
+            _estimate(fields["brier"]),
+        )
+
+
+def _estimate(fields: Mapping[str, Any]) -> Estimate:
+    return Estimate(**fields)
+
+
+def _maybe(fields: Mapping[str, Any] | None) -> Estimate | None:
+    return None if fields is None else _estimate(fields)
+
+
+def trust(probabilities: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]) -> Trust:
+    """Of (N, K) probabilities and the (N,) right classes. Raises ValueError for no images."""
+    from sklearn import metrics
+
+    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.int64)
+    if not len(y):
+        raise ValueError("no images")
+    every, said = range(len(classes)), p.argmax(axis=1)
+    confusion = metrics.confusion_matrix(y, said, labels=list(every))
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        y, said, labels=list(every), zero_division=0.0
+    )
+    right, answered, images = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
+    of_classes = tuple(
+        OfClass(
+            name,
+            int(images[k]),
+            _share(precision[k], right[k], answered[k]),
+            _share(recall[k], right[k], images[k]),
+            float(f1[k]) if images[k] or answered[k] else None,
+        )
+        for k, name in enumerate(classes)
+    )
+    largest = int(images.argmax())
+    top = (
+        int(metrics.top_k_accuracy_score(y, p, k=TOP, labels=list(every), normalize=False))
+        if (len(classes) >= TOP_FROM)
+        else None
+    )
+    return Trust(
+        tuple(tuple(map(int, row)) for row in confusion),
+        of_classes,
+        _bootstrap(_recalls(y, said, images), _mean_of_shares, len(y)),
+        float(images[largest] / len(y)),
+        classes[largest],
+        None if top is None else Estimate(top / len(y), *wilson(top, len(y)), len(y)),
+        _bootstrap(_gaps(p, y), _sum_of_gaps, len(y)),
+        _bootstrap(((p - np.eye(len(classes))[y]) ** 2).sum(axis=1, keepdims=True), _sum, len(y)),
+    )
+
+
+def _share(value: float, right: int, of: int) -> Estimate | None:
+    return Estimate(float(value), *wilson(int(right), int(of)), int(of)) if of else None
+
+
+# -- measures that are functions of weighted means over images ------------------------------------
+
+
+def _recalls(y: NDArray[np.int64], said: NDArray[np.int64], images: Floats) -> Floats:
+    """(N, 2 k) of the k classes that have images: right and of this class; of this class."""
+    member = np.eye(len(images))[y][:, images > 0]
+    return np.hstack([member * (said == y)[:, None], member])
+
+
+def _mean_of_shares(means: Floats) -> Floats:
+    """(R, 2 k) -> (R,): the mean of right / all over those of k classes that a resample has."""
+    right, every = np.split(means, 2, axis=1)
+    shares = np.divide(right, every, out=np.full_like(right, np.nan), where=every > 0)
+    found: Floats = np.nanmean(shares, axis=1)
+    return found
+
+
+def _gaps(p: Floats, y: NDArray[np.int64]) -> Floats:
+    """(N, BINS): confidence less rightness of each image, in the bin of its confidence."""
+    confidence = p.max(axis=1)
+    at = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    found: Floats = np.eye(BINS)[at] * (confidence - (p.argmax(axis=1) == y))[:, None]
+    return found
+
+
+def _sum_of_gaps(means: Floats) -> Floats:
+    found: Floats = np.abs(means).sum(axis=1)
+    return found
+
+
+def _sum(means: Floats) -> Floats:
+    return means[:, 0]
+
+
+def _bootstrap(values: Floats, measure: Callable[[Floats], Floats], images: int) -> Estimate:
+    """A measure of the means of (N, M) values, with the percentiles of resamples of the images."""
+    rng = np.random.default_rng(0)
+    rows = max(1, min(RESAMPLES, CHUNK // images))
+    found: list[float] = []
+    while len(found) < RESAMPLES:
+        count = min(rows, RESAMPLES - len(found))
+        weights = rng.multinomial(images, np.full(images, 1 / images), size=count)
+        found += measure(weights @ values / images).tolist()
+    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    value = measure(values.mean(axis=0, keepdims=True))[0]
+    return Estimate(float(value), float(low), float(high), images)

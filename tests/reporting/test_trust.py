@@ -1,0 +1,103 @@
+"""Measures of trust: against formulas written out by hand, and on answers that are known."""
+
+import numpy as np
+import pytest
+
+from edarts.reporting.stats import wilson
+from edarts.reporting.trust import Trust, trust
+
+
+def certain(said: list[int], classes: int, confidence: float = 1.0) -> np.ndarray:  # type: ignore[type-arg]
+    """Probabilities of answers that are given with the same confidence."""
+    p = np.full((len(said), classes), (1 - confidence) / (classes - 1))
+    p[range(len(said)), said] = confidence
+    return p
+
+
+def test_a_model_that_always_says_healthy() -> None:
+    """95 % right, and worth nothing: balanced accuracy says so."""
+    labels = np.array([0] * 190 + [1] * 10)
+    found = trust(certain([0] * 200, 2), labels, ("healthy", "ill"))
+    assert found.unbalanced
+    assert found.balanced_accuracy.value == 0.5
+    assert (found.balanced_accuracy.low, found.balanced_accuracy.high) == (0.5, 0.5)
+    assert (found.majority, found.majority_class) == (0.95, "healthy")
+    assert found.confusion == ((190, 0), (10, 0))
+    healthy, ill = found.classes
+    assert healthy.recall is not None and healthy.recall.value == 1
+    assert healthy.precision is not None and healthy.precision.value == 0.95
+    assert (healthy.precision.low, healthy.precision.high) == wilson(190, 200)
+    assert ill.precision is None and ill.f1 == 0
+    assert ill.recall is not None and (ill.recall.value, ill.recall.n) == (0.0, 10)
+
+
+def random_answers(n: int = 300, k: int = 4) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, k, n)
+    logits = rng.normal(size=(n, k)) + 1.5 * np.eye(k)[labels]
+    p = np.exp(logits)
+    return p / p.sum(axis=1, keepdims=True), labels
+
+
+def test_formulas_by_hand() -> None:
+    p, y = random_answers()
+    found = trust(p, y, tuple("abcd"))
+    said = p.argmax(1)
+    for k, one in enumerate(found.classes):
+        right = int(((said == k) & (y == k)).sum())
+        precision, recall = right / (said == k).sum(), right / (y == k).sum()
+        assert one.precision is not None and one.precision.value == pytest.approx(precision)
+        assert one.recall is not None and one.recall.value == pytest.approx(recall)
+        assert one.f1 == pytest.approx(2 * precision * recall / (precision + recall))
+    recalls = [(said[y == k] == k).mean() for k in range(4)]
+    assert found.balanced_accuracy.value == pytest.approx(np.mean(recalls))
+    brier = sum(sum((p[i, k] - (y[i] == k)) ** 2 for k in range(4)) for i in range(300)) / 300
+    assert found.brier.value == pytest.approx(brier)
+    error = 0.0
+    for bin_ in range(15):
+        inside = (p.max(1) >= bin_ / 15) & (p.max(1) < (bin_ + 1) / 15)
+        if inside.any():
+            gap = p.max(1)[inside].mean() - (said == y)[inside].mean()
+            error += inside.mean() * abs(gap)
+    assert found.calibration_error.value == pytest.approx(error)
+    assert found.top5 is None
+
+
+@pytest.mark.parametrize("name", ["balanced_accuracy", "calibration_error", "brier"])
+def test_intervals_are_those_of_resampled_images(name: str) -> None:
+    """About as wide as the spread of the measure over fresh samples of the same kind."""
+    p, y = random_answers()
+    found = getattr(trust(p, y, tuple("abcd")), name)
+    rng = np.random.default_rng(2)
+    again = []
+    for _ in range(60):
+        rows = rng.integers(0, 300, 300)
+        again.append(getattr(trust(p[rows], y[rows], tuple("abcd")), name).value)
+    spread = 2 * 1.96 * np.std(again)
+    assert found.low < found.high
+    assert found.high - found.low == pytest.approx(spread, rel=0.35)
+
+
+@pytest.mark.parametrize(("confidence", "error"), [(0.8, 0.05), (0.75, 0.0), (1.0, 0.25)])
+def test_calibration_of_a_known_confidence(confidence: float, error: float) -> None:
+    """Three of four answers are right, all given with the same confidence."""
+    labels = np.zeros(400, dtype=int)
+    p = certain([0, 0, 0, 1] * 100, 3, confidence)
+    found = trust(p, labels, tuple("abc"))
+    assert found.calibration_error.value == pytest.approx(error)
+
+
+def test_top_five_from_ten_classes_on() -> None:
+    p = np.tile(np.arange(10, 0, -1) / 55, (10, 1))
+    found = trust(p, np.arange(10), tuple("abcdefghij"))
+    assert found.top5 is not None and found.top5.value == 0.5
+    assert (found.top5.low, found.top5.high) == wilson(5, 10)
+
+
+def test_a_class_without_images() -> None:
+    found = trust(certain([0, 1, 2], 3), np.array([0, 1, 0]), tuple("abc"))
+    assert found.classes[2].recall is None and found.classes[2].images == 0
+    assert found.balanced_accuracy.value == 0.75
+    assert isinstance(found, Trust) and found.to_dict()["confusion"][0] == (1, 0, 1)
+    with pytest.raises(ValueError, match="no images"):
+        trust(np.zeros((0, 3)), np.zeros(0), tuple("abc"))
