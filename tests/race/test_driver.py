@@ -89,7 +89,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         network: Any, data: Any, config: TrainConfig, runtime: Runtime, limit: float | None = None
     ) -> fit.FitResult:
         world.final.append((config.epochs, limit))
-        pace = PACES["convnet"] * len(data) / len(OnHeldOut(data, config, runtime, True).split()[0])
+        pace = (
+            PACES["convnet"]
+            * len(data)
+            / len(OnHeldOut(data, config, config, runtime, True).split()[0])
+        )
         taken = world.passes(config.epochs * pace, limit)
         return fit.FitResult(network, None, [{}] * config.epochs, taken)  # type: ignore[arg-type]
 
@@ -131,7 +135,7 @@ def test_the_minutes_hold(world: World, minutes: float, speed: float) -> None:
 
 def test_what_is_cut_is_said(world: World) -> None:
     found = driver.find(plan(tiny_data(100), Budget(5), ALL), Runtime(CPU), world.clock(300.0))
-    assert found.cut[0] == "search: 9 of 50 epochs"  # 12 % of 300 seconds, 4 for an epoch
+    assert found.cut[0] == "search: 7 of 50 epochs"  # 10 % of 300 seconds, 4 for an epoch
 
 
 def test_without_minutes_nothing_is_cut(world: World) -> None:

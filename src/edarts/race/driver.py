@@ -26,7 +26,7 @@ from edarts.space.base import Architecture, SearchSpace
 from edarts.training import distributed, fit, recipe
 
 Number = TypeVar("Number", int, float)
-SEARCH, RACE = 0.12, 0.15  # shares of the minutes; the final training gets what is left
+SEARCH, RACE = 0.1, 0.2  # shares of the minutes; the final training gets what is left
 RACE_TRAININGS = 1.0  # without minutes a race takes as long as so many usual trainings
 FEWEST_SEARCH_EPOCHS = 3
 MOST_EPOCHS = 2.5  # how many times the recipe's epochs a training with minutes takes at most
@@ -136,7 +136,7 @@ class _Finding:
         data = plan.data
         mirrored = data.flip and recipe.load(plan.train.recipe).mirrors(plan.train)
         self.field = Field(data.shape, len(data.classes), plan.budget, plan.train, mirrored)
-        self.trainer = OnHeldOut(data, plan.train, runtime, clock.limit is not None)
+        self.trainer = OnHeldOut(data, plan.given, plan.train, runtime, clock.limit is not None)
         self.race = Race.of(self.trainer, self._save, self._saved("race"))
 
     def __call__(self) -> Found:

@@ -1,5 +1,6 @@
 """How a candidate is trained and judged: on training images, a part of which is held out."""
 
+import math
 import shutil
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +22,9 @@ from edarts.training.loop import seconds_of_step
 
 HELD_OUT = 0.2  # share of the training images that judge
 MOST_HELD_OUT = 5000  # images; more would not tell more, and cost training images
+# Fewest steps of a training, if smaller batches can make them: with less, what learns fast at first,
+# as a linear classifier does, would always win.
+STEPS, SMALLEST_BATCH = 150, 32
 TIMED_BATCH = 64  # images of a step whose time is taken
 SLACK = 1.3  # how many times its share of the seconds a training takes at most, under a time limit
 
@@ -29,10 +33,12 @@ SLACK = 1.3  # how many times its share of the seconds a training takes at most,
 class OnHeldOut:
     """Trains by `config`, which is resolved for networks of cells, on all of `data` but a part.
 
-    `limited`: whether a training that takes longer than planned is cut short.
+    `given`: the same as the user gave it. `limited`: whether a training that takes longer than
+    planned is cut short.
     """
 
     data: Dataset
+    given: TrainConfig
     config: TrainConfig
     runtime: Runtime
     limited: bool
@@ -69,7 +75,8 @@ class OnHeldOut:
         if share < 1:
             _, part = stratified_split(data.labels.numpy(), share, self.runtime.seed, "race")
             share, data = len(part) / len(data), data.subset(torch.from_numpy(part))
-        config = replace(candidate.training(self.config), epochs=epochs, valid_fraction=0.0)
+        config = candidate.training(self._short(epochs, len(data)))
+        config = replace(config, epochs=epochs, valid_fraction=0.0)
         run = self._run(f"{round}-{candidate.name}")
         runtime = replace(self.runtime, precision=pace.precision, run=run)
         network = fit.build(candidate.architecture, config, data, runtime.seed)
@@ -96,6 +103,15 @@ class OnHeldOut:
             evaluation,
             tuple(map(int, answers)),
         )
+
+    def _short(self, epochs: int, images: int) -> TrainConfig:
+        """For so few images in all that they would be few steps: smaller batches, unless given."""
+        shown, batch = epochs * images, self.config.batch_size
+        if self.given.batch_size is not None or shown / batch >= STEPS:
+            return self.config
+        batch = max(SMALLEST_BATCH, min(batch, int(2 ** math.floor(math.log2(shown / STEPS)))))
+        given = replace(self.given, batch_size=batch, epochs=epochs)
+        return fit.resolve_config(given, images, whitens=bool(self.config.whitening))
 
     def _run(self, name: str) -> Run | None:
         run = self.runtime.run

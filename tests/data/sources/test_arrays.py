@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from edarts import DataConfig, Dataset, EdartsError, UsageError, load
 from edarts.data import open_data
-from support import counts, grey
+from support import counts, grey, table
 
 LABELS = np.arange(30) % 3
 
@@ -103,3 +104,55 @@ def test_one_line_for_what_is_wrong(data: Any, message: str) -> None:
         load(data)
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, UsageError) == ("data of type" in message)
+
+
+class Pairs:
+    """As torch's datasets are: (image, label) for an index."""
+
+    def __init__(self, images: Any, labels: Any, classes: Any = None) -> None:
+        self.images, self.marks, self.classes = images, labels, classes
+
+    def __len__(self) -> int:
+        return len(self.marks)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.images[index], self.marks[index]
+
+
+@pytest.mark.parametrize("form", ["pil", "tensor", "array"])
+def test_a_dataset_of_torch(form: str) -> None:
+    pixels, labels = grey(12), [index % 3 for index in range(12)]
+    images = {
+        "pil": [Image.fromarray(image) for image in pixels],
+        "tensor": [torch.from_numpy(image.copy()).float()[None] / 255 for image in pixels],
+        "array": list(pixels),
+    }[form]
+    train = load(DataConfig(Pairs(images, labels, ["x", "y", "z"])))  # type: ignore[arg-type]
+    assert train.classes == ("x", "y", "z") and train.shape == (1, 8, 8)
+    plain = load((pixels, labels))
+    assert torch.equal(train.images, plain.images) and torch.equal(train.labels, plain.labels)
+
+
+def test_a_dataset_of_hugging_face() -> None:
+    import datasets
+
+    whole = table(15, ["x", "y", "z"])
+    train = load(whole)
+    assert train.classes == ("x", "y", "z") and train.shape == (3, 9, 10) and len(train) == 12
+    both = datasets.DatasetDict({"train": whole, "test": table(6, ["x", "y", "z"])})
+    assert (len(load(both)), len(load(both, "test"))) == (15, 6)
+    names = {DataConfig(one).data for one in (whole, both, table(14, ["x", "y", "z"]))}  # type: ignore[arg-type]
+    assert len(names) == 3 and all(name.startswith("dataset sha256:") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (Pairs([grey(1)[0], np.zeros((4, 4), np.uint8)] * 6, [0, 1] * 6), "images of 2 sizes"),
+        ([1, 2, 3], "item 0 is no \\(image, label\\)"),
+        (3, "data of type int; give a text"),
+    ],
+)
+def test_datasets_that_are_none(data: Any, words: str) -> None:
+    with pytest.raises(EdartsError, match=words):
+        load(data)

@@ -1,4 +1,4 @@
-"""Arrays: images and labels handed in from Python, as (X, y) or as a Dataset.
+"""Arrays: images and labels handed in from Python: (X, y), a Dataset, torch's or Hugging Face's.
 
 They are known by their content: the name that stands for them in a run holds a fingerprint.
 """
@@ -11,8 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edarts.config import DataConfig
-from edarts.data.catalogue import Catalogue, array_labels, check_length, check_range
+from edarts.data.catalogue import (
+    Catalogue,
+    array_labels,
+    check_length,
+    check_range,
+    few,
+    split_of,
+)
 from edarts.data.decoding import array_pixels
+from edarts.data.fingerprint import listing
+from edarts.data.sources.table import Options, catalogue_of, test_of
 from edarts.errors import EdartsError, UsageError
 
 KINDS = ("arrays", "dataset")
@@ -44,17 +53,23 @@ class Arrays:
 
 
 def hand_in(data: Any) -> HandedIn:
-    """Take in (X, y) or a Dataset. Raises UsageError for anything else, EdartsError for bad values.
+    """Take in (X, y), a Dataset, or one of torch or Hugging Face.
 
-    X: (N, H, W), (N, H, W, C) or (N, C, H, W) of 0..255 or 0..1; y: (N,) whole numbers or text.
+    X: (N, H, W), (N, H, W, C) or (N, C, H, W) of 0..255 or 0..1; y: (N,) whole numbers or text. A
+    dataset of torch gives (image, label) for each index, all images of one size. Raises UsageError
+    for anything else, EdartsError for bad values.
     """
+    if type(data).__module__.partition(".")[0] == "datasets":
+        return _named("dataset", _from_tables(data))
     if isinstance(data, tuple | list) and len(data) == 2:
         return _named("arrays", _from_arrays(*data))
     if all(hasattr(data, name) for name in ("images", "labels", "classes")):
         return _named("dataset", _from_dataset(data))
+    if all(hasattr(data, name) for name in ("__len__", "__getitem__")) and len(data):
+        return _named("dataset", _from_pairs(data))
     raise UsageError(
-        f"data of type {type(data).__name__}; give a text, a DataConfig, a Dataset, or (X, y):"
-        " images and labels as arrays"
+        f"data of type {type(data).__name__}; give a text, a DataConfig, a Dataset (also of torch"
+        " or Hugging Face), or (X, y): images and labels as arrays"
     )
 
 
@@ -81,6 +96,41 @@ def _from_dataset(data: Any) -> Catalogue:
     )
 
 
+def _from_tables(data: Any) -> Catalogue:
+    """A datasets.Dataset, or a DatasetDict with train and perhaps test."""
+    tables = dict(data) if isinstance(data, dict) else {"train": data}
+    splits = {split_of(str(name)): table for name, table in reversed(tables.items())}
+    if "train" not in splits:
+        raise EdartsError(f"dataset: no train split; it has {few(list(map(str, tables)))}")
+    catalogue = catalogue_of(splits["train"], "dataset", "dataset", Options())
+    if "test" in splits:
+        what = "dataset (test split)"
+        catalogue.test = test_of(splits["test"], "dataset", what, Options(), catalogue)
+    return catalogue
+
+
+def _from_pairs(data: Any) -> Catalogue:
+    """(image, label) for each index, as torch's datasets have them; names in `classes` if given."""
+    pairs = []
+    for index in range(len(data)):
+        pair = data[index]
+        if not isinstance(pair, tuple | list) or len(pair) < 2:
+            raise UsageError(
+                f"data of type {type(data).__name__}: item {index} is no (image, label); give a"
+                " text, a Dataset, or (X, y)"
+            )
+        pairs.append((_array(pair[0], f"image {index}"), pair[1]))
+    sizes = {image.shape for image, _ in pairs}
+    if len(sizes) > 1:
+        raise EdartsError(f"dataset: images of {len(sizes)} sizes; resize them to one")
+    labels = _array([np.asarray(_array(label, "label")).item() for _, label in pairs], "labels")
+    named = getattr(data, "classes", None)
+    names = tuple(map(str, named)) if named else None
+    found, classes = array_labels(labels, names, "dataset: labels")
+    images = array_pixels(np.stack([image for image, _ in pairs]), "dataset: images")
+    return Catalogue("dataset", classes, images, found)
+
+
 def _array(values: Any, what: str) -> NDArray[Any]:
     """The numpy array of a tensor on any device, a list or a column of a table."""
     if hasattr(values, "detach"):
@@ -95,7 +145,8 @@ def _array(values: Any, what: str) -> NDArray[Any]:
 
 
 def _named(kind: str, catalogue: Catalogue) -> HandedIn:
-    assert isinstance(catalogue.items, np.ndarray)
+    if not isinstance(catalogue.items, np.ndarray):
+        return HandedIn(f"{kind} {listing(catalogue).fingerprint}", catalogue)
     names = [catalogue.name, *catalogue.classes]
     digest = hashlib.sha256(repr((catalogue.items.shape, names, catalogue.flip)).encode())
     digest.update(np.ascontiguousarray(catalogue.items).data)
