@@ -22,8 +22,8 @@ from edarts.training.loop import seconds_of_step
 
 HELD_OUT = 0.2  # share of the training images that judge
 MOST_HELD_OUT = 5000  # images; more would not tell more, and cost training images
-# Fewest steps of a training, if smaller batches can make them: with less, what learns fast at first,
-# as a linear classifier does, would always win.
+# Fewest steps of a training, if smaller batches can make them: with fewer, what learns fast at
+# first, as a linear classifier does, would always win.
 STEPS, SMALLEST_BATCH = 150, 32
 TIMED_BATCH = 64  # images of a step whose time is taken
 SLACK = 1.3  # how many times its share of the seconds a training takes at most, under a time limit
