@@ -125,7 +125,7 @@ def test_too_little_time_is_shared_out_over_images() -> None:
     assert (epochs, share) == (2, 1e-3)
 
 
-def test_the_pace_is_that_of_the_longest_training() -> None:
+def test_the_pace_is_that_of_the_longest_training_if_that_is_faster() -> None:
     race = Race.of(Planted({"a": 0.5}), nothing)
     (one,) = entrants({"a": 0.5})
     assert race.pace(one).seconds == 1.0
@@ -133,6 +133,8 @@ def test_the_pace_is_that_of_the_longest_training() -> None:
         Trial("a", 1, 2, 0.5, 3.0, 0.1, (1,)),
         Trial("a", 2, 4, 1.0, 10.0, 0.1, (1,)),
     ]
+    assert race.pace(one) == Pace(1.0, "fp32")
+    race.paces["a"] = Pace(4.0, "fp32")
     assert race.pace(one) == Pace(2.5, "fp32")
 
 

@@ -14,7 +14,7 @@ from edarts.runtime import Runtime
 from edarts.testing.problems import tiny_data
 from edarts.training import fit
 
-DATA = tiny_data(200)
+DATA = tiny_data(210)
 
 
 def trainer(**given: int) -> OnHeldOut:
@@ -31,12 +31,12 @@ def one(name: str) -> Candidate:
 
 def test_a_part_of_the_training_images_judges() -> None:
     rest, held = trainer().split()
-    assert (len(rest), len(held)) == (160, 40)
+    assert (len(rest), len(held)) == (168, 42)
     assert not {x.numpy().tobytes() for x in rest.images} & {
         x.numpy().tobytes() for x in held.images
     }
     trial = trainer().train(one("linear"), Pace(1.0, "fp32"), 1, (2, 1.0))
-    assert len(trial.right) == 40 and (trial.epochs, trial.share) == (2, 1.0)
+    assert len(trial.right) == 42 and (trial.epochs, trial.share) == (2, 1.0)
     assert trial == replace(
         trainer().train(one("linear"), Pace(1.0, "fp32"), 1, (2, 1.0)),
         seconds=trial.seconds,
@@ -65,4 +65,4 @@ def test_whoever_diverges_is_last(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(fit, "fit", diverge)
     trial = trainer().train(one("linear"), Pace(1.0, "fp32"), 1, (2, 1.0))
-    assert (trial.seconds, sum(trial.right), len(trial.right)) == (0.0, 0, 40)
+    assert (trial.seconds, sum(trial.right), len(trial.right)) == (0.0, 0, 42)

@@ -102,7 +102,11 @@ class Race:
         }
 
     def pace(self, candidate: Candidate) -> Pace:
-        """How long an epoch of it takes: by its longest training, or by a few steps."""
+        """How long an epoch of it takes: by its longest training or a few steps, as is faster.
+
+        What is promised too much is taken back by the limit of a training; too little would waste
+        what is left of the minutes.
+        """
         if candidate.name not in self.paces:
             self.paces[candidate.name] = self.trainer.pace(candidate)
             self.save(self.to_dict())
@@ -111,7 +115,8 @@ class Race:
         if not mine:
             return estimate
         longest = max(mine, key=lambda trial: trial.seconds)
-        return replace(estimate, seconds=longest.seconds / (longest.epochs * longest.share))
+        pace = longest.seconds / (longest.epochs * longest.share)
+        return replace(estimate, seconds=min(pace, estimate.seconds))
 
     def run(self, candidates: Sequence[Candidate], seconds: float, most: int) -> list[Candidate]:
         """Race them; returns them from best to worst.

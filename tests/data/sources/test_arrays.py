@@ -95,7 +95,7 @@ def test_a_dataset_keeps_its_classes_name_and_flip() -> None:
         ((grey(30), np.zeros(30)), "only one class"),
         (([[1, 2], [3]], [0, 1]), "X: no array"),
         ((grey(30), [None] * 30), "y: labels of type object"),
-        (grey(30), r"data of type ndarray; give a text, a DataConfig, a Dataset, or \(X, y\)"),
+        (grey(30), r"data of type ndarray: item 0 is no \(image, label\); give a text"),
         (None, "data of type NoneType"),
     ],
 )
