@@ -146,13 +146,9 @@ def white_of(images: Iterable[NDArray[Any]]) -> float | None:
 
 def transparent(images: Iterable[Image.Image], shape: tuple[int, int, int]) -> list[str]:
     """The note on images whose transparency a network for this (C, H, W) cannot take; or none."""
-    return _shown_on(sum(map(is_transparent, images)), shape)
-
-
-def _shown_on(count: int, shape: tuple[int, int, int]) -> list[str]:
+    count = 0 if "A" in CHANNEL_MODES[shape[0]] else sum(map(is_transparent, images))
     what = "image is" if count == 1 else "images are"
-    alpha = "A" in CHANNEL_MODES[shape[0]]
-    return [f"{count} transparent {what} shown on {BACKGROUND}"] if count and not alpha else []
+    return [f"{count} transparent {what} shown on {BACKGROUND}"] if count else []
 
 
 def is_transparent(image: Image.Image) -> bool:

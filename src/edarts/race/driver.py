@@ -175,11 +175,12 @@ class _Finding:
         if FOUND in plan.wanted:
             _, space = self._resolved(None)
             sample = space.sample(random.Random(runtime.seed))
-        if plan.budget.limits:
-            candidates(plan.wanted, sample, self.field)
-        if self.clock.limit is None or self._saved("plan"):
+        unplanned = self.clock.limit is not None and not self._saved("plan")
+        if not (plan.budget.limits or unplanned):
             return
         entrants, _ = candidates(plan.wanted, sample, self.field)
+        if self.clock.limit is None or not unplanned:
+            return
         smallest = min(entrants, key=lambda one: one.costs.flops)
         training = self.trainer.pace(smallest).seconds * self._more
         epoch = 0.0 if sample is None else self._seconds_of_search_epoch()
