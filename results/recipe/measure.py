@@ -40,7 +40,7 @@ CIFAR10, CIFAR100 = f"{DATA}/cifar10", f"{DATA}/cifar100"
 PLACES = {
     "digits": Place("convnet", DataConfig("digits"), 20, "fp32"),
     "cifar10": Place("convnet", DataConfig(CIFAR10, limit=5000), 20, "bf16"),
-    "smiles": Place("convnet", DataConfig(f"{DATA}/smiles"), 10, "bf16"),
+    "smiles": Place("convnet", DataConfig(f"{DATA}/smiles", flip=True), 10, "bf16"),
     "cifar100": Place("convnet", DataConfig(CIFAR100, limit=10_000), 10, "bf16"),
     "digits, cells": Place("darts.v2", DataConfig("digits"), 20, "fp32"),
     "cifar10, cells": Place("darts.v2", DataConfig(CIFAR10, limit=5000), 10, "fp32"),
@@ -51,12 +51,10 @@ FAST: dict[str, dict[str, Any]] = {
     "no Nesterov": {"nesterov": False},
     "no smoothing": {"smoothing": 0.0},
     "norms and biases decay": {"decay_all": True},
-    "no averaging": {"averaging": False},
     "flips by chance": {"alternate": False},
     "no mirrored evaluation": {"mirror": False},
     "batches of 128": {"batch_size": 128},
     "cutout of a half": {"cutout": 0.5},
-    "weight decay 0.0003": {"weight_decay": 3e-4},
 }
 CELLS: dict[str, dict[str, Any]] = {"fast": {}, "no whitening stem": {"whitening": False}}
 Key = tuple[str, str, int]

@@ -5,8 +5,8 @@ Each takes DATA (a path or name, a `DataConfig`, a `Dataset`, or arrays `(X, y)`
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +24,25 @@ from edarts.config import (
     resolve,
     takers,
 )
-from edarts.data import Data, Opened, open_data
+from edarts.data import Data, open_data
 from edarts.data.decoding import read_image, to_pixels, transparent
 from edarts.data.opened import open_to_evaluate
 from edarts.data.sources.folder import image_files
-from edarts.errors import EdartsError, UsageError, unknown
+from edarts.errors import UsageError, unknown
 from edarts.methods.oneshot.driver import one_shot, resolve_config
 from edarts.race import candidates as entrants
 from edarts.race import driver as race
 from edarts.race.driver import PATIENCE, Plan
+from edarts.reporting.predictions import Prediction, Predictions
 from edarts.reporting.reports import (
     BlackBoxReport,
     EvaluationReport,
     ExportReport,
     FilesReport,
     FindReport,
-    Prediction,
-    Predictions,
     SearchReport,
     TrainReport,
 )
-from edarts.reporting.stats import Estimate
-from edarts.reporting.trust import Trust, trust
 from edarts.reporting.work import (
     Work,
     all_but,
@@ -58,15 +55,15 @@ from edarts.reporting.work import (
 from edarts.runs.clock import Clock
 from edarts.runs.folder import Run, read_settings, reading
 from edarts.runs.processes import barrier, is_main
-from edarts.runtime import Runtime, Session
+from edarts.runtime import Session
 from edarts.space import named
 from edarts.space.base import Architecture, Size
 from edarts.studies import driver as studies
 from edarts.studies.base import Recipe
 from edarts.studies.driver import StudyReport
 from edarts.studies.work import Verbs
-from edarts.training import device, fit
-from edarts.training.models import TrainedModel, load_model, save_model, save_predictions
+from edarts.training import device, fit, test_split
+from edarts.training.models import TrainedModel, load_model, save_model
 
 __all__ = [
     "compare",
@@ -116,6 +113,7 @@ def find(
     dataset = opened.train
     config = resolve(config, {"patience": PATIENCE})
     resolved, space, notes = resolve_config(config, len(dataset), len(dataset.classes))
+    given = resolve(given, {"valid_fraction": race.held_out(len(dataset))})
     recipe = fit.resolve_config(given, len(dataset), whitens=space.whitens)
     settings = settings_of(opened, session, resolved.to_settings()) | {
         "train": recipe.to_settings(),
@@ -130,7 +128,7 @@ def find(
         keep_architecture(work.run, found.winner.architecture)
         race.keep(work.run, found)
         model = _model(work, found.winner.architecture, found.config, found.fitted)
-        report = _evaluation(work, model, found.seconds)
+        report = test_split.evaluate_once(work, model, found.seconds)
     shared: dict[str, Any] = {f.name: getattr(report, f.name) for f in fields(EvaluationReport)}
     return FindReport(
         **shared,
@@ -237,7 +235,7 @@ def evaluate(
     with reading(folder):
         opened = open_to_evaluate(data, own)
         check_content(folder, opened)
-    return _evaluate(Run(folder), model, opened, device.runtime(session))
+    return test_split.evaluate(Run(folder), model, opened, device.runtime(session))
 
 
 def predict(
@@ -264,11 +262,16 @@ def predict(
         runtime.progress.note(note)
     decoded = [to_pixels(image, model.image, model.white) for image in read]
     pixels = [torch.from_numpy(image.copy()) for image in decoded]
-    probabilities = fit.predict(model.network, torch.stack(pixels), model.transform, runtime)
-    best = probabilities.max(dim=1)
-    found = zip(files, best.values.tolist(), best.indices.tolist(), strict=True)
+    answers = model.answers(torch.stack(pixels), runtime)
     said = Predictions(
-        Prediction(str(image), model.classes[index], round(p, 6)) for image, p, index in found
+        Prediction.of(
+            str(file),
+            model.classes,
+            answers.probabilities[n].numpy(),
+            None if answers.sets is None else answers.sets[n].numpy(),
+            None if answers.unlike is None else bool(answers.unlike[n]),
+        )
+        for n, file in enumerate(files)
     )
     if out is not None:
         said.write(Path(out))
@@ -369,53 +372,9 @@ def _model(
         name,
         dataset.white,
         work.opened.listing.fingerprint,
+        fitted.calibration,
     )
     if is_main() and not (work.run.path / "model.json").exists():
         save_model(work.run, model)
     barrier()
     return model
-
-
-def _evaluation(work: Work, model: TrainedModel, before: Mapping[str, float]) -> EvaluationReport:
-    """The run's evaluation on its test split: done once, then read from evaluation.json.
-
-    `before`: the seconds of the other phases.
-    """
-    run = work.run
-    if run.read_json("evaluation.json") is None and is_main():
-        report = _evaluate(run, model, work.opened, work.runtime)
-        report = replace(report, seconds={**before, **report.seconds})
-        run.write_json("evaluation.json", report.to_dict())
-    barrier()
-    known = run.read_json("evaluation.json")
-    low, high = known["test_accuracy_ci95"]
-    return EvaluationReport(
-        model.architecture,
-        Estimate(known["test_accuracy"], low, high, known["test_images"]),
-        known["per_class"],
-        known["parameters"],
-        known["flops"],
-        known["seconds"],
-        run.path,
-        Trust.from_dict(known["trust"]) if "trust" in known else None,
-    )
-
-
-def _evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) -> EvaluationReport:
-    dataset = opened.split("test", model.image, model.white).in_classes(model.classes)
-    found = fit.evaluate(model.network, dataset, model.transform, runtime)
-    if opened.config.data == model.data:
-        try:
-            save_predictions(run, found.probabilities, dataset.labels)
-        except EdartsError as error:  # a run on a disk that cannot be written is evaluated as well
-            runtime.progress.warn(str(error))
-    return EvaluationReport(
-        model.architecture,
-        Estimate(found.accuracy, *found.ci95, found.total),
-        found.per_class,
-        model.parameters,
-        model.flops,
-        {"evaluate": round(found.seconds, 2)},
-        run.path,
-        trust(found.probabilities.numpy(), dataset.labels.numpy(), dataset.classes),
-    )

@@ -63,7 +63,7 @@ def test_any_batch_agrees_with_the_model(
 ELSEWHERE = """
 import sys, torch
 sys.modules["edarts"] = None  # importing it fails
-extra = dict.fromkeys(("mean", "std", "classes"), "")
+extra = dict.fromkeys(("mean", "std", "classes", "white", "temperature"), "")
 program = torch.export.load(sys.argv[1], extra_files=extra)
 logits = program.module()(torch.load(sys.argv[2]))
 torch.save((logits, extra), sys.argv[3])
@@ -83,7 +83,13 @@ def test_opens_where_this_library_is_not(tmp_path: Path) -> None:
     logits, extra = torch.load(tmp_path / "logits.pt")
     with torch.no_grad():
         torch.testing.assert_close(logits, trained.network(images), atol=1e-5, rtol=1e-5)
-    assert extra == {"mean": "0.5", "std": "0.25", "classes": "a\nb", "white": "255"}
+    assert extra == {
+        "mean": "0.5",
+        "std": "0.25",
+        "classes": "a\nb",
+        "white": "255",
+        "temperature": "1.0",
+    }
 
 
 def test_a_failed_write_leaves_no_half_file(

@@ -1,6 +1,5 @@
 """Training and evaluating: the interval, drop path's ramp, the loss that becomes NaN."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from edarts.runtime import Runtime, Session
 from edarts.space import zoo
 from edarts.testing.problems import tiny_data
 from edarts.testing.searches import StopAfter
-from edarts.training import device
+from edarts.training import device, evaluation
 from edarts.training import fit as train
 from edarts.training.recipe import Recipe
 
@@ -49,7 +48,7 @@ def test_every_precision_learns(name: str, precision: str, runtime: Runtime) -> 
     network = train.build(design, config, data, 0)
     result = train.fit(network, data, config, replace(runtime, precision=precision))
     assert result.history[-1]["loss"] < 0.9 * result.history[0]["loss"]
-    assert train.evaluate(result.network, data, result.transform, runtime).accuracy > 0.5
+    assert evaluation.evaluate(result.network, data, result.transform, runtime).accuracy > 0.5
 
 
 def test_an_image_is_mirrored_in_every_other_epoch(
@@ -81,19 +80,6 @@ def test_an_image_is_mirrored_in_every_other_epoch(
     assert mirrored == [None]
 
 
-def test_norms_are_computed_anew_on_the_averaged_weights(runtime: Runtime) -> None:
-    """Their statistics are those of the training images, as they are evaluated."""
-    data = tiny_data(40)
-    config = train.resolve_config(TrainConfig(**TINY), len(data))
-    network = tiny_network(config)
-    result = train.fit(network, data, config, runtime)
-    stem, norm = network.stem[:-1], network.stem[-1]
-    with torch.no_grad():
-        maps = stem(result.transform.normalise(data.images))
-    torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
-
-
 def test_images_that_may_be_mirrored_are_evaluated_both_ways(runtime: Runtime) -> None:
     for flip, mirror, expected in ((True, True, True), (False, True, False), (True, False, False)):
         data = replace(tiny_data(40), flip=flip)
@@ -106,41 +92,6 @@ def test_images_that_may_be_mirrored_are_evaluated_both_ways(runtime: Runtime) -
             with torch.no_grad():
                 answer = result.network.eval()(x)
                 torch.testing.assert_close(answer, (network(x) + network(x.flip(3))) / 2)
-
-
-def test_evaluate_is_wilson(runtime: Runtime) -> None:
-    data = tiny_data(40, classes=2)
-    network = tiny_network(TrainConfig(**TINY))
-    network.classifier.bias.data.fill_(0)
-    network.classifier.bias.data[0] = 1e6  # always class 0: half of the images
-    result = train.evaluate(network, data, Transform.of(data), runtime)
-    assert (result.correct, result.total, result.accuracy) == (20, 40, 0.5)
-    n, p, z = 40, 0.5, 1.959963984540054
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    assert result.ci95 == pytest.approx((centre - half, centre + half))
-    assert result.per_class["0"] == 1.0
-    assert result.per_class["1"] == 0.0
-
-
-def test_evaluation_keeps_the_probabilities(runtime: Runtime) -> None:
-    data = tiny_data(40)
-    network = tiny_network(TrainConfig(**TINY))
-    result = train.evaluate(network, data, Transform.of(data), runtime.device)
-    assert result.probabilities.shape == (40, 3)
-    assert torch.allclose(result.probabilities.sum(dim=1), torch.ones(40))
-    right = result.probabilities.argmax(dim=1) == data.labels
-    assert result.correct == int(right.sum())
-    again = train.predict(network, data.images, Transform.of(data), runtime)
-    assert torch.equal(again, result.probabilities)
-
-
-def test_a_class_without_images_has_no_accuracy(runtime: Runtime) -> None:
-    data = tiny_data(40)
-    some = data.subset(torch.nonzero(data.labels != 1).flatten())
-    network = tiny_network(TrainConfig(**TINY))
-    result = train.evaluate(network, some, Transform.of(data), runtime)
-    assert result.per_class["1"] is None and result.per_class["0"] is not None
 
 
 def test_fit_learns_with_every_part_of_the_recipe(runtime: Runtime) -> None:

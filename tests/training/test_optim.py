@@ -8,7 +8,6 @@ from torch import nn
 
 from edarts import EdartsError
 from edarts.training.optim import (
-    SlowWeights,
     accuracy,
     cosine,
     cross_entropy,
@@ -83,25 +82,3 @@ def test_cross_entropy_and_accuracy() -> None:
 
 def test_the_error_says_what_to_lower() -> None:
     assert "Try a lower --lr, in another --out" in str(not_finite("here"))
-
-
-def test_the_slow_copy_and_its_network_meet() -> None:
-    """Both become kept * copy + (1 - kept) * network, running statistics too, counts not."""
-    network = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
-    with torch.no_grad():
-        network[0].weight.fill_(1.0)
-    slow = SlowWeights(network)
-    with torch.no_grad():
-        network[0].weight.fill_(5.0)
-        network[1].running_mean.fill_(8.0)
-        network[1].num_batches_tracked.fill_(7)
-    slow.meet(network, 0.75)
-    assert network[0].weight.tolist() == [[2.0, 2.0]] * 2
-    assert network[1].running_mean.tolist() == [2.0, 2.0]
-    assert network[1].num_batches_tracked == 7
-    with torch.no_grad():
-        network[0].weight.fill_(4.0)
-    copy = SlowWeights(network)
-    copy.load_state_dict(slow.state_dict())
-    copy.meet(network, 1.0)
-    assert network[0].weight.tolist() == [[2.0, 2.0]] * 2

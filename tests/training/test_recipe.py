@@ -242,22 +242,12 @@ def test_batch_and_epochs_by_the_number_of_images(images: int, batch: int, epoch
     assert (config.batch_size, config.epochs) == (batch, epochs)
 
 
-def test_the_slow_copy() -> None:
-    """Every five steps 0.95^5 (t / T)^3 of it is kept (Jordan 2024)."""
-    found = [Fast().kept(fast(), done, 100) for done in range(101)]
-    for done, share in enumerate(found):
-        expected = 0.95**5 * (done / 100) ** 3 if done % 5 == 0 else None
-        assert share == (None if expected is None else pytest.approx(expected))
-    assert Fast().kept(fast(averaging=False), 5, 100) is None
-
-
 def test_parts_can_be_switched_off() -> None:
     assert Fast().alternates(fast()) and Fast().mirrors(fast())
     assert not Fast().alternates(fast(alternate=False)) and not Fast().mirrors(fast(mirror=False))
     for name in ("darts", "shallow"):
         config = train.resolve_config(TrainConfig(name), 100)
         plain = recipe.load(name)
-        assert plain.kept(config, 5, 5) is None
         assert not plain.alternates(config) and not plain.mirrors(config)
 
 

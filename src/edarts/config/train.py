@@ -56,8 +56,10 @@ class TrainConfig:
     pretrained: str = ""
     """Weights that a network named timm:NAME begins with: a safetensors file, or hub for those that
     timm knows by that name; if not given, it is trained from scratch."""
-    valid_fraction: Annotated[float, Between(0, 0.9)] = 0.0
-    """Share of the training images held out to show accuracy while training (0..1)."""
+    valid_fraction: Annotated[float, Between(0, 0.9)] = UNSET
+    """Share of the training images held out (0..1), to show accuracy while training, and to learn
+    how far answers can be trusted; if not given: none; find holds out a twentieth, at most 1,000
+    images."""
     options: Any = None
     """What the recipe alone has: an instance of its `Options`; None: their defaults."""
 

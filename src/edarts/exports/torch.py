@@ -16,7 +16,7 @@ class TorchProgram(Export):
 
     What its input has to be normalised by, and the names of its classes, lie beside its graph in
     the extra files `mean`, `std` and `classes`, a line each; `white` is the value of a pixel that
-    counts as 1 before that.
+    counts as 1 before that, and `temperature` what the logits are divided by before the softmax.
     """
 
     suffix: ClassVar[str] = ".pt2"
@@ -32,6 +32,7 @@ class TorchProgram(Export):
             "std": "\n".join(map(str, model.transform.std)),
             "classes": "\n".join(model.classes),
             "white": str(model.white or 255),
+            "temperature": str(model.calibration.temperature if model.calibration else 1.0),
         }
         aside = out.with_name(f"new-{out.name}")
         try:

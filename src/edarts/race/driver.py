@@ -34,6 +34,9 @@ MOST_EPOCHS = 2.5  # how many times the recipe's epochs a training with minutes 
 # square that is cut out of each, as the speed record's longer trainings do.
 LARGE, CUTOUT = 16, 0.5
 PATIENCE = 5  # of a search that `find` does
+# Share of the training images, and their number, at most, that the final training holds out: what
+# they teach of its answers holds for images like them, which it has not seen.
+HELD_OUT = 0.05, 1000
 CLOSING = 3.0, 0.02  # seconds, and share of the minutes, that writing the run's files may take
 
 
@@ -113,6 +116,12 @@ def keep(run: Run, found: Found) -> None:
             "cut": list(found.cut),
         },
     )
+
+
+def held_out(images: int) -> float:
+    """The share of the training images that the final training holds out."""
+    share, most = HELD_OUT
+    return round(min(share, most / images), 4)
 
 
 def find(plan: Plan, runtime: Runtime, clock: Clock) -> Found:

@@ -17,7 +17,7 @@ from edarts.race.halving import Pace, Trial
 from edarts.runs.folder import Run
 from edarts.runs.processes import is_main
 from edarts.runtime import Runtime
-from edarts.training import distributed, fit
+from edarts.training import distributed, evaluation, fit
 from edarts.training.loop import seconds_of_step
 
 HELD_OUT = 0.2  # share of the training images that judge
@@ -87,9 +87,9 @@ class OnHeldOut:
         except NotFinite as error:  # whoever cannot be trained is no reason to end the race
             self.runtime.progress.warn(f"{candidate.name} is out of the race: {error}")
             return Trial(candidate.name, round, epochs, share, 0.0, 0.0, (0,) * len(held))
-        judged = fit.evaluate(fitted.network, held, fitted.transform, runtime)
+        judged = evaluation.evaluate(fitted.network, held, fitted.transform, runtime)
         right = (judged.probabilities.argmax(dim=1) == held.labels).tolist()
-        seconds, evaluation, *answers = distributed.of_main(
+        seconds, answer, *answers = distributed.of_main(
             [fitted.seconds, judged.seconds / judged.total, *right]
         )
         if run is not None and is_main():
@@ -100,7 +100,7 @@ class OnHeldOut:
             len(fitted.history),
             share,
             seconds,
-            evaluation,
+            answer,
             tuple(map(int, answers)),
         )
 

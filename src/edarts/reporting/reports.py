@@ -1,17 +1,13 @@
 """What each verb returns: a frozen dataclass, whose `to_dict` is its JSON form."""
 
-import csv
-import io
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edarts.errors import EdartsError
 from edarts.reporting.stats import Estimate
-from edarts.reporting.trust import Trust
+from edarts.reporting.trust import Learned, Trust
 from edarts.space.base import Architecture
 
 if TYPE_CHECKING:
@@ -267,9 +263,24 @@ def _trusted(trust: Trust) -> tuple[dict[str, str], dict[str, str]]:
     low, high = (100 * (end or 0.0) for end in (error.low, error.high))
     rest = {
         "calibration": f"expected error {100 * error.value:.1f} points ({low:.1f} to {high:.1f}),"
-        f" Brier score {brier.value:.3f}"
+        f" Brier score {brier.value:.3f}",
+        **({} if trust.learned is None else _learned(trust.learned)),
     }
     return (first, {**always, **top, **rest}) if trust.unbalanced else ({}, {**top, **rest})
+
+
+def _learned(learned: Learned) -> dict[str, str]:
+    """What images held out have taught, and how well it holds."""
+    coverage, unlike = learned.coverage, learned.unlike
+    return {
+        "": f"{100 * learned.before.value:.1f} points before logits were divided by"
+        f" {learned.temperature:.2f}, learned from {learned.images} images held out",
+        "sets of classes": f"hold the right one for {coverage.value:.1%} of the images"
+        f" ({coverage.low:.1%} to {coverage.high:.1%}; meant are 90 %), {learned.set_size:.2f}"
+        " classes on average",
+        "flagged": f"{unlike.value:.1%} of the images as unlike the training data"
+        f" ({unlike.low:.1%} to {unlike.high:.1%}; meant are 5 %)",
+    }
 
 
 @dataclass(frozen=True)
@@ -363,51 +374,6 @@ def _entrants(entrants: Sequence[Entrant]) -> dict[str, str]:
         )
         for index, entrant in enumerate(entrants)
     }
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The class of the highest probability for one image; `file`: the path that was given."""
-
-    file: str
-    class_name: str
-    probability: float
-
-    def summary(self) -> str:
-        """The report as text for a terminal."""
-        return f"{self.file}  {self.class_name}  {self.probability:.4f}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-ready fields."""
-        return {"file": self.file, "class": self.class_name, "probability": self.probability}
-
-
-class Predictions(tuple[Prediction, ...]):
-    """The classes of image files, in their order."""
-
-    __slots__ = ()
-
-    def summary(self) -> str:
-        """A line of text for each, for a terminal."""
-        return "\n".join(prediction.summary() for prediction in self)
-
-    def to_dict(self) -> list[dict[str, Any]]:
-        """A JSON-ready object for each."""
-        return [prediction.to_dict() for prediction in self]
-
-    def write(self, path: Path) -> None:
-        """Write them as CSV or, if the name ends so, as JSON. Raises EdartsError."""
-        file = io.StringIO(newline="")
-        if path.suffix == ".json":
-            json.dump(self.to_dict(), file, indent=2)
-        else:
-            writer = csv.DictWriter(file, ("file", "class", "probability"), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.to_dict())
-        try:
-            path.write_text(file.getvalue(), encoding="utf-8")
-        except OSError as error:
-            raise EdartsError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 @dataclass(frozen=True)

@@ -250,3 +250,13 @@ def differ(groups: Sequence[Sequence[float]]) -> float | None:
         return None
     p = float(stats.f_oneway(*known).pvalue)
     return p if np.isfinite(p) else None
+
+
+def conformal_quantile(values: Sequence[float], share: float) -> float:
+    """The number that a further value does not exceed with a probability of at least `share`.
+
+    The values and the further one are drawn alike: the ceil((n + 1) share)-th smallest of n (Vovk,
+    Gammerman and Shafer 2005); infinite if there are too few for that.
+    """
+    rank = math.ceil((len(values) + 1) * share - 1e-9)
+    return sorted(values)[rank - 1] if rank <= len(values) else math.inf

@@ -33,6 +33,37 @@ class OfClass:
 
 
 @dataclass(frozen=True)
+class Bin:
+    """The answers of about the same confidence: its mean, and the share of right ones."""
+
+    confidence: float
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a calibration on images held out, `images` of them, comes to on those tested.
+
+    `temperature`: by which logits are divided. `before`: the expected calibration error without.
+    `coverage`: share of the images whose set of classes holds the right one. `set_size`: mean
+    number of classes in a set. `unlike`: share of the images called unlike the training data.
+    """
+
+    images: int
+    temperature: float
+    before: Estimate
+    coverage: Estimate
+    set_size: float
+    unlike: Estimate
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Learned":
+        """The inverse of `asdict`, from JSON."""
+        estimates = {k: _estimate(fields[k]) for k in ("before", "coverage", "unlike")}
+        return cls(**{**fields, **estimates})
+
+
+@dataclass(frozen=True)
 class Trust:
     """Measures of N images and K classes.
 
@@ -40,7 +71,8 @@ class Trust:
     the classes that have images. `majority`: share of the largest class, whose name is
     `majority_class`: what always answering it would give. `top5`: share of images whose class is
     among the five likeliest; None below ten classes. `calibration_error`: expected, in 15 bins of
-    equal width. `brier`: mean squared distance of the probabilities to the truth, 0..2.
+    equal width. `brier`: mean squared distance of the probabilities to the truth, 0..2. `bins`: of
+    the reliability diagram. `learned`: None where no images were held out.
     """
 
     confusion: tuple[tuple[int, ...], ...]
@@ -51,6 +83,8 @@ class Trust:
     top5: Estimate | None
     calibration_error: Estimate
     brier: Estimate
+    bins: tuple[Bin, ...] = ()
+    learned: Learned | None = None
 
     @property
     def unbalanced(self) -> bool:
@@ -65,7 +99,7 @@ class Trust:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Trust":
         """The inverse of `to_dict`, from JSON."""
-        known = {k: _estimate(fields[k]) for k in ("balanced_accuracy", "calibration_error")}
+        measured = {k: _estimate(fields[k]) for k in ("balanced_accuracy", "calibration_error")}
         return cls(
             tuple(map(tuple, fields["confusion"])),
             tuple(
@@ -78,12 +112,16 @@ class Trust:
                 )
                 for one in fields["classes"]
             ),
-            known["balanced_accuracy"],
+            measured["balanced_accuracy"],
             fields["majority"],
             fields["majority_class"],
             _maybe(fields["top5"]),
-            known["calibration_error"],
+            measured["calibration_error"],
             _estimate(fields["brier"]),
+            tuple(
+                Bin(one["confidence"], _estimate(one["accuracy"])) for one in fields.get("bins", ())
+            ),
+            Learned.from_dict(known) if (known := fields.get("learned")) else None,
         )
 
 
@@ -131,9 +169,51 @@ def trust(probabilities: NDArray[Any], labels: NDArray[Any], classes: Sequence[s
         float(images[largest] / len(y)),
         classes[largest],
         None if top is None else Estimate(top / len(y), *wilson(top, len(y)), len(y)),
-        _bootstrap(_gaps(p, y), _sum_of_gaps, len(y)),
+        calibration_error(p, y),
         _bootstrap(((p - np.eye(len(classes))[y]) ** 2).sum(axis=1, keepdims=True), _sum, len(y)),
+        _reliability(p, y),
     )
+
+
+def calibration_error(probabilities: NDArray[Any], labels: NDArray[Any]) -> Estimate:
+    """Expected, in `BINS` bins of equal width, of (N, K) probabilities and (N,) right classes."""
+    gaps = _gaps(np.asarray(probabilities, dtype=np.float64), np.asarray(labels))
+    return _bootstrap(gaps, _sum_of_gaps, len(labels))
+
+
+def learned(
+    images: int,
+    temperature: float,
+    raw: NDArray[Any],
+    sets: NDArray[np.bool_],
+    unlike: NDArray[np.bool_],
+    labels: NDArray[Any],
+) -> Learned:
+    """Of the (N, K) probabilities at a temperature of 1, sets of classes, and flags (N,)."""
+    y = np.asarray(labels, dtype=np.int64)
+    covered, strange, of = int(sets[np.arange(len(y)), y].sum()), int(unlike.sum()), len(y)
+    return Learned(
+        images,
+        temperature,
+        calibration_error(raw, y),
+        Estimate(covered / of, *wilson(covered, of), of),
+        float(sets.sum(axis=1).mean()),
+        Estimate(strange / of, *wilson(strange, of), of),
+    )
+
+
+def _reliability(p: Floats, y: NDArray[np.int64]) -> tuple[Bin, ...]:
+    """The bins that hold answers, by rising confidence."""
+    confidence, right = p.max(axis=1), p.argmax(axis=1) == y
+    at = _bin_of(confidence)
+    found = []
+    for number in np.unique(at):
+        mine = at == number
+        hits, of = int(right[mine].sum()), int(mine.sum())
+        found.append(
+            Bin(float(confidence[mine].mean()), Estimate(hits / of, *wilson(hits, of), of))
+        )
+    return tuple(found)
 
 
 def _share(value: float, right: int, of: int) -> Estimate | None:
@@ -160,8 +240,13 @@ def _mean_of_shares(means: Floats) -> Floats:
 def _gaps(p: Floats, y: NDArray[np.int64]) -> Floats:
     """(N, BINS): confidence less rightness of each image, in the bin of its confidence."""
     confidence = p.max(axis=1)
-    at = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    found: Floats = np.eye(BINS)[at] * (confidence - (p.argmax(axis=1) == y))[:, None]
+    right = p.argmax(axis=1) == y
+    found: Floats = np.eye(BINS)[_bin_of(confidence)] * (confidence - right)[:, None]
+    return found
+
+
+def _bin_of(confidence: Floats) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     return found
 
 

@@ -1,33 +1,30 @@
-"""Training a network from scratch, and evaluating it: build(), fit(), predict(), evaluate()."""
+"""Training a network from scratch: resolve_config(), build(), fit()."""
 
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import update_bn
 
 from edarts.config import TrainConfig
-from edarts.data.batches import Loader, Transform, batches
+from edarts.data.batches import Loader, Transform
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
 from edarts.errors import UsageError
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.timm import begin_with
 from edarts.nn.whitening import Whitening
-from edarts.reporting.stats import wilson
 from edarts.runtime import Runtime
 from edarts.seeds import permutation, seed_all
 from edarts.space.base import Architecture, Size
 from edarts.training import distributed, recipe
+from edarts.training.calibration import REFERENCES, Calibration, calibrate
 from edarts.training.device import place
+from edarts.training.evaluation import evaluate, respond
 from edarts.training.loop import Loop, Metrics, load_states, states
-from edarts.training.optim import SlowWeights, accuracy, descend, set_lr
+from edarts.training.optim import accuracy, descend, set_lr
 
-EVALUATION_BATCH = 500
 PREPARED_ON = 5000 * 32 * 32  # pixels, about, of the images from which a network is prepared
-SETTLED_ON = 2000  # images on which the norms' statistics are computed after averaging
 
 
 def resolve_config(
@@ -64,13 +61,15 @@ def build(architecture: Architecture, config: TrainConfig, data: Dataset, seed: 
 class FitResult:
     """A trained network, the transform it expects, a line per epoch, and the wall seconds.
 
-    `network`: as it is to be evaluated, which may be `Mirrored`.
+    `network`: as it is to be evaluated, which may be `Mirrored`. `calibration`: what the images
+    held out have taught; None if there were none, or too few.
     """
 
     network: nn.Module
     transform: Transform
     history: list[dict[str, Any]]
     seconds: float
+    calibration: Calibration | None = None
 
 
 def fit(
@@ -95,8 +94,15 @@ def fit(
     training = Training(network, data, config, runtime)
     loop = Loop(name, config.epochs, training.loader.steps, runtime, _describe, limit)
     loop(training)
-    training.finish()
-    return FitResult(training.evaluated, training.transform, loop.history, loop.seconds)
+    if runtime.compile:
+        network._compiled_call_impl = None  # it goes back as it came: compiled, it calls no hooks
+    return FitResult(
+        training.evaluated,
+        training.transform,
+        loop.history,
+        loop.seconds,
+        training.calibration(),
+    )
 
 
 class Training:
@@ -122,9 +128,6 @@ class Training:
         self.loader = Loader(data, config.batch_size, runtime.seed, "train", runtime.device)
         place(network, runtime.device)
         self.optimizer = self.recipe.optimizer(network, config)
-        steps = config.epochs * self.loader.steps
-        averages = self.recipe.kept(config, 0, steps) is not None
-        self.slow = SlowWeights(network) if averages else None
         self.first = permutation(len(data), runtime.seed, "mirrored first", 0) % 2
         if runtime.compile:
             network.compile()
@@ -141,16 +144,7 @@ class Training:
         loss, logits = self.loss(images, labels)
         step = f"train, epoch {epoch + 1}, step {at + 1}"
         descend(loss, self.optimizer, config.clip, step)
-        if self.slow is not None:
-            self._meet(self.slow, epoch, at)
         return {"loss": loss.item(), "accuracy": accuracy(logits, labels)}
-
-    def _meet(self, slow: SlowWeights, epoch: int, at: int) -> None:
-        """Average the weights with their slow copy, if it is time for it."""
-        steps, config = self.loader.steps, self.config
-        kept = self.recipe.kept(config, epoch * steps + at + 1, config.epochs * steps)
-        if kept is not None:
-            slow.meet(self.network, kept)
 
     def _mirrored(self, epoch: int, at: int) -> Tensor:
         """(B,) bool: which images of a step are mirrored; each in every other epoch."""
@@ -167,42 +161,34 @@ class Training:
 
     def end(self, epoch: int) -> dict[str, Any]:
         """The accuracy on the images held out, if there are any."""
-        if epoch == self.config.epochs - 1:
-            self.finish()
         if self.valid is None:
             return {}
         found = evaluate(self.evaluated, self.valid, self.transform, self.runtime)
         return {"valid_accuracy": found.accuracy}
 
-    def finish(self) -> None:
-        """Take the slow copy, if the recipe has one, and compute its norms' statistics anew.
-
-        Done again it changes nothing.
-        """
-        if self.slow is None:
-            return
-        self.slow.meet(self.network, 1.0)
-        some = _some(len(self.loader.images), self.runtime.seed, SETTLED_ON)
-        images = self.loader.images[some.to(self.loader.images.device)]
-        chunks = images.tensor_split(batches(len(images), EVALUATION_BATCH))
-        update_bn([self.transform.normalise(chunk) for chunk in chunks], self.network)
-        self.slow.meet(self.network, 0.0)
+    def calibration(self) -> Calibration | None:
+        """What the images held out teach about the answers of the trained network."""
+        if self.valid is None:
+            return None
+        some = _some(len(self.loader.images), self.runtime.seed, REFERENCES)
+        known = self.loader.images[some.to(self.loader.images.device)]
+        held, trained = (
+            respond(self.evaluated, images, self.transform, self.runtime)
+            for images in (self.valid.images, known)
+        )
+        return calibrate(held, self.valid.labels, trained)
 
     def finished(self) -> bool:
         """Never before the last epoch."""
         return False
 
     def state(self) -> dict[str, Any]:
-        """Weights, their slow copy, and the optimizer's state."""
-        return states(**self._parts())
+        """Weights, and the optimizer's state."""
+        return states(network=self.network, optimizer=self.optimizer)
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
-        load_states(state, **self._parts())
-
-    def _parts(self) -> dict[str, Any]:
-        parts = {"network": self.network, "optimizer": self.optimizer}
-        return parts | ({"slow": self.slow} if self.slow is not None else {})
+        load_states(state, network=self.network, optimizer=self.optimizer)
 
 
 def _some(images: int, seed: int, count: int) -> Tensor:
@@ -216,62 +202,6 @@ def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
         return data, None
     rest, held = stratified_split(data.labels.numpy(), fraction, seed, stream="valid")
     return data.subset(torch.from_numpy(rest)), data.subset(torch.from_numpy(held))
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Accuracy on a split: `correct` of `total`, with Wilson's 95 % interval (Wilson 1927).
-
-    `per_class`: accuracy of each class; None for one without images. `probabilities`: of each class
-    for each image, (N, classes) float32 on the CPU, in the order of the split. `seconds`: wall
-    time.
-    """
-
-    correct: int
-    total: int
-    accuracy: float
-    ci95: tuple[float, float]
-    per_class: dict[str, float | None]
-    seconds: float
-    probabilities: Tensor = field(repr=False, compare=False)
-
-
-@torch.no_grad()
-def predict(
-    network: nn.Module, images: Tensor, transform: Transform, runtime: Runtime | torch.device
-) -> Tensor:
-    """uint8 images (N, H, W, C) -> class probabilities (N, classes) float32, on the CPU."""
-    device = runtime.device if isinstance(runtime, Runtime) else runtime
-    place(network, device)
-    network.eval()
-    probabilities = [
-        network(transform.normalise(chunk.to(device))).softmax(dim=1).float().cpu()
-        for chunk in images.split(EVALUATION_BATCH)
-    ]
-    return torch.cat(probabilities)
-
-
-def evaluate(
-    network: nn.Module, data: Dataset, transform: Transform, runtime: Runtime | torch.device
-) -> Evaluation:
-    """Accuracy and class probabilities of `network` on `data`."""
-    start = time.monotonic()
-    probabilities = predict(network, data.images, transform, runtime)
-    right = probabilities.argmax(dim=1) == data.labels
-    correct, total = int(right.sum()), len(data)
-    return Evaluation(
-        correct,
-        total,
-        correct / total,
-        wilson(correct, total),
-        {name: _share(right[data.labels == index]) for index, name in enumerate(data.classes)},
-        time.monotonic() - start,
-        probabilities,
-    )
-
-
-def _share(right: Tensor) -> float | None:
-    return int(right.sum()) / len(right) if len(right) else None
 
 
 def _describe(line: dict[str, Any]) -> str:

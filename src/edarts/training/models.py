@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,15 @@ from edarts.errors import EdartsError
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.operations import count_flops, count_parameters
 from edarts.runs.folder import Run, read_json, reading
+from edarts.runtime import Runtime
 from edarts.space import architecture
 from edarts.space.base import Architecture, Image, Size
+from edarts.training import evaluation
+from edarts.training.calibration import Answers, Calibration
 
 FORMAT = "edarts.model/1"
+CALIBRATION = "calibration.safetensors"  # what is long of it; its numbers stand in model.json
+NUMBERS = ("images", "temperature", "threshold", "farthest")
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class TrainedModel:
     `Mirrored`, whose multiply-adds are those of both images. `classes`:
     their names in the order of the logits. `flops`: multiply-adds of one image. `data`: what it was
     trained on. `white`: the value of images of more than 8 bits that becomes 255; None if it was
-    trained on no such images. `fingerprint`: of the data's content.
+    trained on no such images. `fingerprint`: of the data's content. `calibration`: what images held
+    out have taught of its answers, if there were any.
     """
 
     network: nn.Module
@@ -45,6 +51,7 @@ class TrainedModel:
     data: str
     white: float | None = None
     fingerprint: str = ""
+    calibration: Calibration | None = None
 
     @classmethod
     def of(
@@ -58,12 +65,16 @@ class TrainedModel:
         data: str,
         white: float | None = None,
         fingerprint: str = "",
+        calibration: Calibration | None = None,
     ) -> "TrainedModel":
         """The model of these parts; its parameters and multiply-adds are counted here."""
         counts = count_parameters(network), count_flops(network, image)
-        return cls(
-            network, design, size, transform, classes, image, *counts, data, white, fingerprint
-        )
+        made = cls(network, design, size, transform, classes, image, *counts, data)
+        return replace(made, white=white, fingerprint=fingerprint, calibration=calibration)
+
+    def answers(self, images: Tensor, runtime: Runtime) -> Answers:
+        """Its answers to (N, H, W, C) uint8 images."""
+        return evaluation.predict(self.network, images, self.transform, runtime, self.calibration)
 
 
 def save_model(run: Run, model: TrainedModel) -> None:
@@ -79,6 +90,9 @@ def save_model(run: Run, model: TrainedModel) -> None:
         if not name.startswith("auxiliary")
     }
     run.write_bytes("model.safetensors", save_tensors(tensors))
+    learned = model.calibration
+    if learned is not None:
+        run.write_bytes(CALIBRATION, save_tensors({"references": learned.references}))
     used = registry.used()
     run.write_json(
         "model.json",
@@ -98,6 +112,7 @@ def save_model(run: Run, model: TrainedModel) -> None:
             "data": model.data,
             "fingerprint": model.fingerprint,
             **({} if model.white is None else {"white": model.white}),
+            "calibration": None if learned is None else {k: getattr(learned, k) for k in NUMBERS},
             **({"plugins": used} if used else {}),
         },
     )
@@ -149,4 +164,12 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
         fields["data"],
         fields.get("white"),
         fields.get("fingerprint", ""),
+        _calibration(fields.get("calibration"), weights.with_name(CALIBRATION)),
     )
+
+
+def _calibration(numbers: Mapping[str, Any] | None, path: Path) -> Calibration | None:
+    if numbers is None:
+        return None
+    references = load_tensors(path.read_bytes())["references"]
+    return Calibration(**{name: numbers[name] for name in NUMBERS}, references=references)

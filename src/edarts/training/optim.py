@@ -62,33 +62,6 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-class SlowWeights:
-    """A slow copy of a network's weights and running statistics (Lookahead, Zhang et al. 2019)."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.copy = {k: v.detach().clone() for k, v in _floats(network)}
-
-    @torch.no_grad()
-    def meet(self, network: nn.Module, kept: float) -> None:
-        """Keep the share `kept` of the copy, the rest from the network, which becomes that too."""
-        for name, value in _floats(network):
-            slow = self.copy[name].to(value.device)
-            value.lerp_(slow, kept)
-            self.copy[name] = value.detach().clone()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The copy."""
-        return self.copy
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `state_dict`."""
-        self.copy = dict(state)
-
-
-def _floats(network: nn.Module) -> list[tuple[str, Tensor]]:
-    return [(k, v) for k, v in network.state_dict().items() if v.is_floating_point()]
-
-
 def descend(
     loss: Tensor, optimizer: torch.optim.Optimizer, clip: float, step: str, hint: str = "--lr"
 ) -> None:

@@ -51,7 +51,7 @@ class Recipe:
         `whole`: the network has its own depth and width. Raises UsageError if `config` asks for
         what only networks of cells have, or if the recipe leaves something open.
         """
-        defaults = {"whitening": False, **self.DEFAULTS}
+        defaults = {"whitening": False, "valid_fraction": 0.0, **self.DEFAULTS}
         if whole:
             _refuse_cells(config)
             defaults |= OF_CELLS
@@ -78,13 +78,6 @@ class Recipe:
     def transform(self, data: Dataset, config: TrainConfig) -> Transform:
         """How training images are augmented and all images are normalised."""
         return Transform.of(data, config.cutout)
-
-    def kept(self, config: TrainConfig, done: int, steps: int) -> float | None:
-        """After `done` of all `steps`: how much of its slow copy a network keeps.
-
-        None: the two do not meet after this step; if not after 0 steps either, there is no copy.
-        """
-        return None
 
     def alternates(self, config: TrainConfig) -> bool:
         """Whether an image is mirrored in every other epoch, not by chance, where it may be."""

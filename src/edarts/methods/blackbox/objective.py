@@ -25,7 +25,7 @@ from edarts.runs.folder import Run, read_settings, reading
 from edarts.runtime import Runtime
 from edarts.space import architecture
 from edarts.space.base import Architecture, SearchSpace
-from edarts.training import fit
+from edarts.training import evaluation, fit
 from edarts.training.device import open_device, place
 
 HELD_OUT = 0.2  # share of the images that judge a network trained on the others
@@ -49,7 +49,7 @@ class Trained:
         runtime = Runtime(open_device(self.device), seed)
         network = fit.build(found, self.recipe, self.data, seed)
         fitted = fit.fit(network, self.data, self.recipe, runtime)
-        return fit.evaluate(network, self.valid, fitted.transform, runtime).accuracy
+        return evaluation.evaluate(network, self.valid, fitted.transform, runtime).accuracy
 
 
 @dataclass(frozen=True)

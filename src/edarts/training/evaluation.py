@@ -1,0 +1,117 @@
+"""What a trained network says to images, and how often it is right: predict(), evaluate()."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from edarts.data.batches import Transform
+from edarts.data.dataset import Dataset
+from edarts.reporting.stats import wilson
+from edarts.runtime import Runtime
+from edarts.training.calibration import Answers, Calibration, Responses, answers
+from edarts.training.device import place
+
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy on a split: `correct` of `total`, with Wilson's 95 % interval (Wilson 1927).
+
+    `per_class`: accuracy of each class; None for one without images. `answers`: to each image, in
+    the order of the split. `seconds`: wall time.
+    """
+
+    correct: int
+    total: int
+    accuracy: float
+    ci95: tuple[float, float]
+    per_class: dict[str, float | None]
+    seconds: float
+    answers: Answers = field(repr=False, compare=False)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Of each class for each image, (N, classes) float32 on the CPU."""
+        return self.answers.probabilities
+
+
+@torch.no_grad()
+def respond(
+    network: nn.Module, images: Tensor, transform: Transform, runtime: Runtime | torch.device
+) -> Responses:
+    """Logits and features of uint8 images (N, H, W, C)."""
+    device = runtime.device if isinstance(runtime, Runtime) else runtime
+    place(network, device)
+    network.eval()
+    logits, features = list[Tensor](), list[Tensor]()
+    with _read_by_last_linear(network) as read:
+        for chunk in images.split(EVALUATION_BATCH):
+            logits.append(network(transform.normalise(chunk.to(device))).float().cpu())
+            last = [*read.values()][-1] if read else [logits[-1]]
+            features.append(torch.stack(last).mean(dim=0).float().cpu())
+            read.clear()
+    return Responses(torch.cat(logits), torch.cat(features))
+
+
+@contextmanager
+def _read_by_last_linear(network: nn.Module) -> Iterator[dict[nn.Module, list[Tensor]]]:
+    """What each linear layer reads while the block runs the network; the last one stands last.
+
+    A layer may be called several times, as by `Mirrored`.
+    """
+    read: dict[nn.Module, list[Tensor]] = defaultdict(list)
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        read[module].append(inputs[0].detach().flatten(1))
+
+    layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    handles = [layer.register_forward_pre_hook(note) for layer in layers]
+    try:
+        yield read
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def predict(
+    network: nn.Module,
+    images: Tensor,
+    transform: Transform,
+    runtime: Runtime | torch.device,
+    calibration: Calibration | None = None,
+) -> Answers:
+    """Answers to uint8 images (N, H, W, C), by what images held out have taught."""
+    return answers(respond(network, images, transform, runtime), calibration)
+
+
+def evaluate(
+    network: nn.Module,
+    data: Dataset,
+    transform: Transform,
+    runtime: Runtime | torch.device,
+    calibration: Calibration | None = None,
+) -> Evaluation:
+    """Accuracy of `network` on `data`, and its answers."""
+    start = time.monotonic()
+    found = predict(network, data.images, transform, runtime, calibration)
+    right = found.probabilities.argmax(dim=1) == data.labels
+    correct, total = int(right.sum()), len(data)
+    return Evaluation(
+        correct,
+        total,
+        correct / total,
+        wilson(correct, total),
+        {name: _share(right[data.labels == index]) for index, name in enumerate(data.classes)},
+        time.monotonic() - start,
+        found,
+    )
+
+
+def _share(right: Tensor) -> float | None:
+    return int(right.sum()) / len(right) if len(right) else None

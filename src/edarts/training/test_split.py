@@ -1,0 +1,76 @@
+"""The test split, which is read here alone: how good a model is, and how far to trust it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from edarts.data import Dataset, Opened
+from edarts.errors import EdartsError
+from edarts.reporting.reports import EvaluationReport
+from edarts.reporting.stats import Estimate
+from edarts.reporting.trust import Trust, learned, trust
+from edarts.reporting.work import Work
+from edarts.runs.folder import Run
+from edarts.runs.processes import barrier, is_main
+from edarts.runtime import Runtime
+from edarts.training import evaluation
+from edarts.training.calibration import Answers, Calibration
+from edarts.training.models import TrainedModel, save_predictions
+
+
+def evaluate_once(work: Work, model: TrainedModel, before: Mapping[str, float]) -> EvaluationReport:
+    """The run's evaluation on its test split: done once, then read from evaluation.json.
+
+    `before`: the seconds of the other phases.
+    """
+    run = work.run
+    if run.read_json("evaluation.json") is None and is_main():
+        report = evaluate(run, model, work.opened, work.runtime)
+        report = replace(report, seconds={**before, **report.seconds})
+        run.write_json("evaluation.json", report.to_dict())
+    barrier()
+    known = run.read_json("evaluation.json")
+    low, high = known["test_accuracy_ci95"]
+    return EvaluationReport(
+        model.architecture,
+        Estimate(known["test_accuracy"], low, high, known["test_images"]),
+        known["per_class"],
+        known["parameters"],
+        known["flops"],
+        known["seconds"],
+        run.path,
+        Trust.from_dict(known["trust"]) if "trust" in known else None,
+    )
+
+
+def evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) -> EvaluationReport:
+    """Evaluate a model on the test split, and keep its probabilities if the data are the run's.
+
+    Raises EdartsError.
+    """
+    dataset = opened.split("test", model.image, model.white).in_classes(model.classes)
+    found = evaluation.evaluate(model.network, dataset, model.transform, runtime, model.calibration)
+    if opened.config.data == model.data:
+        try:
+            save_predictions(run, found.probabilities, dataset.labels)
+        except EdartsError as error:  # a run on a disk that cannot be written is evaluated as well
+            runtime.progress.warn(str(error))
+    return EvaluationReport(
+        model.architecture,
+        Estimate(found.accuracy, *found.ci95, found.total),
+        found.per_class,
+        model.parameters,
+        model.flops,
+        {"evaluate": round(found.seconds, 2)},
+        run.path,
+        _trust(found.answers, dataset, model.calibration),
+    )
+
+
+def _trust(answers: Answers, data: Dataset, calibration: Calibration | None) -> Trust:
+    labels = data.labels.numpy()
+    found = trust(answers.probabilities.numpy(), labels, data.classes)
+    if calibration is None or answers.sets is None or answers.unlike is None:
+        return found
+    sets, unlike = answers.sets.numpy(), answers.unlike.numpy()
+    raw, (images, temperature) = answers.raw.numpy(), (calibration.images, calibration.temperature)
+    return replace(found, learned=learned(images, temperature, raw, sets, unlike, labels))
