@@ -123,7 +123,9 @@ def find(
     clock = Clock(budget.seconds, started=started)
     with working("find", opened, session, runtime, settings, notes) as work:
         work.run.count(clock)
-        plan = Plan(dataset, wanted, budget, config, given, recipe, opened.test_images)
+        plan = Plan(
+            dataset, wanted, budget, config, given, recipe, opened.test_images, opened.flip_open
+        )
         found = race.find(plan, work.runtime, clock)
         keep_architecture(work.run, found.winner.architecture)
         race.keep(work.run, found)

@@ -32,7 +32,8 @@ class DataConfig:
     sizes become the median one, and sides of 64 pixels and more are halved until the shorter one
     has fewer."""
     flip: bool | None = None
-    """Whether a mirrored image keeps its meaning; if not given: yes in colour, no in grey."""
+    """Whether a mirrored image keeps its meaning; if not given: yes in colour, no in grey,
+    unless find measures otherwise."""
     skip_bad: bool = False
     """Go on without image files that cannot be read."""
     options: object | None = None

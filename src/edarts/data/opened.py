@@ -62,6 +62,11 @@ class Opened:
         """The names of the classes; labels are places in them."""
         return self._catalogue.classes
 
+    @property
+    def flip_open(self) -> bool:
+        """Whether neither the config nor the source says if a mirrored image keeps its meaning."""
+        return self.config.flip is None and self._catalogue.flip is None
+
     @cached_property
     def listing(self) -> Listing:
         """Every image with its label; none is decoded."""

@@ -15,6 +15,7 @@ from edarts.errors import EdartsError
 from edarts.methods.oneshot import driver as oneshot
 from edarts.race.candidates import FOUND, Candidate, Field, candidates
 from edarts.race.halving import Race
+from edarts.race.mirroring import Mirroring, measure
 from edarts.race.trainer import SLACK, OnHeldOut
 from edarts.race.verdict import verdict
 from edarts.reporting.reports import Entrant
@@ -26,6 +27,7 @@ from edarts.space.base import Architecture, SearchSpace
 from edarts.training import distributed, fit, recipe
 
 Number = TypeVar("Number", int, float)
+PROBE, MIRRORING = "convnet", 0.03  # who learns whether mirroring is harmless; share of the minutes
 SEARCH, RACE = 0.1, 0.2  # shares of the minutes; the final training gets what is left
 RACE_TRAININGS = 1.0  # without minutes a race takes as long as so many usual trainings
 FEWEST_SEARCH_EPOCHS = 3
@@ -45,7 +47,8 @@ class Plan:
     """What is to be found: `wanted` candidates, on `data`, within `budget`, by these configs.
 
     `search`, `given`: search and training as the user gave them. `train`: the training, resolved
-    for networks of cells. `test_images`: how many will be evaluated at the end.
+    for networks of cells. `test_images`: how many will be evaluated at the end. `flip_open`:
+    whether nobody has said if mirroring is harmless.
     """
 
     data: Dataset
@@ -55,6 +58,7 @@ class Plan:
     given: TrainConfig
     train: TrainConfig
     test_images: int
+    flip_open: bool = False
 
     @property
     def races(self) -> bool:
@@ -135,6 +139,15 @@ def _agreed(value: Number) -> Number:
     return type(value)(distributed.of_main([value])[0])
 
 
+def _told(found: Mirroring) -> str:
+    points = f"{100 * found.difference.value:+.1f} points on {found.difference.n} images held out"
+    if found.harmless:
+        return (
+            f"data: mirror images keep their meaning ({points}): they are used (--flip false: not)"
+        )
+    return f"data: mirror images do not keep their meaning ({points}): they are not used"
+
+
 class _Finding:
     """One `find`, which knows what it has cut."""
 
@@ -142,13 +155,20 @@ class _Finding:
         self.plan, self.runtime, self.clock = plan, runtime, clock
         self.cut: list[str] = []
         self._memory: dict[str, dict[str, Any]] = {}  # what is kept where there is no run
-        data = plan.data
+        self._enter(plan.data)
+
+    def _enter(self, data: Dataset) -> None:
+        """These are the data from here on."""
+        plan = self.plan = replace(self.plan, data=data)
         mirrored = data.flip and recipe.load(plan.train.recipe).mirrors(plan.train)
         self.field = Field(data.shape, len(data.classes), plan.budget, plan.train, mirrored)
-        self.trainer = OnHeldOut(data, plan.given, plan.train, runtime, clock.limit is not None)
+        limited = self.clock.limit is not None
+        self.trainer = OnHeldOut(data, plan.given, plan.train, self.runtime, limited)
         self.race = Race.of(self.trainer, self._save, self._saved("race"))
 
     def __call__(self) -> Found:
+        if self.plan.flip_open:
+            self._mirror()
         plan = self.plan
         self._check()
         searched = self._search() if FOUND in plan.wanted else None
@@ -200,6 +220,21 @@ class _Finding:
                 f"--minutes {plan.budget.minutes:g} is too little; the least here is"
                 f" {least / 60:.2g}"
             )
+
+    def _mirror(self) -> None:
+        """Find out whether mirroring is harmless; where it cannot be told, it stays as it is."""
+        flip = self._saved("plan").get("flip")
+        if flip is None:
+            share = None if self.clock.limit is None else MIRRORING * self.clock.limit
+            free = replace(self.field, budget=Budget())
+            (probe,), _ = candidates((PROBE,), None, free)
+            found = measure(self.trainer, probe, share)
+            flip = self.plan.data.flip
+            if found is not None and found.harmless not in (None, flip):
+                flip = found.harmless
+                self.runtime.progress.note(_told(found))
+            self._keep(flip=flip)
+        self._enter(replace(self.plan.data, flip=flip))
 
     def _search(self) -> oneshot.SearchResult:
         """The search, with as many epochs as its share of the minutes allows."""

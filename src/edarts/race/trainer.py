@@ -2,6 +2,8 @@
 
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -69,40 +71,55 @@ class OnHeldOut:
         return min(found, key=lambda pace: pace.seconds)
 
     def train(self, candidate: Candidate, pace: Pace, round: int, plan: tuple[int, float]) -> Trial:
-        """From scratch, in a folder of its own below race/, which goes when it is done."""
-        epochs, share = plan
-        data, held = self.split()
-        if share < 1:
-            _, part = stratified_split(data.labels.numpy(), share, self.runtime.seed, "race")
-            share, data = len(part) / len(data), data.subset(torch.from_numpy(part))
-        config = candidate.training(self._short(epochs, len(data)))
-        config = replace(config, epochs=epochs, valid_fraction=0.0)
-        run = self._run(f"{round}-{candidate.name}")
-        runtime = replace(self.runtime, precision=pace.precision, run=run)
-        network = fit.build(candidate.architecture, config, data, runtime.seed)
-        limit = SLACK * epochs * share * pace.seconds if self.limited else None
-        name = f"race {round}: {candidate.name}"
-        try:
-            fitted = fit.fit(network, data, config, runtime, limit, name)
-        except NotFinite as error:  # whoever cannot be trained is no reason to end the race
-            self.runtime.progress.warn(f"{candidate.name} is out of the race: {error}")
-            return Trial(candidate.name, round, epochs, share, 0.0, 0.0, (0,) * len(held))
-        judged = evaluation.evaluate(fitted.network, held, fitted.transform, runtime)
-        right = (judged.probabilities.argmax(dim=1) == held.labels).tolist()
-        seconds, answer, *answers = distributed.of_main(
-            [fitted.seconds, judged.seconds / judged.total, *right]
-        )
-        if run is not None and is_main():
-            shutil.rmtree(run.path, ignore_errors=True)
+        """From scratch; one that cannot be trained is right about nothing."""
+        held, phase = self.split()[1], f"race {round}: {candidate.name}"
+        with self.folder(f"{round}-{candidate.name}") as run:
+            try:
+                fitted = self.fitted(candidate, pace, phase, plan, run)
+            except NotFinite as error:  # whoever cannot be trained is no reason to end the race
+                self.runtime.progress.warn(f"{candidate.name} is out of the race: {error}")
+                return Trial(candidate.name, round, *plan, 0.0, 0.0, (0,) * len(held))
+            right, judged = self.right(fitted, held)
+        seconds, answer, *answers = distributed.of_main([fitted.seconds, judged, *right])
         return Trial(
             candidate.name,
             round,
             len(fitted.history),
-            share,
+            plan[1],
             seconds,
             answer,
             tuple(map(int, answers)),
         )
+
+    def fitted(
+        self,
+        candidate: Candidate,
+        pace: Pace,
+        phase: str,
+        plan: tuple[int, float],
+        run: Run | None,
+    ) -> fit.FitResult:
+        """Train it from scratch by the plan, with checkpoints in `run`.
+
+        Raises NotFinite for a loss that becomes NaN or infinite.
+        """
+        epochs, share = plan
+        data, _ = self.split()
+        if share < 1:
+            _, part = stratified_split(data.labels.numpy(), share, self.runtime.seed, "race")
+            data = data.subset(torch.from_numpy(part))
+        config = candidate.training(self._short(epochs, len(data)))
+        config = replace(config, epochs=epochs, valid_fraction=0.0)
+        runtime = replace(self.runtime, precision=pace.precision, run=run)
+        network = fit.build(candidate.architecture, config, data, runtime.seed)
+        limit = SLACK * epochs * share * pace.seconds if self.limited else None
+        return fit.fit(network, data, config, runtime, limit, phase)
+
+    def right(self, fitted: fit.FitResult, data: Dataset) -> tuple[list[bool], float]:
+        """(whether each image of `data` is answered right, seconds of an answer)."""
+        judged = evaluation.evaluate(fitted.network, data, fitted.transform, self.runtime)
+        right: list[bool] = (judged.probabilities.argmax(dim=1) == data.labels).tolist()
+        return right, judged.seconds / judged.total
 
     def _short(self, epochs: int, images: int) -> TrainConfig:
         """For so few images in all that they would be few steps: smaller batches, unless given."""
@@ -113,14 +130,19 @@ class OnHeldOut:
         given = replace(self.given, batch_size=batch, epochs=epochs)
         return fit.resolve_config(given, images, whitens=bool(self.config.whitening))
 
-    def _run(self, name: str) -> Run | None:
+    @contextmanager
+    def folder(self, name: str) -> Iterator[Run | None]:
+        """A folder of its own below race/ for a training, which goes when the block is done."""
         run = self.runtime.run
         if run is None:
-            return None
+            yield None
+            return
         path = Path(run.path) / "race" / name.replace(":", "-").replace("/", "-")
         if is_main():
             path.mkdir(parents=True, exist_ok=True)
         made = type(run)(path, run.checkpoint_seconds)
         if run.clock is not None:
             made.count(run.clock)
-        return made
+        yield made
+        if is_main():
+            shutil.rmtree(path, ignore_errors=True)
