@@ -33,6 +33,7 @@ from edarts.methods.oneshot.driver import one_shot, resolve_config
 from edarts.race import candidates as entrants
 from edarts.race import driver as race
 from edarts.race.driver import PATIENCE, Plan
+from edarts.reporting import pictures
 from edarts.reporting.predictions import Prediction, Predictions
 from edarts.reporting.reports import (
     BlackBoxReport,
@@ -62,7 +63,7 @@ from edarts.studies import driver as studies
 from edarts.studies.base import Recipe
 from edarts.studies.driver import StudyReport
 from edarts.studies.work import Verbs
-from edarts.training import device, fit, test_split
+from edarts.training import balance, device, fit, test_split
 from edarts.training.models import TrainedModel, load_model, save_model
 
 __all__ = [
@@ -121,6 +122,7 @@ def find(
         **budget.to_settings(),
     }
     clock = Clock(budget.seconds, started=started)
+    notes = [*notes, *balance.note(recipe.balance, dataset.labels, dataset.classes)]
     with working("find", opened, session, runtime, settings, notes) as work:
         work.run.count(clock)
         plan = Plan(
@@ -200,7 +202,8 @@ def train(
         whitens=design.whitens,
     )
     settings = {"genotype": str(architecture)} | settings_of(opened, session, recipe.to_settings())
-    with working("train", opened, session, runtime, settings) as work:
+    notes = balance.note(recipe.balance, opened.train.labels, opened.classes)
+    with working("train", opened, session, runtime, settings, notes) as work:
         keep_architecture(work.run, design)
         model, fitted = _train(work, design, recipe)
     last = fitted.history[-1]
@@ -377,6 +380,15 @@ def _model(
         fitted.calibration,
     )
     if is_main() and not (work.run.path / "model.json").exists():
+        assert fitted.margins is not None
+        shown = pictures.of_training(
+            dataset.images.numpy(),
+            dataset.labels.numpy(),
+            dataset.classes,
+            fitted.margins.numpy(),
+            lambda image: work.opened.place("train", image),
+        )
+        work.run.write_json(pictures.TRAINED, pictures.to_json(shown))
         save_model(work.run, model)
     barrier()
     return model

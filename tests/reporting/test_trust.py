@@ -1,10 +1,13 @@
 """Measures of trust: against formulas written out by hand, and on answers that are known."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from edarts.reporting.stats import wilson
-from edarts.reporting.trust import Trust, trust
+from edarts.reporting.stats import conformal_quantile, wilson
+from edarts.reporting.trust import Trust, learned, trust
 
 
 def certain(said: list[int], classes: int, confidence: float = 1.0) -> np.ndarray:  # type: ignore[type-arg]
@@ -101,3 +104,35 @@ def test_a_class_without_images() -> None:
     assert isinstance(found, Trust) and found.to_dict()["confusion"][0] == (1, 0, 1)
     with pytest.raises(ValueError, match="no images"):
         trust(np.zeros((0, 3)), np.zeros(0), tuple("abc"))
+
+
+def test_what_was_learned_by_hand() -> None:
+    p, y = random_answers()
+    sets = p > 0.2
+    unlike = np.arange(300) < 12
+    found = learned(50, 0.5, p, sets, unlike, y)
+    covered = sum(bool(sets[i, y[i]]) for i in range(300))
+    assert found.coverage.value == covered / 300
+    assert (found.coverage.low, found.coverage.high) == wilson(covered, 300)
+    assert found.set_size == pytest.approx(sum(int(row.sum()) for row in sets) / 300)
+    assert found.unlike.value == 12 / 300
+    assert found.before == trust(p, y, tuple("abcd")).calibration_error
+    assert (found.images, found.temperature) == (50, 0.5)
+    whole = replace(trust(p, y, tuple("abcd")), learned=found)
+    assert Trust.from_dict(json.loads(json.dumps(whole.to_dict()))) == whole
+
+
+def test_the_reliability_diagram_holds_every_answer_once() -> None:
+    p, y = random_answers()
+    bins = trust(p, y, tuple("abcd")).bins
+    assert sum(one.accuracy.n for one in bins) == 300
+    assert [one.confidence for one in bins] == sorted(one.confidence for one in bins)
+    gaps = sum(one.accuracy.n * abs(one.confidence - one.accuracy.value) for one in bins) / 300
+    assert gaps == pytest.approx(trust(p, y, tuple("abcd")).calibration_error.value)
+
+
+def test_the_conformal_quantile() -> None:
+    values = [float(n) for n in range(1, 20)]  # 19 values
+    assert conformal_quantile(values, 0.9) == 18.0  # the 18th: ceil(20 * 0.9)
+    assert conformal_quantile(values, 0.95) == 19.0
+    assert conformal_quantile(values, 0.96) == float("inf")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from edarts import registry
 from edarts.config.fields import (
@@ -53,6 +53,10 @@ class TrainConfig:
     whitening: bool | None = UNSET
     """Whether networks of cells begin with a whitening layer and pooling, as the speed record's
     network does, not with DARTS' convolution."""
+    balance: Literal["none", "loss", "sampler"] | None = UNSET
+    """How a rare class gets its due: loss, as if all classes were equally large; sampler, its
+    images are drawn more often; none; if not given: loss where the largest class has more than
+    three times the images of the smallest."""
     pretrained: str = ""
     """Weights that a network named timm:NAME begins with: a safetensors file, or hub for those that
     timm knows by that name; if not given, it is trained from scratch."""
@@ -85,8 +89,9 @@ class TrainConfig:
     def to_settings(self) -> dict[str, Any]:
         """The flat dictionary for config.yaml: the fields, then the recipe's own options."""
         shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
-        if not self.pretrained:  # which older configs do not have
-            del shared["pretrained"]
+        for name in ("pretrained", "balance"):  # which older configs do not have
+            if not shared[name]:
+                del shared[name]
         return shared | (asdict(self.options) if self.options is not None else {})
 
     @classmethod

@@ -1,5 +1,6 @@
 """Batches of a data set that lies on the device, and what is done to their images."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,22 +19,33 @@ class Loader:
     """Batches of one data set on `device`, a pure function of (epoch, step): nothing to save.
 
     Every epoch is a new seeded permutation cut into batches of nearly equal size, so each image is
-    seen once and no batch is tiny. `stream` names the seed's use, so two loaders differ.
+    seen once and no batch is tiny. `stream` names the seed's use, so two loaders differ. `order`:
+    makes another order of the images of (labels, seed, stream, epoch).
     """
 
     def __init__(
-        self, data: Dataset, batch_size: int, seed: int, stream: str, device: torch.device
+        self,
+        data: Dataset,
+        batch_size: int,
+        seed: int,
+        stream: str,
+        device: torch.device,
+        order: Callable[..., Tensor] | None = None,
     ) -> None:
         self.images = data.images.to(device)
         self.labels = data.labels.to(device)
         self.steps = batches(len(data), batch_size)
-        self.seed, self.stream = seed, stream
+        self.seed, self.stream, self._order = seed, stream, order
         self._epoch, self._chunks = -1, ()  # type: int, tuple[Tensor, ...]
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """(B, H, W, C) uint8 images and (B,) labels of one step."""
         if epoch != self._epoch:
-            order = permutation(len(self.labels), self.seed, self.stream, epoch)
+            key = self.seed, self.stream, epoch
+            if self._order is None:
+                order = permutation(len(self.labels), *key)
+            else:
+                order = self._order(self.labels.cpu(), *key)
             self._chunks = order.to(self.labels.device).tensor_split(self.steps)
             self._epoch = epoch
         index = self._chunks[step]

@@ -207,11 +207,13 @@ def _channels_last(array: NDArray[Any], what: str) -> NDArray[Any]:
 class Decoded:
     """`pixels`: (N, H, W, C). `labels`: (N,) of those images that could be read.
 
-    `notes`: for the user. `white`: see `to_pixels`; None if no image has more than 8 bits.
+    `index`: (N,) which of the items they are. `notes`: for the user. `white`: see `to_pixels`; None
+    if no image has more than 8 bits.
     """
 
     pixels: Pixels
     labels: Labels
+    index: NDArray[np.int64]
     notes: list[str]
     white: float | None = None
 
@@ -230,7 +232,7 @@ def decode(
     """
     if isinstance(items, np.ndarray):
         pixels, notes = _decode_array(items, config, shape)
-        return Decoded(pixels, labels, notes)
+        return Decoded(pixels, labels, np.arange(len(labels)), notes)
     notes = []
     good = _Reading(items, config.skip_bad)
     headers = good.each(look)
@@ -247,7 +249,7 @@ def decode(
         white = white_of(np.asarray(image) for image in images if image.mode in DEEP)
     notes += transparent(images, shape)
     pixels = np.stack([to_pixels(image, shape, white) for image in images])
-    return Decoded(pixels, labels[good.index], [*good.notes(), *notes], white)
+    return Decoded(pixels, labels[good.index], good.index, [*good.notes(), *notes], white)
 
 
 def _shrunk(item: Item, shape: tuple[int, int, int]) -> Image.Image:

@@ -51,6 +51,7 @@ class Opened:
         else:
             check(catalogue, config.data)
         self._decoded: dict[Split, tuple[Asked, Dataset]] = {}
+        self._rows: dict[Split, Labels] = {}  # of the images decoded, in the catalogue's list
 
     @property
     def name(self) -> str:
@@ -120,9 +121,10 @@ class Opened:
 
     def _decode(self, split: Split, shape: Shape | None, white: float | None) -> Dataset:
         catalogue, config = self._catalogue, self.config
-        items, labels, notes = self._items(split)
+        items, labels, rows, notes = self._items(split)
         found = decoding.decode(items, labels, config, shape, white)
         images, labels = found.pixels, found.labels
+        self._rows[split] = rows[found.index]
         flip = catalogue.flip if config.flip is None else config.flip
         dataset = Dataset(
             torch.from_numpy(images),
@@ -137,29 +139,43 @@ class Opened:
             check_counts(dataset.labels.numpy(), catalogue.classes, 2, "training images")
         return dataset
 
-    def _items(self, split: Split) -> tuple[Items, Labels, list[str]]:
-        """What is to be decoded, the labels, and notes on what was cut off."""
+    def place(self, split: Split, image: int) -> str:
+        """What an image of a decoded split is called: a file below the root of the data, or a
+        row.
+        """
+        before = len(self._catalogue.labels) if self._apart(split) else 0
+        return self.listing.places[before + int(self._rows[split][image])].removeprefix("test:")
+
+    def _apart(self, split: Split) -> bool:
+        """Whether the split is a test split that the data bring."""
+        return split == "test" and self._catalogue.test is not None
+
+    def _items(self, split: Split) -> tuple[Items, Labels, Labels, list[str]]:
+        """What is to be decoded, the labels, the place of each in its list, and notes on what was
+        cut off.
+        """
         catalogue, config = self._catalogue, self.config
         items, labels = catalogue.items, catalogue.labels
-        notes = []
+        notes, rows = [], np.arange(len(labels))
         if catalogue.test is None:
             train, test = stratified_split(labels, config.test_fraction, config.split_seed)
             index = train if split == "train" else test
-            items, labels = pick(items, index), labels[index]
+            items, labels, rows = pick(items, index), labels[index], rows[index]
             notes.append(
                 f"no test split given: {len(test)} of {len(train) + len(test)} images cut off"
             )
         elif split == "test":
             items, labels = catalogue.test
+            rows = np.arange(len(labels))
         limit, which = config.limit, "training"
         if split == "test":
             limit, which = config.test_limit, "test"
         if limit is not None and limit < len(labels):
             share = limit / len(labels)
             _, index = stratified_split(labels, share, config.split_seed, stream="limit")
-            items, labels = pick(items, index), labels[index]
+            items, labels, rows = pick(items, index), labels[index], rows[index]
             notes.append(f"limited to {len(labels)} {which} images")
-        return items, labels, notes
+        return items, labels, rows, notes
 
 
 Data = str | DataConfig | Dataset | tuple[Any, Any] | Opened

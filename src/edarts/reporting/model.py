@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edarts.reporting.pictures import Gallery
 from edarts.reporting.stats import Estimate
 from edarts.space.base import Architecture
 
@@ -80,3 +81,4 @@ class Summary:
     tables: list[Table]
     plots: list[Plot]
     architectures: dict[str, Architecture] = field(default_factory=dict)
+    galleries: list[Gallery] = field(default_factory=list)

@@ -89,6 +89,7 @@ def _write(
         panels=[panel for panels, _ in drawings for panel in panels],
         notes=dict.fromkeys(note for _, note in drawings if note),
         tables=[_table(table, links or {}) for table in tables],
+        galleries=summary.galleries,
         files={n: p.read_text(encoding="utf-8") for n, p in files.items() if p.exists()},
     )
     return run.write_text("report.html", text)

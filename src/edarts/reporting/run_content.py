@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from edarts.reporting import race_content, trust_content
+from edarts.reporting import pictures, race_content, trust_content
 from edarts.reporting.drawing import Drawable
 from edarts.reporting.model import Column, Plot, Series, Summary, Table
 from edarts.reporting.trust import Trust
@@ -30,7 +30,15 @@ def summarise(run: Run, settings: Mapping[str, Any], lines: Sequence[Line]) -> S
             [*race_content.tables(race), *tables],
             [*race_content.plots(race), *curves],
         )
-    return Summary(title, sentences, tables, curves)
+    if "trust" in result:
+        curves = [*curves, *trust_content.plots(Trust.from_dict(result["trust"]))]
+    return Summary(title, sentences, tables, curves, galleries=_galleries(run))
+
+
+def _galleries(run: Run) -> list[pictures.Gallery]:
+    """What goes wrong first, then what the classes look like."""
+    files = (pictures.TESTED, pictures.TRAINED)
+    return [pictures.Gallery.from_dict(one) for name in files for one in run.read_json(name) or ()]
 
 
 def found(run: Run, replayed: bool) -> dict[str, Drawable]:

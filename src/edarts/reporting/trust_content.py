@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from edarts.reporting.model import Column, Table
+from edarts.reporting.model import Column, Plot, Series, Table
+from edarts.reporting.stats import Estimate
 from edarts.reporting.trust import Trust
 
 LARGEST = 20  # classes whose confusions are shown as a whole
@@ -23,6 +24,32 @@ def sentences(trust: Trust) -> Iterator[str]:
         f"Confidence and accuracy differ by {100 * error.value:.1f} points on average"
         f" ({100 * (error.low or 0):.1f} to {100 * (error.high or 0):.1f})."
     )
+    if trust.learned is not None:
+        coverage, unlike = trust.learned.coverage, trust.learned.unlike
+        yield (
+            f"Sets of {trust.learned.set_size:.2f} classes on average hold the right one for"
+            f" {coverage.value:.1%} of the images ({coverage.low:.1%} to {coverage.high:.1%}; meant"
+            f" are 90 %); {unlike.value:.1%} are flagged as unlike the training data (meant are"
+            " 5 %)."
+        )
+
+
+def plots(trust: Trust) -> list[Plot]:
+    """The reliability diagram: how often answers of a confidence are right."""
+    if not trust.bins:
+        return []
+    x = [100 * one.confidence for one in trust.bins]
+    shares = [one.accuracy for one in trust.bins]
+    texts = [f"{share.n} images, {share.value:.1%} right" for share in shares]
+    percent = [
+        Estimate(100 * s.value, 100 * (s.low or 0.0), 100 * (s.high or 0.0), s.n) for s in shares
+    ]
+    series = [
+        Series("answers", x, percent, texts),
+        Series("as sure as right", [0, 100], [0.0, 100.0], line=True),
+    ]
+    title = "How often answers of a confidence are right"
+    return [Plot("reliability", title, "confidence, %", "right answers, %", series)]
 
 
 def tables(trust: Trust) -> list[Table]:

@@ -53,6 +53,17 @@ def shard(*batch: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor[rank() :: processes][:part] for tensor in batch)
 
 
+def gathered(mine: Tensor, count: int) -> Tensor:
+    """(B, ...) of a batch of `count` images from the part that `shard` gave this process; zero for
+    images that none took.
+    """
+    if world_size() == 1:
+        return mine
+    whole = mine.new_zeros(count, *mine.shape[1:])
+    whole[rank() :: world_size()][: len(mine)] = mine
+    return average([whole])[0] * world_size()
+
+
 def average(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Means over the processes, of tensors of the same shapes on each; summed as one vector."""
     if world_size() == 1 or not tensors:

@@ -17,11 +17,12 @@ from edarts.nn.whitening import Whitening
 from edarts.runtime import Runtime
 from edarts.seeds import permutation, seed_all
 from edarts.space.base import Architecture, Size
-from edarts.training import distributed, recipe
+from edarts.training import balance, distributed, recipe
 from edarts.training.calibration import REFERENCES, Calibration, calibrate
 from edarts.training.device import place
 from edarts.training.evaluation import evaluate, respond
 from edarts.training.loop import Loop, Metrics, load_states, states
+from edarts.training.margins import Margins
 from edarts.training.optim import accuracy, descend, set_lr
 
 PREPARED_ON = 5000 * 32 * 32  # pixels, about, of the images from which a network is prepared
@@ -62,7 +63,8 @@ class FitResult:
     """A trained network, the transform it expects, a line per epoch, and the wall seconds.
 
     `network`: as it is to be evaluated, which may be `Mirrored`. `calibration`: what the images
-    held out have taught; None if there were none, or too few.
+    held out have taught; None if there were none, or too few. `margins`: (N,) float32, of each
+    image of the data: see `Margins`; NaN for those held out.
     """
 
     network: nn.Module
@@ -70,6 +72,7 @@ class FitResult:
     history: list[dict[str, Any]]
     seconds: float
     calibration: Calibration | None = None
+    margins: Tensor | None = None
 
 
 def fit(
@@ -102,6 +105,7 @@ def fit(
         loop.history,
         loop.seconds,
         training.calibration(),
+        training.margins.of(len(data)),
     )
 
 
@@ -119,13 +123,19 @@ class Training:
         self.transform = self.recipe.transform(data, config)
         mirrors = data.flip and self.recipe.mirrors(config)
         self.evaluated = Mirrored(network) if mirrors else network
+        self.margins = Margins(rows_left(data, config.valid_fraction, runtime.seed))
         data, self.valid = hold_out(data, config.valid_fraction, runtime.seed)
         for module in network.modules():
             if isinstance(module, Whitening):
                 count = -(-PREPARED_ON // (data.shape[1] * data.shape[2]))
                 some = data.images[_some(len(data), runtime.seed, count)]
                 module.prepare(self.transform.normalise(some))
-        self.loader = Loader(data, config.batch_size, runtime.seed, "train", runtime.device)
+        how = balance.chosen(config.balance, data.labels)
+        order = balance.order if how == "sampler" else None
+        self.loader = Loader(data, config.batch_size, runtime.seed, "train", runtime.device, order)
+        self.added: Tensor | float = 0.0  # to the logits of a training
+        if how == "loss":
+            self.added = balance.log_shares(data.labels, len(data.classes)).to(runtime.device)
         place(network, runtime.device)
         self.optimizer = self.recipe.optimizer(network, config)
         self.first = permutation(len(data), runtime.seed, "mirrored first", 0) % 2
@@ -142,6 +152,7 @@ class Training:
         mirrored = self._mirrored(epoch, at) if self.recipe.alternates(config) else None
         images, labels = distributed.shard(self.transform.augment(images, mirrored), labels)
         loss, logits = self.loss(images, labels)
+        self.margins.add(self.loader.places(epoch, at), logits, labels)
         step = f"train, epoch {epoch + 1}, step {at + 1}"
         descend(loss, self.optimizer, config.clip, step)
         return {"loss": loss.item(), "accuracy": accuracy(logits, labels)}
@@ -155,8 +166,9 @@ class Training:
         weight = self.config.auxiliary
         logits = self.network(images, weight > 0)
         if weight == 0:
-            return self.recipe.loss(logits, labels, self.config), logits
-        first, second = (self.recipe.loss(part, labels, self.config) for part in logits)
+            return self.recipe.loss(logits + self.added, labels, self.config), logits
+        parts = (part + self.added for part in logits)
+        first, second = (self.recipe.loss(part, labels, self.config) for part in parts)
         return first + weight * second, logits[0]
 
     def end(self, epoch: int) -> dict[str, Any]:
@@ -183,12 +195,12 @@ class Training:
         return False
 
     def state(self) -> dict[str, Any]:
-        """Weights, and the optimizer's state."""
-        return states(network=self.network, optimizer=self.optimizer)
+        """Weights, the optimizer's state, and the margins."""
+        return states(network=self.network, optimizer=self.optimizer, margins=self.margins)
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
-        load_states(state, network=self.network, optimizer=self.optimizer)
+        load_states(state, network=self.network, optimizer=self.optimizer, margins=self.margins)
 
 
 def _some(images: int, seed: int, count: int) -> Tensor:
@@ -202,6 +214,13 @@ def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
         return data, None
     rest, held = stratified_split(data.labels.numpy(), fraction, seed, stream="valid")
     return data.subset(torch.from_numpy(rest)), data.subset(torch.from_numpy(held))
+
+
+def rows_left(data: Dataset, fraction: float, seed: int) -> Tensor:
+    """(n,) int64: where the images that `hold_out` leaves lie in the data."""
+    if fraction == 0:
+        return torch.arange(len(data))
+    return torch.from_numpy(stratified_split(data.labels.numpy(), fraction, seed, "valid")[0])
 
 
 def _describe(line: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from edarts.data import Dataset, Opened
 from edarts.errors import EdartsError
+from edarts.reporting import pictures
 from edarts.reporting.reports import EvaluationReport
 from edarts.reporting.stats import Estimate
 from edarts.reporting.trust import Trust, learned, trust
@@ -52,6 +53,14 @@ def evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) ->
     if opened.config.data == model.data:
         try:
             save_predictions(run, found.probabilities, dataset.labels)
+            shown = pictures.of_test(
+                dataset.images.numpy(),
+                dataset.labels.numpy(),
+                dataset.classes,
+                found.probabilities.numpy(),
+                lambda image: opened.place("test", image),
+            )
+            run.write_json(pictures.TESTED, pictures.to_json(shown))
         except EdartsError as error:  # a run on a disk that cannot be written is evaluated as well
             runtime.progress.warn(str(error))
     return EvaluationReport(

@@ -1,0 +1,56 @@
+"""Classes of unequal size: how a training gives a rare class its due.
+
+`loss`: the logarithm of each class' share of the images is added to its logits while training, so
+that without it all classes count alike (logit adjustment: Menon et al., ICLR 2021). `sampler`: an
+epoch draws equally many images of each class, those of a rare one several times. `none`: neither.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edarts.seeds import permutation
+
+UNBALANCED = 3  # times as many images as the smallest class that the largest one has
+
+
+def chosen(given: str | None, labels: Tensor) -> str:
+    """`given`, or where it is None: loss if classes are `UNBALANCED`, else none."""
+    if given is not None:
+        return given
+    counts = labels.bincount()
+    return "loss" if int(counts.max()) > UNBALANCED * int(counts[counts > 0].min()) else "none"
+
+
+def note(given: str | None, labels: Tensor, classes: Sequence[str]) -> list[str]:
+    """What the user should know where nothing was given and classes are unbalanced; or nothing."""
+    if given is not None or chosen(None, labels) == "none":
+        return []
+    counts: Any = labels.bincount(minlength=len(classes))
+    most, least = int(counts.argmax()), int(counts.argmin())
+    return [
+        f"{counts[most]} images of '{classes[most]}' and {counts[least]} of '{classes[least]}':"
+        " classes count alike in the loss (--balance none: not)"
+    ]
+
+
+def log_shares(labels: Tensor, classes: int) -> Tensor:
+    """(classes,) float32: the logarithm of each class' share of the (N,) labels."""
+    counts = labels.bincount(minlength=classes).float()
+    return (counts.clamp(min=0.5) / counts.sum()).log()
+
+
+def order(labels: Tensor, seed: int, *key: object) -> Tensor:
+    """(N,) int64: places of N images, equally many of each class that there is, about, in a random
+    order; of a class all images before one comes again.
+    """
+    members = [torch.nonzero(labels == k).flatten() for k in labels.unique().tolist()]
+    shares = torch.arange(len(labels)).tensor_split(len(members))
+    found = []
+    for number, (mine, share) in enumerate(zip(members, shares, strict=True)):
+        times = -(-len(share) // len(mine))
+        rounds = [mine[permutation(len(mine), seed, *key, number, n)] for n in range(times)]
+        found.append(torch.cat(rounds)[: len(share)])
+    return torch.cat(found)[permutation(len(labels), seed, *key, "all")]

@@ -1,0 +1,78 @@
+"""Balance: equal draws, logits by hand, and the rare class found more often."""
+
+import pytest
+import torch
+
+from edarts.config import TrainConfig
+from edarts.data.dataset import Dataset
+from edarts.runtime import Session
+from edarts.space import named
+from edarts.training import balance, device, evaluation, fit
+
+LABELS = torch.tensor([0] * 95 + [1] * 5)
+
+
+def test_what_is_chosen() -> None:
+    assert balance.chosen(None, LABELS) == "loss"
+    assert balance.chosen(None, torch.tensor([0] * 6 + [1] * 2)) == "none"  # three times, not more
+    assert balance.chosen(None, torch.tensor([0] * 7 + [1] * 2)) == "loss"
+    assert balance.chosen("none", LABELS) == "none"
+    assert balance.chosen("sampler", LABELS) == "sampler"
+    (note,) = balance.note(None, LABELS, ("well", "ill"))
+    assert note.startswith("95 images of 'well' and 5 of 'ill': classes count alike in the loss")
+    assert balance.note("loss", LABELS, ("well", "ill")) == []
+
+
+def test_draws_are_equally_many_of_each_class_and_none_is_left_out() -> None:
+    orders = [balance.order(LABELS, 0, "train", epoch) for epoch in range(3)]
+    for order in orders:
+        assert len(order) == 100
+        assert LABELS[order].bincount().tolist() == [50, 50]
+        assert order[LABELS[order] == 1].bincount()[95:].tolist() == [10] * 5
+        assert len(set(order[LABELS[order] == 0].tolist())) == 50  # none twice while others wait
+    assert not torch.equal(orders[0], orders[1])
+    assert torch.equal(orders[0], balance.order(LABELS, 0, "train", 0))
+
+
+def test_shares_by_hand() -> None:
+    found = balance.log_shares(LABELS, 3)
+    torch.testing.assert_close(found.exp(), torch.tensor([0.95, 0.05, 0.005]))
+
+
+def test_the_loss_is_that_of_the_logits_with_the_shares_added() -> None:
+    data = problem(0)
+    config = fit.resolve_config(TrainConfig(balance="loss"), len(data), whole=True)
+    network = fit.build(named.architecture("linear"), config, data, 0)
+    runtime = device.runtime(Session(device="cpu"))
+    training = fit.Training(network, data, config, runtime)
+    x, y = torch.randn(6, 1, 8, 8), torch.tensor([0, 1, 0, 0, 1, 0])
+    loss, logits = training.loss(x, y)
+    p = (logits * 1.0).exp() * torch.tensor([0.9, 0.1])
+    p = p / p.sum(dim=1, keepdim=True)
+    smooth = 0.8 * torch.nn.functional.one_hot(y, 2) + 0.1
+    torch.testing.assert_close(loss, -(smooth * p.log()).sum(dim=1).mean())
+    assert torch.equal(logits, network(x))
+
+
+def problem(seed: int, images: int = 400, rare: float = 0.1) -> Dataset:
+    """Dark and bright images that overlap; the bright ones are rare."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = (torch.arange(images) < rare * images).long()
+    bright = 110 + 25 * labels + 18 * torch.randn(images, generator=generator)
+    noise = 12 * torch.randn(images, 8, 8, 1, generator=generator)
+    pixels = (bright[:, None, None, None] + noise).clamp(0, 255).to(torch.uint8)
+    return Dataset(pixels, labels, ("dark", "bright"), flip=False)
+
+
+@pytest.mark.parametrize("how", ["loss", "sampler"])
+def test_a_rare_class_is_found_more_often(how: str) -> None:
+    runtime = device.runtime(Session(device="cpu"))
+    test, recalls = problem(99, 2000), {}
+    for given in ("none", how):
+        config = fit.resolve_config(TrainConfig(balance=given, epochs=8), 400, whole=True)  # type: ignore[arg-type]
+        data = problem(0)
+        network = fit.build(named.architecture("linear"), config, data, 0)
+        fitted = fit.fit(network, data, config, runtime)
+        found = evaluation.evaluate(fitted.network, test, fitted.transform, runtime)
+        recalls[given] = found.per_class["bright"]
+    assert recalls[how] > recalls["none"] + 0.2, recalls  # type: ignore[operator]
