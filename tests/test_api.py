@@ -25,8 +25,8 @@ from edarts.reporting.reports import (
     BlackBoxReport,
     EvaluationReport,
     ExportReport,
-    FilesReport,
     FindReport,
+    PagesReport,
     SearchReport,
     TrainReport,
 )
@@ -137,7 +137,7 @@ def test_other_verbs_return_reports_too(found: FindReport, tmp_path: Path) -> No
     assert isinstance(exported, ExportReport)
     assert exported.files == (tmp_path / "model.pt2",)
     drawn = edarts.report([found.run])
-    assert isinstance(drawn, FilesReport)
+    assert isinstance(drawn, PagesReport)
     assert drawn.files == (found.run / "report.html",)
     config = edarts.SearchConfig.of("random_search", trials=2, epochs=1, cells=2, channels=4)
     session = edarts.Session(out=tmp_path / "random", device="cpu")

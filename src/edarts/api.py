@@ -33,14 +33,14 @@ from edarts.methods.oneshot.driver import one_shot, resolve_config
 from edarts.race import candidates as entrants
 from edarts.race import driver as race
 from edarts.race.driver import PATIENCE, Plan
-from edarts.reporting import pictures
+from edarts.reporting import paired, pictures
 from edarts.reporting.predictions import Prediction, Predictions
 from edarts.reporting.reports import (
     BlackBoxReport,
     EvaluationReport,
     ExportReport,
-    FilesReport,
     FindReport,
+    PagesReport,
     SearchReport,
     TrainReport,
 )
@@ -345,9 +345,13 @@ def compare(data: Data = "digits", *arguments: Any, **options: Any) -> StudyRepo
     return study("compare", data, *arguments, **options)
 
 
-def report(runs: Sequence[str | Path]) -> FilesReport:
-    """Draw the pages of runs and studies again. Raises EdartsError."""
-    return FilesReport(tuple(studies.write_report(Path(run)) for run in runs))
+def report(runs: Sequence[str | Path]) -> PagesReport:
+    """Draw the pages of runs and studies again, and compare each pair of evaluated runs image by
+    image. Raises EdartsError.
+    """
+    folders = [Path(run) for run in runs]
+    files = tuple(map(studies.write_report, folders))
+    return PagesReport(files, tuple(paired.compare(folders)))
 
 
 # -- parts ---------------------------------------------------------------------------------------

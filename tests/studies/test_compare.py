@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edarts.config import SearchConfig
@@ -15,6 +16,7 @@ from edarts.studies import searches
 from edarts.studies.base import Recipe
 from edarts.studies.compare import CompareOptions, CompareStudy
 from edarts.studies.ledger import read_ledger
+from edarts.studies.row import Row
 from studies.fakes import RECIPE, TRAIN, fake, named
 
 RECORDED = Path(__file__).parents[2] / "results" / "compare-cifar10"
@@ -62,6 +64,28 @@ def test_compare_gives_random_cells_the_cost_of_the_search() -> None:
         "densenet_bc.l100_k12": published["densenet_bc.l100_k12"],
     }
     assert [plot.name for plot in summary.plots] == ["error", "size"]
+
+
+def test_runs_of_a_seed_are_compared_image_by_image(tmp_path: Path) -> None:
+    """Where they kept their answers: the table names both, the seed, and McNemar's p."""
+    question = CompareStudy(RECIPE, CompareOptions("darts", "darts.v2"))
+
+    def kept(name: str, architecture: str, kind: str, right: int) -> Row:
+        run = tmp_path / name
+        run.mkdir()
+        said = np.eye(2, dtype=np.float32)[(np.arange(20) < right).astype(int)]
+        np.savez(run / "predictions.npz", probabilities=said, labels=np.ones(20, dtype=np.int64))
+        row = fake(name, test=right / 20, kind=kind, architecture=architecture, run=name)
+        return replace(row, folder=tmp_path)
+
+    rows = named([kept("a", "darts", "method", 18), kept("b", "darts.v2", "zoo", 10)])
+    (table,) = [t for t in question.summary(rows).tables if t.title == "Image by image"]
+    ((first, second, seed, difference, p),) = table.rows
+    assert (first, second, seed) == ("darts", "darts.v2", 0)
+    assert difference.value == pytest.approx(0.4)
+    assert p == pytest.approx(2 / 2**8)  # eight images of which the first alone is right
+    alone = named([fake("a", kind="method", architecture="darts")])
+    assert "Image by image" not in [t.title for t in question.summary(alone).tables]
 
 
 def test_a_whole_network_has_its_own_size() -> None:

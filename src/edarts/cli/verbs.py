@@ -176,7 +176,7 @@ VERBS: dict[str, Verb] = {
         STUDY,
     ),
     "report": Verb(
-        "the web page of runs and studies, drawn again: report.html in each folder",
+        "the web page of runs and studies, drawn again; runs compared image by image",
         (Option("runs", "Folders of runs or studies.", many="+"),),
     ),
     "bench": Verb(

@@ -34,6 +34,8 @@ class DataConfig:
     flip: bool | None = None
     """Whether a mirrored image keeps its meaning; if not given: yes in colour, no in grey,
     unless find measures otherwise."""
+    drop_duplicates: bool = False
+    """Leave training images out that are test images too, or nearly."""
     skip_bad: bool = False
     """Go on without image files that cannot be read."""
     options: object | None = None
@@ -98,6 +100,8 @@ class DataConfig:
     def to_settings(self) -> dict[str, Any]:
         """Flat, for config.yaml: with the options of the source, also where they are defaults."""
         flat = {name: getattr(self, name) for name in ("data", *self.names())}
+        if not self.drop_duplicates:  # which older configs do not have
+            del flat["drop_duplicates"]
         options = self.options
         if options is None:
             kind = registry.locate("edarts.data.sources:options_for")(self.data)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +23,13 @@ from edarts.data.catalogue import (
     pick,
 )
 from edarts.data.dataset import Dataset
+from edarts.data.duplicates import Duplicates, duplicates
 from edarts.data.fingerprint import Listing, listing
 from edarts.data.sources import open_catalogue
 from edarts.data.splits import stratified_split
 
 Split = Literal["train", "test"]
+SPLITS: tuple[Split, Split] = ("train", "test")
 Shape = tuple[int, int, int]
 """(C, H, W) of an image."""
 Asked = tuple[Shape | None, float | None]
@@ -51,6 +54,7 @@ class Opened:
         else:
             check(catalogue, config.data)
         self._decoded: dict[Split, tuple[Asked, Dataset]] = {}
+        self._duplicates: Duplicates | None = None
         self._rows: dict[Split, Labels] = {}  # of the images decoded, in the catalogue's list
 
     @property
@@ -135,9 +139,32 @@ class Opened:
             images.shape[-1] >= 3 if flip is None else flip,
             found.white,
         )
+        if split == "train" and config.drop_duplicates:
+            dataset = self._without_duplicates(dataset)
         if split == "train":
             check_counts(dataset.labels.numpy(), catalogue.classes, 2, "training images")
         return dataset
+
+    def _without_duplicates(self, train: Dataset) -> Dataset:
+        """The training images that are no test images too; of the test split only images are
+        looked at.
+        """
+        test = self.split("test", train.shape, train.white)
+        found = duplicates(train.images, test.images)
+        left = np.setdiff1d(np.arange(len(train)), found.train)
+        self._rows["train"] = self._rows["train"][left]
+        gone = len(train) - len(left)
+        what = "image is a test image" if gone == 1 else "images are test images"
+        note = f"{gone} training {what} too, or nearly: left out"
+        kept = train.subset(torch.from_numpy(left))
+        return replace(kept, notes=(*train.notes, note)) if gone else train
+
+    def duplicates(self, shape: Shape, white: float | None) -> Duplicates:
+        """Which training images are test images too, in this size: see `split`."""
+        if self._duplicates is None:
+            train, test = (self.split(name, shape, white).images for name in SPLITS)
+            self._duplicates = duplicates(train, test)
+        return self._duplicates
 
     def place(self, split: Split, image: int) -> str:
         """What an image of a decoded split is called: a file below the root of the data, or a

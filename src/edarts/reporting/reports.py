@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edarts.reporting.paired import Comparison
 from edarts.reporting.stats import Estimate
-from edarts.reporting.trust import Learned, Trust
+from edarts.reporting.trust import Learned, Overlap, Trust
 from edarts.space.base import Architecture
 
 if TYPE_CHECKING:
@@ -189,7 +190,8 @@ class EvaluationReport:
     """How well a trained network does on test images.
 
     `accuracy`: the share of right answers with Wilson's interval. `per_class`: that of each class;
-    None for one without images. `trust`: what else the probabilities say.
+    None for one without images. `trust`: what else the probabilities say. `overlap`: of the test
+    images with the training images; None where it was not looked for.
     """
 
     genotype: Architecture
@@ -200,6 +202,7 @@ class EvaluationReport:
     seconds: Mapping[str, float]
     run: Path
     trust: Trust | None = None
+    overlap: Overlap | None = None
 
     @property
     def test_accuracy(self) -> float:
@@ -225,7 +228,9 @@ class EvaluationReport:
             f" ({self.test_images} images)",
         }
         first, then = ({}, {}) if self.trust is None else _trusted(self.trust)
-        return {**first, **accuracy, **then, **_size(self.parameters, self.flops)}
+        said = self.overlap.sentences() if self.overlap is not None else []
+        twice = {"duplicates": said[0]} if said else {}
+        return {**first, **accuracy, **twice, **then, **_size(self.parameters, self.flops)}
 
     def summary(self) -> str:
         """The report as text for a terminal."""
@@ -239,6 +244,7 @@ class EvaluationReport:
             "test_images": self.test_images,
             "per_class": dict(self.per_class),
             **({} if self.trust is None else {"trust": self.trust.to_dict()}),
+            **({} if self.overlap is None else {"duplicates": asdict(self.overlap)}),
             "parameters": self.parameters,
             "flops": self.flops,
             "seconds": dict(self.seconds),
@@ -391,6 +397,23 @@ class ExportReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-ready fields."""
         return asdict(self) | {"files": [str(file) for file in self.files], "run": str(self.run)}
+
+
+@dataclass(frozen=True)
+class PagesReport:
+    """Pages that were drawn, and how each pair of the runs does on the same test images."""
+
+    files: tuple[Path, ...]
+    comparisons: tuple[Comparison, ...] = ()
+
+    def summary(self) -> str:
+        """The report as text for a terminal."""
+        return "\n".join([*map(str, self.files), *(pair.summary() for pair in self.comparisons)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready fields."""
+        pairs = [pair.to_dict() for pair in self.comparisons]
+        return {"files": [str(file) for file in self.files], "comparisons": pairs}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 from edarts.reporting import pictures, race_content, trust_content
 from edarts.reporting.drawing import Drawable
 from edarts.reporting.model import Column, Plot, Series, Summary, Table
-from edarts.reporting.trust import Trust
+from edarts.reporting.trust import Overlap, Trust
 from edarts.runs.folder import Run
 from edarts.space import architecture
 
@@ -65,6 +65,8 @@ def _accuracy(result: Mapping[str, Any]) -> Iterator[str]:
             f"Test accuracy {result['test_accuracy']:.2%}, 95 % interval {low:.2%} to {high:.2%}"
             f" ({result['test_images']} images, one seed)."
         )
+        if "duplicates" in result:
+            yield from Overlap.from_dict(result["duplicates"]).sentences()
         if "trust" in result:
             yield from trust_content.sentences(Trust.from_dict(result["trust"]))
 

@@ -33,6 +33,36 @@ class OfClass:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Test images that are training images too: the same, or nearly.
+
+    `first`: what ten of them are called, and the training image of each.
+    """
+
+    identical: int
+    near: int
+    first: tuple[tuple[str, str], ...]
+
+    def sentences(self) -> list[str]:
+        """How many there are, and the first ones by name; nothing where there are none."""
+        every = self.identical + self.near
+        if not every:
+            return []
+        names = ", ".join(f"{test} as {train}" for test, train in self.first)
+        images = "image is a training image" if every == 1 else "images are training images"
+        return [
+            f"{every} test {images} too ({self.identical} identical, {self.near} nearly), so the"
+            f" accuracy may be too good: {names}; --drop-duplicates leaves them out of training."
+        ]
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Overlap":
+        """The inverse of `asdict`, from JSON."""
+        first = tuple((test, train) for test, train in fields["first"])
+        return cls(fields["identical"], fields["near"], first)
+
+
+@dataclass(frozen=True)
 class Bin:
     """The answers of about the same confidence: its mean, and the share of right ones."""
 

@@ -54,7 +54,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.seeds is not None and self.seeds < 1:
             raise UsageError(f"seeds must be at least 1, got {self.seeds}")
-        if self.train.valid_fraction == 0:
+        if not self.train.valid_fraction:
             raise UsageError(
                 "a study ranks cells on held-out training images: give a --train.valid-fraction"
                 " above 0"

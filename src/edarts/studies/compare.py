@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -25,12 +25,15 @@ from edarts.studies.rows import (
     found_by,
     groups,
     paired,
+    right_answers,
     total,
 )
 from edarts.studies.text import MEASURED, NO_RUN, percent, verdict
 
 ByName = dict[str, list[Row]]
 Pairs = dict[tuple[str, str], Estimate]
+Compared = tuple[tuple[str, str], list[Row], list[Row]]
+"""The names of two groups of rows, and the rows."""
 # The published row that a method's measured one stands beside.
 PUBLISHED = {
     "edarts": "eDARTS CIFAR10 + cutout",
@@ -64,6 +67,13 @@ PUBLISHED_COLUMNS = (
 PAIR_COLUMNS = (
     Column("first"),
     Column("second"),
+    Column("first - second", "points"),
+    Column("p (Holm)"),
+)
+IMAGE_COLUMNS = (
+    Column("first"),
+    Column("second"),
+    Column("seed"),
     Column("first - second", "points"),
     Column("p (Holm)"),
 )
@@ -191,7 +201,12 @@ class CompareStudy:
         return Summary(
             "Comparison",
             [*(verdict(e, *key) for key, e in pairs.items()), _caveat(pairs)],
-            [_measured_table(shown), _pair_table(pairs), _published_table(named)],
+            [
+                _measured_table(shown),
+                _pair_table(pairs),
+                *_image_table(_compared(named, baselines)),
+                _published_table(named),
+            ],
             [_error_plot(shown), _size_plot(shown)],
             found_by(named, "{}"),
         )
@@ -214,16 +229,21 @@ def _best_of(rows: list[Row]) -> Row:
     )
 
 
-def _pairs(named: ByName, baselines: ByName) -> Pairs:
-    """(first, second) -> difference in test accuracy, paired by seed, corrected by Holm."""
+def _compared(named: ByName, baselines: ByName) -> list[Compared]:
+    """Every method and its random cells; the first and every other."""
     first = next(iter(named))
     compared = [
         ((method, f"random cells ({method}'s space and cost)"), named[method], group)
         for method, group in baselines.items()
     ]
-    compared += [
+    return compared + [
         ((first, name), named[first], group) for name, group in named.items() if name != first
     ]
+
+
+def _pairs(named: ByName, baselines: ByName) -> Pairs:
+    """(first, second) -> difference in test accuracy, paired by seed, corrected by Holm."""
+    compared = _compared(named, baselines)
     found = {key: paired(mine, other, "test_accuracy") for key, mine, other in compared}
     return stats.corrected({key: e for key, e in found.items() if e is not None})
 
@@ -265,6 +285,24 @@ def _pair_table(pairs: Pairs) -> Table:
     rows = [(*key, e, e.p) for key, e in pairs.items()]
     note = "paired by seed; t test; Holm's correction over this table"
     return Table("Differences in test accuracy", PAIR_COLUMNS, rows, note)
+
+
+def _image_table(compared: Iterable[Compared]) -> list[Table]:
+    """The runs of each seed on the same test images; none where no run kept its answers."""
+    found = {}
+    for names, mine, others in compared:
+        of_seed = {row.seed: row for row in others}
+        for row in mine:
+            other = of_seed.get(row.seed)
+            answers = None if other is None else right_answers(row, other)
+            if answers is not None:
+                found[*names, row.seed] = stats.paired_proportion(*answers)
+    rows = [(*key, e, e.p) for key, e in stats.corrected(found).items()]
+    note = (
+        "paired by test image; McNemar's exact test; Holm's correction over this table. The"
+        " intervals are over test images, for these trained networks, not over seeds"
+    )
+    return [Table("Image by image", IMAGE_COLUMNS, rows, note)] if rows else []
 
 
 def _published_table(named: ByName) -> Table:

@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edarts.reporting import stats
 from edarts.reporting.model import Plot, Series
+from edarts.reporting.paired import right_answers as of_runs
 from edarts.reporting.stats import Estimate
 from edarts.space.base import Architecture
 from edarts.studies.row import Row
 
 Rows = Mapping[str, Row]
 """Name -> row."""
-PREDICTIONS = "predictions.npz"
 
 
 def done(rows: Rows) -> list[Row]:
@@ -102,24 +101,6 @@ def cost_plot(by_group: Mapping[str, Sequence[Row]], text: Callable[[Row], str])
 
 
 def right_answers(first: Row, second: Row) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
-    """(N,) each: whether each run's network answered each test image right.
-
-    None unless both runs kept their predictions, and for the same labels in the same order.
-    """
-    kept = [_predictions(row) for row in (first, second)]
-    if kept[0] is None or kept[1] is None or not np.array_equal(kept[0][1], kept[1][1]):
-        return None
-    (mine, labels), (other, _) = kept[0], kept[1]
-    return mine.argmax(axis=1) == labels, other.argmax(axis=1) == labels
-
-
-def _predictions(row: Row) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
-    """`probabilities` (N, classes) and `labels` (N,) of a run's predictions.npz, if it is there."""
-    if row.folder is None or row.run is None:
-        return None
-    path = row.folder / row.run / PREDICTIONS
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            return kept["probabilities"], kept["labels"]
-    except (OSError, ValueError, KeyError, BadZipFile):  # absent, cut off, or of another version
-        return None
+    """(N,) each: whether each run's network answered each test image right; None if not known."""
+    runs = [row.folder / row.run for row in (first, second) if row.folder and row.run]
+    return of_runs(*runs) if len(runs) == 2 else None

@@ -8,7 +8,7 @@ from edarts.errors import EdartsError
 from edarts.reporting import pictures
 from edarts.reporting.reports import EvaluationReport
 from edarts.reporting.stats import Estimate
-from edarts.reporting.trust import Trust, learned, trust
+from edarts.reporting.trust import Overlap, Trust, learned, trust
 from edarts.reporting.work import Work
 from edarts.runs.folder import Run
 from edarts.runs.processes import barrier, is_main
@@ -16,6 +16,8 @@ from edarts.runtime import Runtime
 from edarts.training import evaluation
 from edarts.training.calibration import Answers, Calibration
 from edarts.training.models import TrainedModel, save_predictions
+
+NAMED = 10  # duplicates that are called by name
 
 
 def evaluate_once(work: Work, model: TrainedModel, before: Mapping[str, float]) -> EvaluationReport:
@@ -40,6 +42,7 @@ def evaluate_once(work: Work, model: TrainedModel, before: Mapping[str, float]) 
         known["seconds"],
         run.path,
         Trust.from_dict(known["trust"]) if "trust" in known else None,
+        Overlap.from_dict(known["duplicates"]) if "duplicates" in known else None,
     )
 
 
@@ -50,7 +53,9 @@ def evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) ->
     """
     dataset = opened.split("test", model.image, model.white).in_classes(model.classes)
     found = evaluation.evaluate(model.network, dataset, model.transform, runtime, model.calibration)
-    if opened.config.data == model.data:
+    own, overlap = opened.config.data == model.data, None
+    if own:
+        overlap = _overlap(opened, model)
         try:
             save_predictions(run, found.probabilities, dataset.labels)
             shown = pictures.of_test(
@@ -72,7 +77,17 @@ def evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) ->
         {"evaluate": round(found.seconds, 2)},
         run.path,
         _trust(found.answers, dataset, model.calibration),
+        overlap,
     )
+
+
+def _overlap(opened: Opened, model: TrainedModel) -> Overlap:
+    found = opened.duplicates(model.image, model.white)
+    first = (
+        (opened.place("test", test), opened.place("train", train))
+        for test, train in found.first(NAMED)
+    )
+    return Overlap(*found.images, tuple(first))
 
 
 def _trust(answers: Answers, data: Dataset, calibration: Calibration | None) -> Trust:
