@@ -4,6 +4,7 @@ data are decoded and models read.
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import traceback
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import edarts
 from edarts import api
@@ -280,6 +282,60 @@ def test_predict_takes_folders_and_patterns(found: FindReport, tmp_path: Path) -
         edarts.predict(found.run, [photos / "none*"])
     with pytest.raises(edarts.EdartsError, match=r"none\.png: no such file"):
         edarts.predict(found.run, [photos / "none.png"])
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> FindReport:
+    """A run that held out enough images to learn how far its answers can be trusted."""
+    out = tmp_path_factory.mktemp("calibrated") / "run"
+    config = edarts.TrainConfig(epochs=3, batch_size=32, valid_fraction=0.2)
+    data = edarts.DataConfig("digits", limit=400)
+    session = edarts.Session(out=out, device="cpu")
+    return edarts.find(data, SEARCH, config, session, candidates="resnet")
+
+
+def test_what_was_learned_from_images_held_out(calibrated: FindReport, tmp_path: Path) -> None:
+    """It is kept with the model: coverage and flags in the report, sets and flags in predictions,
+    the same by a model that is read back."""
+    assert calibrated.trust is not None and calibrated.trust.learned is not None
+    learned = calibrated.trust.learned
+    assert learned.images == 80
+    model = edarts.load_model(calibrated.run)
+    assert model.calibration is not None
+    assert model.calibration.temperature == learned.temperature
+    assert "sets of classes" in calibrated.summary()
+    again = edarts.evaluate(calibrated.run)
+    assert again.trust == calibrated.trust
+    digit = edarts.load("digits", "test").images[:3, :, :, 0].numpy()
+    files = [tmp_path / "0.png", tmp_path / "1.png", tmp_path / "noise.png"]
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    for file, pixels in zip(files, (digit[0], digit[1], noise), strict=True):
+        Image.fromarray(pixels).save(file)
+    said = edarts.predict(calibrated.run, files, out=tmp_path / "said.csv")
+    for each in said:
+        assert each.classes is not None and each.classes[0] == each.class_name
+        assert set(each.to_dict()) == {"file", "class", "probability", "set", "unlike"}
+    assert [each.unlike for each in said] == [False, False, True]
+    assert said[2].summary().endswith("unlike the training data")
+    with (tmp_path / "said.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [json.loads(row["unlike"]) for row in rows] == [False, False, True]
+    assert [json.loads(row["set"]) for row in rows] == [list(each.classes or ()) for each in said]
+
+
+def test_few_images_held_out_teach_nothing(found: FindReport, tmp_path: Path) -> None:
+    assert found.trust is not None and found.trust.learned is None
+    photos = write_images(tmp_path / "photos", {"x": 1}, (8, 8))
+    (said,) = edarts.predict(found.run, [photos])
+    assert set(said.to_dict()) == {"file", "class", "probability"}
+
+
+def test_a_damaged_calibration_is_named(calibrated: FindReport, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(calibrated.run, copy)
+    (copy / "calibration.safetensors").write_bytes(b"x")
+    with pytest.raises(edarts.EdartsError, match=r"damaged model"):
+        edarts.load_model(copy)
 
 
 def test_predictions_are_written(found: FindReport, tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from markupsafe import escape
 
 from edarts.errors import UsageError
-from edarts.reporting import page, plots, replay
+from edarts.reporting import page, pictures, plots, replay
 from edarts.reporting.drawing import svg
 from edarts.reporting.model import Column, Plot, Series, Summary, Table
 from edarts.reporting.stats import Estimate
@@ -232,6 +233,36 @@ def test_an_architecture_that_does_not_say_how_it_looks_is_left_out(tmp_path: Pa
     assert "Title" in text
 
 
+@pytest.fixture
+def gallery(tmp_path: Path) -> Path:
+    """A trained and evaluated run of the most and largest pictures, with hostile names."""
+    run = folder(tmp_path / "trained", {"data": "photos", "seed": 0})
+    rng = np.random.default_rng(0)
+    count, classes = 300, [f"{EVIL} {n}" for n in range(100)]
+    images = rng.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
+    labels = np.arange(count) % 100
+    answers = rng.dirichlet(np.ones(100), count)
+    trained = pictures.of_training(images, labels, classes, rng.normal(size=count), "{}".format)
+    tested = pictures.of_test(images, labels, classes, answers, lambda n: f"{EVIL}{n}.png")
+    for name, shown in ((pictures.TRAINED, trained), (pictures.TESTED, tested)):
+        run.write_json(name, pictures.to_json(shown))
+    return page.write_run(run)
+
+
+def test_pictures_stand_on_the_page_which_stays_small(gallery: Path) -> None:
+    text = gallery.read_text(encoding="utf-8")
+    assert EVIL not in text
+    assert len(text) < 5_000_000
+    assert len(re.findall('<img src="data:image/png;base64,', text)) > 150
+
+
+def test_foreign_pictures_are_passed_over(gallery: Path) -> None:
+    file = gallery.with_name(pictures.TESTED)
+    shown = [{"title": "t", "note": "n", "shown": [{"caption": "c", "images": ["javascript:x"]}]}]
+    file.write_text(json.dumps(shown), encoding="utf-8")
+    assert "javascript:x" not in page.write_run(Run(gallery.parent)).read_text(encoding="utf-8")
+
+
 # -- in a browser --------------------------------------------------------------------------------
 
 
@@ -351,3 +382,15 @@ def test_print_shows_whole_tables(visit: Any, study: Path) -> None:
     assert tab.pdf(format="A4")[:4] == b"%PDF"
     style = "getComputedStyle(document.querySelector('.wide')).overflowX"
     assert tab.evaluate(style) == "visible"
+
+
+def test_pictures_are_seen(visit: Any, gallery: Path) -> None:
+    tab = visit(gallery)
+    images = tab.locator(".gallery img")
+    assert images.count() > 150
+    sizes = images.evaluate_all("all => all.map(i => [i.complete, i.naturalWidth, i.width])")
+    assert all(complete and natural == 64 and shown == 64 for complete, natural, shown in sizes)
+    titles = tab.locator("h2").all_inner_texts()
+    for title in ("The surest mistakes", "Training labels that the network disbelieves most"):
+        assert title in titles
+    assert EVIL in tab.locator(".gallery figcaption").first.inner_text()

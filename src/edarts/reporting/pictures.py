@@ -16,6 +16,7 @@ from PIL import Image
 
 TRAINED, TESTED = "pictures-train.json", "pictures-test.json"  # of a run's folder
 LARGEST = 64  # pixels of a longer side; larger images are shrunk
+PREFIX = "data:image/png;base64,"
 CLASSES, PAIRS, OF_A_PAIR, MISTAKES, DOUBTED = 100, 8, 4, 16, 40  # that are shown at most
 
 Pixels = NDArray[np.uint8]
@@ -41,8 +42,11 @@ class Gallery:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Gallery":
-        """The inverse of `asdict`, from JSON."""
-        shown = (Shown(one["caption"], tuple(one["images"])) for one in fields["shown"])
+        """The inverse of `asdict`, from JSON; what is no picture of ours is passed over."""
+        shown = (
+            Shown(one["caption"], tuple(uri for uri in one["images"] if uri.startswith(PREFIX)))
+            for one in fields["shown"]
+        )
         return cls(fields["title"], fields["note"], tuple(shown))
 
 
@@ -130,4 +134,4 @@ def uri(image: Pixels) -> str:
     picture.thumbnail((LARGEST, LARGEST))
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return PREFIX + base64.b64encode(file.getvalue()).decode()
