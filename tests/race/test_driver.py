@@ -138,6 +138,17 @@ def test_what_is_cut_is_said(world: World) -> None:
     assert found.cut[0] == "search: 7 of 50 epochs"  # 10 % of 300 seconds, 4 for an epoch
 
 
+def test_who_is_too_slow_does_not_race(world: World) -> None:
+    """A candidate that would see less than two epochs in the first round; not where time allows."""
+    found = driver.find(plan(tiny_data(100), Budget(5), ALL), Runtime(CPU), world.clock(300.0))
+    raced = {trial.name for trial in found.race.trials}
+    assert raced == {"convnet", "resnet8", "linear"}
+    assert "found-4 is too slow here to race within the minutes" in found.cut
+    found = driver.find(plan(tiny_data(100), Budget(120), ALL), Runtime(CPU), world.clock(7200.0))
+    assert {trial.name for trial in found.race.trials} > raced
+    assert not [text for text in found.cut if "too slow" in text]
+
+
 def test_without_minutes_nothing_is_cut(world: World) -> None:
     found = driver.find(plan(tiny_data(100), Budget(), ALL), Runtime(CPU), world.clock(None))
     assert found.cut == () and world.final == [(40, None)]

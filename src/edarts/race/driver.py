@@ -14,7 +14,7 @@ from edarts.data.dataset import Dataset
 from edarts.errors import EdartsError
 from edarts.methods.oneshot import driver as oneshot
 from edarts.race.candidates import FOUND, Candidate, Field, candidates
-from edarts.race.halving import Race
+from edarts.race.halving import FEWEST_EPOCHS, Race, rounds_of
 from edarts.race.mirroring import Mirroring, measure
 from edarts.race.trainer import SLACK, OnHeldOut
 from edarts.race.verdict import verdict
@@ -31,6 +31,9 @@ PROBE, MIRRORING = "convnet", 0.03  # who learns whether mirroring is harmless; 
 SEARCH, RACE = 0.1, 0.2  # shares of the minutes; the final training gets what is left
 RACE_TRAININGS = 1.0  # without minutes a race takes as long as so many usual trainings
 FEWEST_SEARCH_EPOCHS = 3
+# Images that each candidate has to see in the first round at least, or so many epochs; while it is
+# less the slowest is left out, as long as more than so many are left.
+FEWEST_SHOWN, FEWEST_RACING = 5000, 2
 MOST_EPOCHS = 2.5  # how many times the recipe's epochs a training with minutes takes at most
 # Of images of so many pixels and more, in a training of more than the recipe's epochs: side of the
 # square that is cut out of each, as the speed record's longer trainings do.
@@ -280,7 +283,29 @@ class _Finding:
         else:
             room = self.clock.left - self._closing(usual / len(self.plan.data))
             seconds = max(0.0, room) * RACE / (1 - SEARCH)
-        return self.race.run(entrants, _agreed(seconds), self.plan.train.epochs)
+        seconds = _agreed(seconds)
+        racing = entrants if self.clock.limit is None else self._racing(entrants, seconds)
+        return self.race.run(racing, seconds, self.plan.train.epochs)
+
+    def _racing(self, entrants: list[Candidate], seconds: float) -> list[Candidate]:
+        """Without the slowest, where a race of all of them would teach none of them anything."""
+        names = self._saved("plan").get("racing")
+        if names is None:
+            images = len(self.trainer.split()[0])
+            shown, left = min(FEWEST_SHOWN, FEWEST_EPOCHS * images), list(entrants)
+
+            def seen(one: Candidate) -> float:
+                slot = seconds / rounds_of(len(left)) / len(left)
+                return slot / self.race.pace(one).seconds * images
+
+            while len(left) > FEWEST_RACING and seen(slowest := min(left, key=seen)) < shown:
+                left.remove(slowest)
+            names = [one.name for one in left]
+            self._keep(racing=names)
+        for one in entrants:
+            if one.name not in names:
+                self._cut(f"{one.name} is too slow here to race within the minutes")
+        return [one for one in entrants if one.name in names]
 
     def _train(self, winner: Candidate) -> tuple[TrainConfig, fit.FitResult]:
         """The winner from scratch, on all training images, with the time that is left."""
