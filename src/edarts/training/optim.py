@@ -52,7 +52,7 @@ def sgd(
 
 
 def cosine(epoch: int, epochs: int, first: float, last: float) -> float:
-    """Learning rate of `epoch` (0-based): last + (first - last) (1 + cos(pi e / E)) / 2."""
+    """Learning rate of `epoch`, or step, from 0: last + (first - last) (1 + cos(pi e / E)) / 2."""
     return last + 0.5 * (first - last) * (1 + math.cos(math.pi * epoch / epochs))
 
 
