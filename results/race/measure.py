@@ -24,7 +24,6 @@ RUNS = {
     "digits": "find digits",
     "smiles": f"find {DATA}/smiles --minutes 5",
     "smiles, convnet alone": f"find {DATA}/smiles --minutes 5 --candidates convnet",
-    "smiles, resnet8 alone": f"find {DATA}/smiles --minutes 5 --candidates resnet",
     "cifar10": f"find {DATA}/cifar10 --limit 5000 --minutes 10",
 }
 KEPT = ("test_accuracy", "test_accuracy_ci95", "winner", "verdict", "candidates", "cut", "seconds")
