@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edarts.reporting import trust as trust_module
 from edarts.reporting.stats import conformal_quantile, wilson
 from edarts.reporting.trust import Trust, learned, trust
 
@@ -24,13 +25,14 @@ def test_a_model_that_always_says_healthy() -> None:
     assert found.unbalanced
     assert found.balanced_accuracy.value == 0.5
     assert (found.balanced_accuracy.low, found.balanced_accuracy.high) == (0.5, 0.5)
-    assert (found.majority, found.majority_class) == (0.95, "healthy")
+    assert (found.majority.value, found.majority_class) == (0.95, "healthy")
+    assert (found.majority.low, found.majority.high) == wilson(190, 200)
     assert found.confusion == ((190, 0), (10, 0))
     healthy, ill = found.classes
     assert healthy.recall is not None and healthy.recall.value == 1
     assert healthy.precision is not None and healthy.precision.value == 0.95
     assert (healthy.precision.low, healthy.precision.high) == wilson(190, 200)
-    assert ill.precision is None and ill.f1 == 0
+    assert ill.precision is None and ill.f1 is not None and ill.f1.value == 0
     assert ill.recall is not None and (ill.recall.value, ill.recall.n) == (0.0, 10)
 
 
@@ -51,7 +53,9 @@ def test_formulas_by_hand() -> None:
         precision, recall = right / (said == k).sum(), right / (y == k).sum()
         assert one.precision is not None and one.precision.value == pytest.approx(precision)
         assert one.recall is not None and one.recall.value == pytest.approx(recall)
-        assert one.f1 == pytest.approx(2 * precision * recall / (precision + recall))
+        assert one.f1 is not None and one.f1.low is not None and one.f1.high is not None
+        assert one.f1.value == pytest.approx(2 * precision * recall / (precision + recall))
+        assert one.f1.low < one.f1.value < one.f1.high
     recalls = [(said[y == k] == k).mean() for k in range(4)]
     assert found.balanced_accuracy.value == pytest.approx(np.mean(recalls))
     brier = sum(sum((p[i, k] - (y[i] == k)) ** 2 for k in range(4)) for i in range(300)) / 300
@@ -136,3 +140,34 @@ def test_the_conformal_quantile() -> None:
     assert conformal_quantile(values, 0.9) == 18.0  # the 18th: ceil(20 * 0.9)
     assert conformal_quantile(values, 0.95) == 19.0
     assert conformal_quantile(values, 0.96) == float("inf")
+
+
+def test_intervals_of_f1_hold_what_other_images_give() -> None:
+    """Of 60 draws of 300 images the 95 % intervals hold the F1 of 100,000 images, about."""
+    rng = np.random.default_rng(0)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+        labels = rng.integers(0, 3, n)
+        logits = rng.normal(size=(n, 3)) + np.eye(3)[labels]
+        return np.exp(logits) / np.exp(logits).sum(1, keepdims=True), labels
+
+    p, y = draw(100_000)
+    said = p.argmax(1)
+    right = ((said == 0) & (y == 0)).sum()
+    truth = 2 * right / ((said == 0).sum() + (y == 0).sum())
+    held = 0
+    for _ in range(60):
+        f1 = trust(*draw(300), tuple("abc")).classes[0].f1
+        assert f1 is not None and f1.low is not None and f1.high is not None
+        held += f1.low <= truth <= f1.high
+    assert held >= 52  # of 60; below it with a probability of 1 %
+
+
+def test_many_classes_take_little_memory() -> None:
+    """Blocks of classes give what all at once do."""
+    y = np.arange(400) % 40
+    said = (y + (np.arange(400) % 7 == 0)) % 40
+    whole = trust_module._f1_scores(y, said, 40)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trust_module, "CHUNK", 4000)
+        assert trust_module._f1_scores(y, said, 40) == whole

@@ -5,7 +5,7 @@ What `find` does, but for opening data and run and the evaluation at the end.
 
 import random
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -31,9 +31,9 @@ PROBE, MIRRORING = "convnet", 0.03  # who learns whether mirroring is harmless; 
 SEARCH, RACE = 0.1, 0.2  # shares of the minutes; the final training gets what is left
 RACE_TRAININGS = 1.0  # without minutes a race takes as long as so many usual trainings
 FEWEST_SEARCH_EPOCHS = 3
-# Images that each candidate has to see in the first round at least, or so many epochs; while it is
-# less the slowest is left out, as long as more than so many are left.
-FEWEST_SHOWN, FEWEST_RACING = 5000, 2
+# Images that each candidate has to see in the first round at least; while it is less the slowest is
+# left out, but the found cell, in one size, and the fastest plain network stay.
+FEWEST_SHOWN = 1500
 MOST_EPOCHS = 2.5  # how many times the recipe's epochs a training with minutes takes at most
 # Of images of so many pixels and more, in a training of more than the recipe's epochs: side of the
 # square that is cut out of each, as the speed record's longer trainings do.
@@ -135,6 +135,11 @@ def find(plan: Plan, runtime: Runtime, clock: Clock) -> Found:
     """Search, race and train. Raises EdartsError: when nothing fits, or the minutes are too few."""
     with runtime.progress.whole(clock.describe):
         return _Finding(plan, runtime, clock)()
+
+
+def _fastest(candidates: Iterable[Candidate]) -> Candidate | None:
+    """By multiply-adds."""
+    return min(candidates, key=lambda one: one.costs.flops, default=None)
 
 
 def _agreed(value: Number) -> Number:
@@ -293,13 +298,14 @@ class _Finding:
         if names is None:
             images = len(self.trainer.split()[0])
             shown, left = min(FEWEST_SHOWN, FEWEST_EPOCHS * images), list(entrants)
+            stay = [_fastest(one for one in left if one.found is kind) for kind in (True, False)]
 
             def seen(one: Candidate) -> float:
                 slot = seconds / rounds_of(len(left)) / len(left)
                 return slot / self.race.pace(one).seconds * images
 
-            while len(left) > FEWEST_RACING and seen(slowest := min(left, key=seen)) < shown:
-                left.remove(slowest)
+            while out := [one for one in left if one not in stay and seen(one) < shown]:
+                left.remove(min(out, key=seen))
             names = [one.name for one in left]
             self._keep(racing=names)
         for one in entrants:

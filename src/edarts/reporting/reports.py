@@ -261,8 +261,8 @@ def _trusted(trust: Trust) -> tuple[dict[str, str], dict[str, str]]:
         f" {balanced.high:.2%}: the mean over the classes, which are of unequal size"
     }
     always = {
-        "largest class": f"{trust.majority:.2%} of the test images are '{trust.majority_class}':"
-        " so accurate is who always says so"
+        "largest class": f"{trust.majority.value:.2%} of the test images are"
+        f" '{trust.majority_class}': so accurate is who always says so"
     }
     top = {} if trust.top5 is None else {"among five": f"{trust.top5.value:.2%}"}
     error, brier = trust.calibration_error, trust.brier

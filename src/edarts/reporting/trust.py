@@ -29,7 +29,7 @@ class OfClass:
     images: int
     precision: Estimate | None
     recall: Estimate | None
-    f1: float | None
+    f1: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Trust:
     confusion: tuple[tuple[int, ...], ...]
     classes: tuple[OfClass, ...]
     balanced_accuracy: Estimate
-    majority: float
+    majority: Estimate
     majority_class: str
     top5: Estimate | None
     calibration_error: Estimate
@@ -138,12 +138,12 @@ class Trust:
                     one["images"],
                     _maybe(one["precision"]),
                     _maybe(one["recall"]),
-                    one["f1"],
+                    _maybe(one["f1"]),
                 )
                 for one in fields["classes"]
             ),
             measured["balanced_accuracy"],
-            fields["majority"],
+            _estimate(fields["majority"]),
             fields["majority_class"],
             _maybe(fields["top5"]),
             measured["calibration_error"],
@@ -155,11 +155,13 @@ class Trust:
         )
 
 
-def _estimate(fields: Mapping[str, Any]) -> Estimate:
-    return Estimate(**fields)
+def _estimate(fields: Mapping[str, Any] | float) -> Estimate:
+    if isinstance(fields, Mapping):
+        return Estimate(**fields)
+    return Estimate(fields, None, None, 0)  # an older run kept some of them without an interval
 
 
-def _maybe(fields: Mapping[str, Any] | None) -> Estimate | None:
+def _maybe(fields: Mapping[str, Any] | float | None) -> Estimate | None:
     return None if fields is None else _estimate(fields)
 
 
@@ -172,9 +174,10 @@ def trust(probabilities: NDArray[Any], labels: NDArray[Any], classes: Sequence[s
         raise ValueError("no images")
     every, said = range(len(classes)), p.argmax(axis=1)
     confusion = metrics.confusion_matrix(y, said, labels=list(every))
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+    precision, recall, _, _ = metrics.precision_recall_fscore_support(
         y, said, labels=list(every), zero_division=0.0
     )
+    f1 = _f1_scores(y, said, len(classes))
     right, answered, images = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
     of_classes = tuple(
         OfClass(
@@ -182,7 +185,7 @@ def trust(probabilities: NDArray[Any], labels: NDArray[Any], classes: Sequence[s
             int(images[k]),
             _share(precision[k], right[k], answered[k]),
             _share(recall[k], right[k], images[k]),
-            float(f1[k]) if images[k] or answered[k] else None,
+            f1[k] if images[k] or answered[k] else None,
         )
         for k, name in enumerate(classes)
     )
@@ -195,12 +198,14 @@ def trust(probabilities: NDArray[Any], labels: NDArray[Any], classes: Sequence[s
     return Trust(
         tuple(tuple(map(int, row)) for row in confusion),
         of_classes,
-        _bootstrap(_recalls(y, said, images), _mean_of_shares, len(y)),
-        float(images[largest] / len(y)),
+        _bootstrap(_recalls(y, said, images), _mean_of_shares, len(y))[0],
+        Estimate(images[largest] / len(y), *wilson(int(images[largest]), len(y)), len(y)),
         classes[largest],
         None if top is None else Estimate(top / len(y), *wilson(top, len(y)), len(y)),
         calibration_error(p, y),
-        _bootstrap(((p - np.eye(len(classes))[y]) ** 2).sum(axis=1, keepdims=True), _sum, len(y)),
+        _bootstrap(((p - np.eye(len(classes))[y]) ** 2).sum(axis=1, keepdims=True), _same, len(y))[
+            0
+        ],
         _reliability(p, y),
     )
 
@@ -208,7 +213,7 @@ def trust(probabilities: NDArray[Any], labels: NDArray[Any], classes: Sequence[s
 def calibration_error(probabilities: NDArray[Any], labels: NDArray[Any]) -> Estimate:
     """Expected, in `BINS` bins of equal width, of (N, K) probabilities and (N,) right classes."""
     gaps = _gaps(np.asarray(probabilities, dtype=np.float64), np.asarray(labels))
-    return _bootstrap(gaps, _sum_of_gaps, len(labels))
+    return _bootstrap(gaps, _sum_of_gaps, len(labels))[0]
 
 
 def learned(
@@ -259,11 +264,28 @@ def _recalls(y: NDArray[np.int64], said: NDArray[np.int64], images: Floats) -> F
     return np.hstack([member * (said == y)[:, None], member])
 
 
+def _f1_scores(y: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> list[Estimate]:
+    """Of each class; of many classes and images some at a time, from the same resamples."""
+    found: list[Estimate] = []
+    for names in np.array_split(np.arange(classes), -(-2 * classes * len(y) // CHUNK)):
+        true, answer = y[:, None] == names, said[:, None] == names
+        halves = np.hstack([true & answer, true.astype(np.float64) + answer])
+        found += _bootstrap(halves, _f1, len(y))
+    return found
+
+
+def _f1(means: Floats) -> Floats:
+    """(R, 2 K) -> (R, K): 2 right / (of the class + taken for it); 0 where there is neither."""
+    right, every = np.split(means, 2, axis=1)
+    found: Floats = np.divide(2 * right, every, out=np.zeros_like(right), where=every > 0)
+    return found
+
+
 def _mean_of_shares(means: Floats) -> Floats:
-    """(R, 2 k) -> (R,): the mean of right / all over those of k classes that a resample has."""
+    """(R, 2 k) -> (R, 1): the mean of right / all over those of k classes that a resample has."""
     right, every = np.split(means, 2, axis=1)
     shares = np.divide(right, every, out=np.full_like(right, np.nan), where=every > 0)
-    found: Floats = np.nanmean(shares, axis=1)
+    found: Floats = np.nanmean(shares, axis=1, keepdims=True)
     return found
 
 
@@ -281,23 +303,28 @@ def _bin_of(confidence: Floats) -> NDArray[np.int64]:
 
 
 def _sum_of_gaps(means: Floats) -> Floats:
-    found: Floats = np.abs(means).sum(axis=1)
+    found: Floats = np.abs(means).sum(axis=1, keepdims=True)
     return found
 
 
-def _sum(means: Floats) -> Floats:
-    return means[:, 0]
+def _same(means: Floats) -> Floats:
+    return means
 
 
-def _bootstrap(values: Floats, measure: Callable[[Floats], Floats], images: int) -> Estimate:
-    """A measure of the means of (N, M) values, with the percentiles of resamples of the images."""
+def _bootstrap(values: Floats, measure: Callable[[Floats], Floats], images: int) -> list[Estimate]:
+    """Measures, (R, M) -> (R, n), of the means of (N, M) values, with the percentiles of resamples
+    of the images.
+    """
     rng = np.random.default_rng(0)
     rows = max(1, min(RESAMPLES, CHUNK // images))
-    found: list[float] = []
-    while len(found) < RESAMPLES:
-        count = min(rows, RESAMPLES - len(found))
+    found: list[Floats] = []
+    for start in range(0, RESAMPLES, rows):
+        count = min(rows, RESAMPLES - start)
         weights = rng.multinomial(images, np.full(images, 1 / images), size=count)
-        found += measure(weights @ values / images).tolist()
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        found.append(measure(weights @ values / images))
+    low, high = np.quantile(np.concatenate(found), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     value = measure(values.mean(axis=0, keepdims=True))[0]
-    return Estimate(float(value), float(low), float(high), images)
+    return [
+        Estimate(float(v), float(a), float(b), images)
+        for v, a, b in zip(value, low, high, strict=True)
+    ]

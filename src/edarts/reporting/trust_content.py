@@ -17,7 +17,7 @@ def sentences(trust: Trust) -> Iterator[str]:
         yield (
             f"The classes are of unequal size: the mean over the classes is {balanced.value:.2%}"
             f" ({balanced.low:.2%} to {balanced.high:.2%}), and who always says"
-            f" '{trust.majority_class}' is {trust.majority:.2%} right."
+            f" '{trust.majority_class}' is {trust.majority.value:.2%} right."
         )
     error = trust.calibration_error
     yield (
