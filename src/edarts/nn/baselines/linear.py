@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from edarts.nn.whole import Whole, WholeNetwork
+from edarts.nn.whole import Whole, WholeNetwork, chain
 from edarts.space.base import Image
+from edarts.space.picture import Picture
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,11 @@ class Linear(Whole):
 
     def network(self, image: Image, classes: int) -> WholeNetwork:
         return LinearNetwork(self, image, classes)
+
+    def draw(self, title: str = "") -> Picture:
+        """From the pixels to the classes."""
+        parts = ["pixels\nH x W x C", "linear\nto the classes", "softmax"]
+        return Picture(title, (chain(str(self), parts),))
 
     def __str__(self) -> str:
         return "linear classifier on the pixels"
