@@ -296,3 +296,27 @@ def test_the_first_frame_is_taken(tmp_path: Path) -> None:
         more = {"lossless": True} if kind == "webp" else {}
         frames[0].save(path, save_all=True, append_images=frames[1:], **more)
         assert (to_pixels(read_image(path), (3, 8, 8)) == (255, 0, 0)).all(), kind
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.full((8, 8), -5, dtype=np.int32), "negative values"),
+        (np.full((8, 8), np.nan, dtype=np.float32), "NaN or infinite values"),
+        (np.full((8, 8), np.inf, dtype=np.float32), "NaN or infinite values"),
+    ],
+)
+def test_values_that_no_grey_level_stands_for(
+    values: np.ndarray,  # type: ignore[type-arg]
+    reason: str,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "deep.tiff"
+    Image.fromarray(values).save(path)
+    with pytest.raises(EdartsError, match=rf"deep\.tiff: {reason}; scale them to 0\.\.65535"):
+        read_image(path)
+
+
+def test_complex_arrays_are_refused() -> None:
+    with pytest.raises(EdartsError, match="X: values of type complex64; give numbers"):
+        array_pixels(np.ones((2, 8, 8), np.complex64), "X")

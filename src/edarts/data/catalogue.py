@@ -148,6 +148,9 @@ def array_labels(
     are the training split's, so that labels are names whatever their type. Raises EdartsError.
     """
     values = _plain_labels(raw, what)
+    twice = next((n for n in classes or () if (classes or ()).count(n) > 1), None)
+    if twice is not None:
+        raise EdartsError(f"{what}: two classes are called '{twice}'; give each a name of its own")
     if classes is None:
         if values.dtype.kind != "U" and len(values) and values.min() < 0:
             first = int(np.argmax(values < 0))

@@ -75,22 +75,37 @@ def read_image(item: Item, around: tuple[int, int] | None = None) -> Image.Image
         # A camera that is held upright writes the picture lying, and how to turn it.
         ImageOps.exif_transpose(image, in_place=True)
         mode = _mode(image)
-        return image.convert(mode) if image.mode != mode else image.copy()
+        made = image.convert(mode) if image.mode != mode else image.copy()
+        if mode in DEEP:
+            _check_deep(np.asarray(made), item)
+        return made
+
+
+def _check_deep(values: NDArray[Any], item: Item) -> None:
+    """Raises EdartsError for values that no grey level stands for."""
+    wrong = "NaN or infinite" if not np.isfinite(values).all() else ""
+    wrong = wrong or ("negative" if values.min(initial=0) < 0 else "")
+    if wrong:
+        raise EdartsError(f"{_name(item)}: {wrong} values; scale them to 0..65535")
 
 
 @contextmanager
 def _opened(item: Item) -> Iterator[Image.Image]:
     """The image file while the block looks at it; whatever it raises becomes one line."""
-    name = str(item) if isinstance(item, Path) else item.name
+    name = _name(item)
     try:
         with Image.open(item if isinstance(item, Path) else io.BytesIO(item.data)) as image:
             yield image
     except FileNotFoundError:
         raise EdartsError(f"{name}: no such file") from None
-    except MemoryError:  # is no fault of the file
+    except (MemoryError, EdartsError):  # is no fault of the file; is said already
         raise
     except Exception as error:  # a broken file can make Pillow raise almost anything
         raise EdartsError(f"{name}: not a readable image: {one_line(error)}") from None
+
+
+def _name(item: Item) -> str:
+    return str(item) if isinstance(item, Path) else item.name
 
 
 def _mode(image: Image.Image) -> str:
@@ -170,7 +185,7 @@ def array_pixels(array: NDArray[Any], what: str) -> Pixels:
         return np.ascontiguousarray(array)
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
-    if not np.issubdtype(array.dtype, np.number):
+    if array.dtype.kind not in "uif":
         raise EdartsError(f"{what}: values of type {array.dtype}; give numbers")
     bad = ~np.isfinite(array)
     if bad.any():

@@ -65,3 +65,11 @@ def test_npz_layouts(tmp_path: Path) -> None:
 def test_npz_errors(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     with pytest.raises(EdartsError, match=message):
         load(save_npz(tmp_path / "bad.npz", **arrays))
+
+
+def test_two_classes_of_one_name_are_refused(tmp_path: Path) -> None:
+    images = np.zeros((6, 8, 8), dtype=np.uint8)
+    labels, classes = np.arange(6) % 3, np.array(["ok", "bad", "ok"])
+    np.savez(tmp_path / "x.npz", images=images, labels=labels, classes=classes)
+    with pytest.raises(EdartsError, match="labels: two classes are called 'ok'; give each a name"):
+        load(str(tmp_path / "x.npz"))
