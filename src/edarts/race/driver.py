@@ -34,6 +34,9 @@ FEWEST_SEARCH_EPOCHS = 3
 # Images that each candidate has to see in the first round at least; while it is less the slowest is
 # left out, but the found cell, in one size, and the fastest plain network stay.
 FEWEST_SHOWN = 1500
+# Times the seconds of an epoch that the race has measured, by which the final training is planned:
+# of too many epochs some are passed over, after too few the rest of the minutes would be lost.
+FASTER = 0.9
 MOST_EPOCHS = 2.5  # how many times the recipe's epochs a training with minutes takes at most
 # Of images of so many pixels and more, in a training of more than the recipe's epochs: side of the
 # square that is cut out of each, as the speed record's longer trainings do.
@@ -327,7 +330,8 @@ class _Finding:
             if epochs is None:
                 most = config.epochs
                 most = round(MOST_EPOCHS * most) if plan.given.epochs is None else most
-                epochs = _agreed(max(1, min(most, int(room / (pace.seconds * self._more)))))
+                fitting = int(room / (FASTER * pace.seconds * self._more))
+                epochs = _agreed(max(1, min(most, fitting)))
                 self._keep(epochs=epochs)
             config = self._lasting(config, epochs)
         runtime = replace(self.runtime, precision=pace.precision)
