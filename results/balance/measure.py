@@ -58,7 +58,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 session = Session(seed=seed, device="cpu", out=Path(folder) / "run")
                 config = TrainConfig(epochs=12, balance=how)  # type: ignore[arg-type]
-                done = edarts.train("resnet8", train, config, session)
+                done = edarts.train("resnet", train, config, session)
                 found = edarts.evaluate(done, test)
                 environment = json.loads((Path(folder) / "run" / "environment.json").read_text())
             (HERE / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")

@@ -54,7 +54,7 @@ FAST: dict[str, dict[str, Any]] = {
     "norms and biases decay": {"decay_all": True},
     "flips by chance": {"alternate": False},
     "no mirrored evaluation": {"mirror": False},
-    "batches of 128": {"batch_size": 128},
+    "batches of 256": {"batch_size": 256},
     "cutout of a half": {"cutout": 0.5},
 }
 CELLS: dict[str, dict[str, Any]] = {"fast": {}, "no whitening stem": {"whitening": False}}
