@@ -34,12 +34,12 @@ def test_draws_are_equally_many_of_each_class_and_none_is_left_out() -> None:
     assert torch.equal(orders[0], balance.order(LABELS, 0, "train", 0))
 
 
-def test_shares_by_hand() -> None:
-    found = balance.log_shares(LABELS, 3)
-    torch.testing.assert_close(found.exp(), torch.tensor([0.95, 0.05, 0.005]))
+def test_weights_by_hand() -> None:
+    assert balance.class_weights(LABELS, 3).tolist() == pytest.approx([100 / 190, 10.0, 0.0])
 
 
-def test_the_loss_is_that_of_the_logits_with_the_shares_added() -> None:
+def test_the_gradient_is_that_of_the_weighted_loss() -> None:
+    """Against cross entropy with weights, written out; the loss itself stays as it was."""
     data = problem(0)
     config = fit.resolve_config(TrainConfig(balance="loss"), len(data), whole=True)
     network = fit.build(named.architecture("linear"), config, data, 0)
@@ -47,10 +47,13 @@ def test_the_loss_is_that_of_the_logits_with_the_shares_added() -> None:
     training = fit.Training(network, data, config, runtime)
     x, y = torch.randn(6, 1, 8, 8), torch.tensor([0, 1, 0, 0, 1, 0])
     loss, logits = training.loss(x, y)
-    p = (logits * 1.0).exp() * torch.tensor([0.9, 0.1])
-    p = p / p.sum(dim=1, keepdim=True)
+    (grad,) = torch.autograd.grad(loss, network.classifier.weight)
     smooth = 0.8 * torch.nn.functional.one_hot(y, 2) + 0.1
-    torch.testing.assert_close(loss, -(smooth * p.log()).sum(dim=1).mean())
+    each = -(smooth * network(x).log_softmax(dim=1)).sum(dim=1)
+    torch.testing.assert_close(loss, each.mean())
+    weights = torch.tensor([400 / (2 * 360), 400 / (2 * 40)])[y]
+    (expected,) = torch.autograd.grad((weights * each).mean(), network.classifier.weight)
+    torch.testing.assert_close(grad, expected)
     assert torch.equal(logits, network(x))
 
 

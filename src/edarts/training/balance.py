@@ -1,8 +1,8 @@
 """Classes of unequal size: how a training gives a rare class its due.
 
-`loss`: the logarithm of each class' share of the images is added to its logits while training, so
-that without it all classes count alike (logit adjustment: Menon et al., ICLR 2021). `sampler`: an
-epoch draws equally many images of each class, those of a rare one several times. `none`: neither.
+`loss`: an image weighs in the loss in inverse proportion to the images of its class, so that all
+classes count alike. `sampler`: an epoch draws equally many images of each class, those of a rare
+one several times. `none`: neither.
 """
 
 from collections.abc import Sequence
@@ -36,10 +36,22 @@ def note(given: str | None, labels: Tensor, classes: Sequence[str]) -> list[str]
     ]
 
 
-def log_shares(labels: Tensor, classes: int) -> Tensor:
-    """(classes,) float32: the logarithm of each class' share of the (N,) labels."""
+def class_weights(labels: Tensor, classes: int) -> Tensor:
+    """(classes,) float32: N / (number of classes that there are x images of the class); 0 for one
+    without images.
+    """
     counts = labels.bincount(minlength=classes).float()
-    return (counts.clamp(min=0.5) / counts.sum()).log()
+    return torch.where(counts > 0, counts.sum() / ((counts > 0).sum() * counts), 0.0)
+
+
+def weighted(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """The (B, K) logits, whose gradient is that of each image times the weight of its class.
+
+    So any loss that is a sum over images becomes the weighted sum, whatever a recipe's loss is; the
+    loss that is shown stays that of images that count alike.
+    """
+    plain = logits.detach()
+    return plain + (logits - plain) * weights[labels][:, None].to(logits.dtype)
 
 
 def order(labels: Tensor, seed: int, *key: object) -> Tensor:

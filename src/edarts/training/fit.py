@@ -133,9 +133,9 @@ class Training:
         how = balance.chosen(config.balance, data.labels)
         order = balance.order if how == "sampler" else None
         self.loader = Loader(data, config.batch_size, runtime.seed, "train", runtime.device, order)
-        self.added: Tensor | float = 0.0  # to the logits of a training
+        self.weights: Tensor | None = None  # of the classes, in the loss
         if how == "loss":
-            self.added = balance.log_shares(data.labels, len(data.classes)).to(runtime.device)
+            self.weights = balance.class_weights(data.labels, len(data.classes))
         place(network, runtime.device)
         self.optimizer = self.recipe.optimizer(network, config)
         self.first = permutation(len(data), runtime.seed, "mirrored first", 0) % 2
@@ -166,10 +166,15 @@ class Training:
         weight = self.config.auxiliary
         logits = self.network(images, weight > 0)
         if weight == 0:
-            return self.recipe.loss(logits + self.added, labels, self.config), logits
-        parts = (part + self.added for part in logits)
-        first, second = (self.recipe.loss(part, labels, self.config) for part in parts)
+            return self._loss(logits, labels), logits
+        first, second = (self._loss(part, labels) for part in logits)
         return first + weight * second, logits[0]
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The recipe's, with the weights of the classes if they have some."""
+        if self.weights is not None:
+            logits = balance.weighted(logits, labels, self.weights.to(logits.device))
+        return self.recipe.loss(logits, labels, self.config)
 
     def end(self, epoch: int) -> dict[str, Any]:
         """The accuracy on the images held out, if there are any."""
