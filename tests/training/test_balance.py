@@ -13,12 +13,14 @@ LABELS = torch.tensor([0] * 95 + [1] * 5)
 
 
 def test_what_is_chosen() -> None:
-    assert balance.chosen(None, LABELS) == "loss"
-    assert balance.chosen(None, torch.tensor([0] * 6 + [1] * 2)) == "none"  # three times, not more
-    assert balance.chosen(None, torch.tensor([0] * 7 + [1] * 2)) == "loss"
+    assert balance.chosen("auto", LABELS) == "loss"
+    assert (
+        balance.chosen("auto", torch.tensor([0] * 6 + [1] * 2)) == "none"
+    )  # three times, not more
+    assert balance.chosen("auto", torch.tensor([0] * 7 + [1] * 2)) == "loss"
     assert balance.chosen("none", LABELS) == "none"
     assert balance.chosen("sampler", LABELS) == "sampler"
-    (note,) = balance.note(None, LABELS, ("well", "ill"))
+    (note,) = balance.note("auto", LABELS, ("well", "ill"))
     assert note.startswith("95 images of 'well' and 5 of 'ill': classes count alike in the loss")
     assert balance.note("loss", LABELS, ("well", "ill")) == []
 

@@ -53,10 +53,10 @@ class TrainConfig:
     whitening: bool | None = UNSET
     """Whether networks of cells begin with a whitening layer and pooling, as the speed record's
     network does, not with DARTS' convolution."""
-    balance: Literal["none", "loss", "sampler"] | None = UNSET
+    balance: Literal["auto", "none", "loss", "sampler"] = "auto"
     """How a rare class gets its due: loss, as if all classes were equally large; sampler, its
-    images are drawn more often; none; if not given: loss where the largest class has more than
-    three times the images of the smallest."""
+    images are drawn more often; none; auto: loss where the largest class has more than three times
+    the images of the smallest, else none."""
     pretrained: str = ""
     """Weights that a network named timm:NAME begins with: a safetensors file, or hub for those that
     timm knows by that name; if not given, it is trained from scratch."""
@@ -90,7 +90,7 @@ class TrainConfig:
         """The flat dictionary for config.yaml: the fields, then the recipe's own options."""
         shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "options"}
         for name in ("pretrained", "balance"):  # which older configs do not have
-            if not shared[name]:
+            if shared[name] == getattr(type(self), name):
                 del shared[name]
         return shared | (asdict(self.options) if self.options is not None else {})
 

@@ -67,8 +67,8 @@ def duplicates(train: Tensor, test: Tensor) -> Duplicates:
 
 
 def _thumbnails(images: Tensor) -> Tensor:
-    """(N, THUMBNAIL^2) float32: grey, of mean 0 and length 1; an even image has all but itself as
-    its like: it is (1, 0, ...).
+    """(N, THUMBNAIL^2) float32: grey, of mean 0 and length 1; (1, 0, ...) for an even image, so
+    that even images are alike.
     """
     found = []
     for chunk in images.split(ROWS):

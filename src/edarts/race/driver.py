@@ -245,7 +245,8 @@ class _Finding:
                 flip = found.harmless
                 self.runtime.progress.note(_told(found))
             self._keep(flip=flip)
-        self._enter(replace(self.plan.data, flip=flip))
+        if flip != self.plan.data.flip:
+            self._enter(replace(self.plan.data, flip=flip))
 
     def _search(self) -> oneshot.SearchResult:
         """The search, with as many epochs as its share of the minutes allows."""

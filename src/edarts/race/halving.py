@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edarts.race.candidates import Candidate
-from edarts.reporting.stats import Estimate, paired_proportion, wilson
+from edarts.reporting.stats import Estimate, paired_proportion, share
 
 KEPT = 3  # of so many one goes on to the next round
 FEWEST_EPOCHS = 2  # with less time than these take, a candidate is trained on a part of the images
@@ -49,8 +49,7 @@ class Trial:
     @property
     def accuracy(self) -> Estimate:
         """On the images held out, with Wilson's interval."""
-        right, of = sum(self.right), len(self.right)
-        return Estimate(right / of, *wilson(right, of), of)
+        return share(sum(self.right), len(self.right))
 
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint."""

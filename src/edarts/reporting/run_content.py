@@ -22,16 +22,17 @@ def summarise(run: Run, settings: Mapping[str, Any], lines: Sequence[Line]) -> S
     for name in ("model.json", "evaluation.json"):
         result |= run.read_json(name) or {}
     title = f"{settings.get('method', 'training')} on {settings['data']}"
-    sentences = [*_accuracy(result), *_size(result), *_phases(lines)]
-    tables, curves = _classes(result), _curves(lines)
+    trust = Trust.from_dict(result["trust"]) if "trust" in result else None
+    sentences = [*_accuracy(result, trust), *_size(result), *_phases(lines)]
+    tables, curves = _classes(result, trust), _curves(lines)
     if race := run.read_json("race.json"):
         sentences[1:1] = race_content.sentences(race)
         tables, curves = (
             [*race_content.tables(race), *tables],
             [*race_content.plots(race), *curves],
         )
-    if "trust" in result:
-        curves = [*curves, *trust_content.plots(Trust.from_dict(result["trust"]))]
+    if trust is not None:
+        curves = [*curves, *trust_content.plots(trust)]
     return Summary(title, sentences, tables, curves, galleries=_galleries(run))
 
 
@@ -58,7 +59,7 @@ def found(run: Run, replayed: bool) -> dict[str, Drawable]:
 # -- sentences -----------------------------------------------------------------------------------
 
 
-def _accuracy(result: Mapping[str, Any]) -> Iterator[str]:
+def _accuracy(result: Mapping[str, Any], trust: Trust | None) -> Iterator[str]:
     if "test_accuracy" in result:
         low, high = result["test_accuracy_ci95"]
         yield (
@@ -67,8 +68,8 @@ def _accuracy(result: Mapping[str, Any]) -> Iterator[str]:
         )
         if "duplicates" in result:
             yield from Overlap.from_dict(result["duplicates"]).sentences()
-        if "trust" in result:
-            yield from trust_content.sentences(Trust.from_dict(result["trust"]))
+        if trust is not None:
+            yield from trust_content.sentences(trust)
 
 
 def _size(result: Mapping[str, Any]) -> Iterator[str]:
@@ -105,9 +106,9 @@ def _epochs(lines: Sequence[Line]) -> str:
 # -- tables and curves ---------------------------------------------------------------------------
 
 
-def _classes(result: Mapping[str, Any]) -> list[Table]:
-    if "trust" in result:
-        return trust_content.tables(Trust.from_dict(result["trust"]))
+def _classes(result: Mapping[str, Any], trust: Trust | None) -> list[Table]:
+    if trust is not None:
+        return trust_content.tables(trust)
     rows = list(result.get("per_class", {}).items())
     return (
         [Table("Test accuracy by class", (Column("class"), Column("accuracy", "share")), rows)]

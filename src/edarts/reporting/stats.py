@@ -179,6 +179,11 @@ def paired_proportion(right_first: NDArray[np.bool_], right_second: NDArray[np.b
     )
 
 
+def share(right: int, of: int) -> Estimate:
+    """right/of with Wilson's interval."""
+    return Estimate(right / of, *wilson(right, of), of)
+
+
 def wilson(right: int, of: int) -> tuple[float, float]:
     """95 % interval of the share right/of (Wilson, JASA 22, 1927, 209-212).
 

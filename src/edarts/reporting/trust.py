@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edarts.reporting.stats import LEVEL, RESAMPLES, Estimate, wilson
+from edarts.reporting.stats import LEVEL, RESAMPLES, Estimate, share, wilson
 
 BINS = 15  # of confidence, for the calibration error (Guo et al., ICML 2017)
 TOP, TOP_FROM = 5, 10  # the right class among so many, from so many classes on
@@ -19,6 +19,13 @@ UNBALANCED = 3  # times as many images as the smallest class that the largest on
 CHUNK = 10_000_000  # numbers of the weights of resamples that are in memory at once
 
 Floats = NDArray[np.float64]
+
+
+def unbalanced(counts: Sequence[int]) -> bool:
+    """Whether the largest class has over `UNBALANCED` times the images of the smallest that has
+    any.
+    """
+    return max(counts) > UNBALANCED * min(count for count in counts if count)
 
 
 @dataclass(frozen=True)
@@ -119,8 +126,7 @@ class Trust:
     @property
     def unbalanced(self) -> bool:
         """Whether the largest class has over three times the images of the smallest one."""
-        counts = [one.images for one in self.classes if one.images]
-        return max(counts) > UNBALANCED * min(counts)
+        return unbalanced([one.images for one in self.classes])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: the fields by name."""
@@ -190,6 +196,7 @@ def trust(probabilities: NDArray[Any], labels: NDArray[Any], classes: Sequence[s
         for k, name in enumerate(classes)
     )
     largest = int(images.argmax())
+    distances = ((p - np.eye(len(classes))[y]) ** 2).sum(axis=1, keepdims=True)
     top = (
         int(metrics.top_k_accuracy_score(y, p, k=TOP, labels=list(every), normalize=False))
         if (len(classes) >= TOP_FROM)
@@ -199,13 +206,11 @@ def trust(probabilities: NDArray[Any], labels: NDArray[Any], classes: Sequence[s
         tuple(tuple(map(int, row)) for row in confusion),
         of_classes,
         _bootstrap(_recalls(y, said, images), _mean_of_shares, len(y))[0],
-        Estimate(images[largest] / len(y), *wilson(int(images[largest]), len(y)), len(y)),
+        share(int(images[largest]), len(y)),
         classes[largest],
-        None if top is None else Estimate(top / len(y), *wilson(top, len(y)), len(y)),
+        None if top is None else share(top, len(y)),
         calibration_error(p, y),
-        _bootstrap(((p - np.eye(len(classes))[y]) ** 2).sum(axis=1, keepdims=True), _same, len(y))[
-            0
-        ],
+        _bootstrap(distances, _same, len(y))[0],
         _reliability(p, y),
     )
 
@@ -231,9 +236,9 @@ def learned(
         images,
         temperature,
         calibration_error(raw, y),
-        Estimate(covered / of, *wilson(covered, of), of),
+        share(covered, of),
         float(sets.sum(axis=1).mean()),
-        Estimate(strange / of, *wilson(strange, of), of),
+        share(strange, of),
     )
 
 
@@ -244,10 +249,8 @@ def _reliability(p: Floats, y: NDArray[np.int64]) -> tuple[Bin, ...]:
     found = []
     for number in np.unique(at):
         mine = at == number
-        hits, of = int(right[mine].sum()), int(mine.sum())
-        found.append(
-            Bin(float(confidence[mine].mean()), Estimate(hits / of, *wilson(hits, of), of))
-        )
+        accuracy = share(int(right[mine].sum()), int(mine.sum()))
+        found.append(Bin(float(confidence[mine].mean()), accuracy))
     return tuple(found)
 
 

@@ -11,22 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edarts.reporting.trust import unbalanced
 from edarts.seeds import permutation
 
-UNBALANCED = 3  # times as many images as the smallest class that the largest one has
 
-
-def chosen(given: str | None, labels: Tensor) -> str:
-    """`given`, or where it is None: loss if classes are `UNBALANCED`, else none."""
-    if given is not None:
+def chosen(given: str, labels: Tensor) -> str:
+    """`given`; in place of auto: loss if the classes are unbalanced, else none."""
+    if given != "auto":
         return given
-    counts = labels.bincount()
-    return "loss" if int(counts.max()) > UNBALANCED * int(counts[counts > 0].min()) else "none"
+    return "loss" if unbalanced(labels.bincount().tolist()) else "none"
 
 
-def note(given: str | None, labels: Tensor, classes: Sequence[str]) -> list[str]:
-    """What the user should know where nothing was given and classes are unbalanced; or nothing."""
-    if given is not None or chosen(None, labels) == "none":
+def note(given: str, labels: Tensor, classes: Sequence[str]) -> list[str]:
+    """What the user should know where it is left to the classes and they are unbalanced; or
+    nothing.
+    """
+    if given != "auto" or chosen(given, labels) == "none":
         return []
     counts: Any = labels.bincount(minlength=len(classes))
     most, least = int(counts.argmax()), int(counts.argmin())

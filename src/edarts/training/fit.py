@@ -123,8 +123,9 @@ class Training:
         self.transform = self.recipe.transform(data, config)
         mirrors = data.flip and self.recipe.mirrors(config)
         self.evaluated = Mirrored(network) if mirrors else network
-        self.margins = Margins(rows_left(data, config.valid_fraction, runtime.seed))
-        data, self.valid = hold_out(data, config.valid_fraction, runtime.seed)
+        rest, held = _rows(data, config.valid_fraction, runtime.seed)
+        self.margins = Margins(rest)
+        data, self.valid = _parts(data, rest, held)
         for module in network.modules():
             if isinstance(module, Whitening):
                 count = -(-PREPARED_ON // (data.shape[1] * data.shape[2]))
@@ -135,7 +136,8 @@ class Training:
         self.loader = Loader(data, config.batch_size, runtime.seed, "train", runtime.device, order)
         self.weights: Tensor | None = None  # of the classes, in the loss
         if how == "loss":
-            self.weights = balance.class_weights(data.labels, len(data.classes))
+            weights = balance.class_weights(data.labels, len(data.classes))
+            self.weights = weights.to(runtime.device)
         place(network, runtime.device)
         self.optimizer = self.recipe.optimizer(network, config)
         self.first = permutation(len(data), runtime.seed, "mirrored first", 0) % 2
@@ -173,7 +175,7 @@ class Training:
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The recipe's, with the weights of the classes if they have some."""
         if self.weights is not None:
-            logits = balance.weighted(logits, labels, self.weights.to(logits.device))
+            logits = balance.weighted(logits, labels, self.weights)
         return self.recipe.loss(logits, labels, self.config)
 
     def end(self, epoch: int) -> dict[str, Any]:
@@ -205,7 +207,9 @@ class Training:
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
-        load_states(state, network=self.network, optimizer=self.optimizer, margins=self.margins)
+        load_states(state, network=self.network, optimizer=self.optimizer)
+        if "margins" in state:  # a checkpoint of an older version has none: they begin there
+            self.margins.load_state_dict(state["margins"])
 
 
 def _some(images: int, seed: int, count: int) -> Tensor:
@@ -215,17 +219,19 @@ def _some(images: int, seed: int, count: int) -> Tensor:
 
 def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset | None]:
     """(images to train on, a stratified `fraction` of the images to validate on; None for 0)."""
+    return _parts(data, *_rows(data, fraction, seed))
+
+
+def _rows(data: Dataset, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Where the images to train on, and those held out, lie in the data."""
     if fraction == 0:
-        return data, None
+        return torch.arange(len(data)), torch.arange(0)
     rest, held = stratified_split(data.labels.numpy(), fraction, seed, stream="valid")
-    return data.subset(torch.from_numpy(rest)), data.subset(torch.from_numpy(held))
+    return torch.from_numpy(rest), torch.from_numpy(held)
 
 
-def rows_left(data: Dataset, fraction: float, seed: int) -> Tensor:
-    """(n,) int64: where the images that `hold_out` leaves lie in the data."""
-    if fraction == 0:
-        return torch.arange(len(data))
-    return torch.from_numpy(stratified_split(data.labels.numpy(), fraction, seed, "valid")[0])
+def _parts(data: Dataset, rest: Tensor, held: Tensor) -> tuple[Dataset, Dataset | None]:
+    return (data.subset(rest), data.subset(held)) if len(held) else (data, None)
 
 
 def _describe(line: dict[str, Any]) -> str:

@@ -59,8 +59,7 @@ class Recipe:
             config = dataclasses.replace(config, options=self.Options())
         config = fill_in(config, defaults)
         for field in fields(config):
-            open_to_the_data = field.name == "balance" or (whole and field.name in OF_CELLS)
-            if getattr(config, field.name) is None and not open_to_the_data:
+            if getattr(config, field.name) is None and not (whole and field.name in OF_CELLS):
                 raise UsageError(f"recipe {config.recipe} sets no {field.name}: give one")
         return config
 
