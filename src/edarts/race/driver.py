@@ -318,7 +318,7 @@ class _Finding:
         return [one for one in entrants if one.name in names]
 
     def _train(self, winner: Candidate) -> tuple[TrainConfig, fit.FitResult]:
-        """The winner from scratch, on all training images but those held out, with the time left."""
+        """The winner from scratch, in the time that is left, on all images but those held out."""
         plan, clock = self.plan, self.clock
         config = winner.training(plan.train)
         pace = self.race.pace(winner)
