@@ -33,6 +33,7 @@ from edarts.methods.oneshot.driver import one_shot, resolve_config
 from edarts.race import candidates as entrants
 from edarts.race import driver as race
 from edarts.race.driver import PATIENCE, Plan
+from edarts.race.operations import within_limits
 from edarts.reporting import paired, pictures
 from edarts.reporting.predictions import Prediction, Predictions
 from edarts.reporting.reports import (
@@ -113,9 +114,13 @@ def find(
     runtime, opened = device.runtime(session), open_data(data)
     dataset = opened.train
     config = resolve(config, {"patience": PATIENCE})
-    resolved, space, notes = resolve_config(config, len(dataset), len(dataset.classes))
+    count = len(dataset), len(dataset.classes)
+    resolved, space, _ = resolve_config(config, *count)
     given = resolve(given, {"valid_fraction": race.held_out(len(dataset))})
     recipe = fit.resolve_config(given, len(dataset), whitens=space.whitens)
+    field = race.field_of(dataset, budget, recipe)
+    config, without = within_limits(config, resolved, space, field)
+    resolved, _, notes = resolve_config(config, *count)
     settings = settings_of(opened, session, resolved.to_settings()) | {
         "train": recipe.to_settings(),
         "candidates": ",".join(wanted),
@@ -126,7 +131,8 @@ def find(
     with working("find", opened, session, runtime, settings, notes) as work:
         work.run.count(clock)
         plan = Plan(
-            dataset, wanted, budget, config, given, recipe, opened.test_images, opened.flip_open
+            *(dataset, wanted, budget, config, given, recipe),
+            *(opened.test_images, opened.flip_open, without),
         )
         found = race.find(plan, work.runtime, clock)
         keep_architecture(work.run, found.winner.architecture)

@@ -108,6 +108,11 @@ def candidates(
     return fitting, notes
 
 
+def fits(cell: Architecture, field: Field) -> bool:
+    """Whether a found cell would be within the limits at its smallest size."""
+    return _Forms(FOUND, cell, field).smallest().costs.within(field.budget)
+
+
 class _Forms:
     """The sizes of one candidate."""
 

@@ -54,7 +54,8 @@ class Plan:
 
     `search`, `given`: search and training as the user gave them. `train`: the training, resolved
     for networks of cells. `test_images`: how many will be evaluated at the end. `flip_open`:
-    whether nobody has said if mirroring is harmless.
+    whether nobody has said if mirroring is harmless. `without`: the operations that the limits
+    have taken out of the search.
     """
 
     data: Dataset
@@ -65,6 +66,7 @@ class Plan:
     train: TrainConfig
     test_images: int
     flip_open: bool = False
+    without: tuple[str, ...] = ()
 
     @property
     def races(self) -> bool:
@@ -128,6 +130,12 @@ def keep(run: Run, found: Found) -> None:
     )
 
 
+def field_of(data: Dataset, budget: Budget, train: TrainConfig) -> Field:
+    """Where the candidates for `data` are looked for; `train`: resolved for networks of cells."""
+    mirrored = data.flip and recipe.load(train.recipe).mirrors(train)
+    return Field(data.shape, len(data.classes), budget, train, mirrored)
+
+
 def held_out(images: int) -> float:
     """The share of the training images that the final training holds out."""
     share, most = HELD_OUT
@@ -171,8 +179,7 @@ class _Finding:
     def _enter(self, data: Dataset) -> None:
         """These are the data from here on."""
         plan = self.plan = replace(self.plan, data=data)
-        mirrored = data.flip and recipe.load(plan.train.recipe).mirrors(plan.train)
-        self.field = Field(data.shape, len(data.classes), plan.budget, plan.train, mirrored)
+        self.field = field_of(data, plan.budget, plan.train)
         limited = self.clock.limit is not None
         self.trainer = OnHeldOut(data, plan.given, plan.train, self.runtime, limited)
         self.race = Race.of(self.trainer, self._save, self._saved("race"))
@@ -211,6 +218,9 @@ class _Finding:
         A cell drawn by chance stands for the one that will be found.
         """
         plan, runtime = self.plan, self.runtime
+        if plan.without and FOUND in plan.wanted:
+            names = ", ".join(plan.without)
+            self._cut(f"search: without {names}, of which no cell fits the limits")
         sample = None
         if FOUND in plan.wanted:
             _, space = self._resolved(None)
