@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint loops clean
+.PHONY: demo test test-slow lint loops docs clean
 
 # Search, train and evaluate on the bundled digits.
 demo: $(VENV)/ready
@@ -26,6 +26,10 @@ lint: $(VENV)/ready
 # What they compute in the process that compiles them is kept for a test.
 loops: $(VENV)/ready
 	$(BIN)/python tests/nn/first_run.py $(VENV)/first_run.txt
+
+# The documentation site, into build/site; a broken link or an undocumented page stops it.
+docs: $(VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Torch first and alone: the exact version from constraints.txt, so that no resolver picks another.
 $(VENV)/ready: pyproject.toml constraints.txt
