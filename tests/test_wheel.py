@@ -43,7 +43,7 @@ def test_what_it_holds(wheel: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command",
+    "typed",
     [
         "zoo list",
         "find digits --epochs 1 --limit 100 --candidates found,linear --out run",
@@ -51,7 +51,7 @@ def test_what_it_holds(wheel: Path) -> None:
         "bench step --rounds 1",
     ],
 )
-def test_it_runs_without_the_clone(wheel: Path, command: str) -> None:
+def test_it_runs_without_the_clone(wheel: Path, typed: str) -> None:
     """From a folder of its own, with the libraries of this environment."""
     installed, place = wheel.parent / "installed", wheel.parent / "place"
     place.mkdir(exist_ok=True)
@@ -59,7 +59,7 @@ def test_it_runs_without_the_clone(wheel: Path, command: str) -> None:
         pip("install", "--no-deps", "--target", str(installed), str(wheel))
     env = {**os.environ, "PYTHONPATH": str(installed)}
     where = "import edarts; print(edarts.__file__)"
-    for words in (["-c", where], ["-m", "edarts", *command.split()]):
+    for words in (["-c", where], ["-m", "edarts", *typed.split()]):
         done = subprocess.run(
             [sys.executable, *words],
             env=env,
