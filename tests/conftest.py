@@ -2,7 +2,10 @@
 
 import gc
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # The problems here are tiny: a thread each, as many tests at once as there are cores (pytest -n).
 os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
@@ -28,6 +31,22 @@ def cifar10() -> Path:
 def folder(tmp_path: Path) -> Path:
     """A folder of three class folders, ten images each."""
     return write_images(tmp_path / "animals", {"ant": 10, "bee": 10, "cat": 10})
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium: $EDARTS_CHROMIUM, or what is installed; else the test is skipped."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    program = os.environ.get("EDARTS_CHROMIUM") or next(
+        filter(None, map(shutil.which, names)), None
+    )
+    if program is None:
+        pytest.skip("no Chromium here; install one (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

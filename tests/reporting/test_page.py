@@ -266,24 +266,6 @@ def test_foreign_pictures_are_passed_over(gallery: Path) -> None:
 # -- in a browser --------------------------------------------------------------------------------
 
 
-def chromium() -> str | None:
-    """$EDARTS_CHROMIUM, or what is installed."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    return os.environ.get("EDARTS_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    program = chromium()
-    if program is None:
-        pytest.skip("no Chromium here; install one (Debian: apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Any]:
     """Opens a page from disk; at the end no error, and no request but for the page, was seen."""
