@@ -22,6 +22,7 @@ from edarts.runs.folder import Run
 from edarts.seeds import derive
 from edarts.space.base import Architecture, SearchSpace
 from edarts.space.operations import parameter_free
+from edarts.testing import golden
 from edarts.testing.others import Skipped
 from edarts.testing.problems import SEED, PlantedNet, planted_batch, planted_data, tiny_data
 from edarts.testing.searches import (
@@ -231,7 +232,21 @@ def check_refusal(method: Any, **changes: Any) -> None:
         raise AssertionError(f"{method}: an unknown operation was accepted")
 
 
-CHECKS: tuple[Callable[..., None], ...] = (
+def check_golden(method: Any) -> str:
+    """The method computes what its authors' code does, of the same weights and draws.
+
+    Returns what was found. Of methods of this project alone, where there is such code.
+    """
+    owner = registry.get("methods", method)
+    name = owner.__module__.rpartition(".")[2]
+    files = golden.files_of(name) if owner.__module__.startswith("edarts.") else ()
+    if not files:
+        raise Skipped("there are no numbers of its authors' code")
+    found = [one for file in files for one in golden.compare(file)]
+    return f"largest difference {max(one.difference for one in found):.0e}"
+
+
+CHECKS: tuple[Callable[..., str | None], ...] = (
     check_seeds,
     check_space,
     check_seam,
@@ -240,6 +255,7 @@ CHECKS: tuple[Callable[..., None], ...] = (
     check_planted_cell,
     check_planted_images,
     check_refusal,
+    check_golden,
 )
 
 

@@ -63,9 +63,9 @@ class CellController(nn.Module):
         self.score = nn.Parameter(torch.empty(HIDDEN))
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -INITIAL, INITIAL)
-        convolves = torch.tensor([not parameter_free(name) for name in operations])
-        self.bias = nn.Parameter(BIAS * convolves.float())
-        self.fixed_bias = FIXED_BIAS * (2 * convolves.float() - 1)
+        convolves = torch.tensor([float(not parameter_free(name)) for name in operations])
+        self.bias = nn.Parameter(BIAS * convolves)
+        self.fixed_bias = FIXED_BIAS * (2 * convolves - 1)
 
     def forward(
         self, count: int = 1, forced: Tensor | None = None
