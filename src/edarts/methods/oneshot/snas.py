@@ -61,8 +61,8 @@ class SNAS(FirstOrder):
         self.costs: Weights | None = None
 
     def begin_epoch(self, net: nn.Module, epoch: int) -> None:
-        """Linear cooling."""
-        done = epoch / self.config.epochs
+        """Linear cooling, from a step below the hottest to the coldest in the last epoch."""
+        done = (epoch + 1) / self.config.epochs
         self.temperature = COLDEST + (1 - done) * (HOTTEST - COLDEST)
 
     def weights(self, training: bool) -> Weights:
