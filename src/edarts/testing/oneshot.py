@@ -144,9 +144,11 @@ def check_planted_cell(method: Any, **changes: Any) -> None:
     net = PlantedNet(quality, hardest=float(sum(map(len, best.values()))))
     learner = owner(space, resolved, CPU)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=3e-4)
-    batch = planted_batch()
+    images, labels = batch = planted_batch()
+    times = learner.valid_batches
+    valid = images.repeat(times, 1, 1, 1), labels.repeat(times)
     for _ in range(150):
-        learner.arch_step(net, batch, batch, optimizer)
+        learner.arch_step(net, batch, valid, optimizer)
     found = learner.architecture()
     if attends and _keeps_all(space):
         for group, pairs in space.chosen(found).items():

@@ -230,7 +230,7 @@ def _stages(golden: Golden, method: Any) -> Iterator[Comparison]:
     warm_up = method.config.warm_up_epochs(25)
     ours = [
         [p_darts_method.dropout_rate(first, epoch, 25, warm_up) for epoch in range(25)]
-        for first in (0.1, 0.4, 0.7)
+        for first in method.dropout
     ]
     yield golden.near("rates of skip dropout", torch.tensor(ours), "skip_dropout")
     trained = (torch.arange(25) >= warm_up).double().expand(3, -1)
@@ -367,12 +367,12 @@ def proxyless(golden: Golden) -> Iterator[Comparison]:
     kinds = method.space.groups
     every = ([golden.whole(f"paths_{kind}"), golden.whole(f"pick_{kind}")] for kind in kinds)
     draws = iter([draw for pair in every for draw in pair])
-    taken: list[Sequence[Tensor]] = []
+    taken: list[tuple[Tensor, Tensor]] = []
     step = method.alphas.step
 
-    def watched(gradients: Sequence[Tensor], *more: Any) -> None:
-        taken.append(gradients)
-        step(gradients, *more)
+    def watched(gradients: Sequence[Tensor], learns: Sequence[Tensor]) -> None:
+        taken.extend(zip(gradients, learns, strict=True))
+        step(gradients, learns)
 
     gates = {kind: gate.requires_grad_() for kind, gate in golden.groups("gates").items()}
     paths = {k: torch.zeros(14, 8).scatter(1, golden.whole(f"paths_{k}"), 1).bool() for k in kinds}
@@ -393,10 +393,9 @@ def proxyless(golden: Golden) -> Iterator[Comparison]:
     ):
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
         method.arch_step(net, (x, y), (x, y), optimizer)
-    for kind, gradient in zip(kinds, taken[0], strict=True):
-        yield golden.near(ALPHA, gradient, f"grad_alpha_{kind}")
-        learns = (gradient != 0).any(dim=1).double()
-        yield golden.near("edges that learn", learns, f"learns_{kind}")
+    for kind, (gradient, learns) in zip(kinds, taken, strict=True):
+        yield golden.near(ALPHA, gradient * learns[:, None], f"grad_alpha_{kind}")
+        yield golden.near("edges that learn", learns.double(), f"learns_{kind}")
         after = method.alphas.values[kind]
         yield golden.near("alphas after a step", after, f"alpha_after_{kind}")
 
