@@ -41,10 +41,10 @@ from edarts.reporting.reports import (
     ExportReport,
     FindReport,
     PagesReport,
-    SearchPlan,
     SearchReport,
     TrainReport,
 )
+from edarts.reporting.search_plan import SearchPlan
 from edarts.reporting.work import (
     Work,
     all_but,

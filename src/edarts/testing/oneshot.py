@@ -141,6 +141,9 @@ def check_planted_cell(method: Any, **changes: Any) -> None:
         group: (0.1 * torch.rand(space.shape(group)) - 0.5).scatter(1, columns[:, None], 1.0)
         for group, columns in best.items()
     }
+    for group, table in quality.items():  # rows of one edge are alike: which is first means nothing
+        edges = space.edges(group)
+        quality[group] = table[[edges.index(edge) for edge in edges]]
     net = PlantedNet(quality, hardest=float(sum(map(len, best.values()))))
     learner = owner(space, resolved, CPU)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=3e-4)
