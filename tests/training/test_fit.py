@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from edarts import EdartsError, TrainConfig
+from edarts import EdartsError, TrainConfig, UsageError
 from edarts.data.batches import Transform
 from edarts.errors import Interrupted
 from edarts.nn.baselines.convnet import ConvNet
@@ -107,6 +107,17 @@ def test_fit_learns_with_every_part_of_the_recipe(runtime: Runtime) -> None:
     assert result.history[-1]["loss"] < result.history[0]["loss"]
     assert 0 <= result.history[-1]["valid_accuracy"] <= 1
     assert network.cells[0].drop_path == pytest.approx(0.2 * 5 / 6)
+
+
+def test_nodes_are_dropped_where_the_recipe_says_so(runtime: Runtime) -> None:
+    for drop in ("edges", "nodes"):
+        config = train.resolve_config(TrainConfig.of("darts", **TINY, drop=drop), 24)
+        network = tiny_network(config)
+        train.fit(network, tiny_data(24), config, runtime)
+        assert {cell.drop_nodes for cell in network.cells} == {drop == "nodes"}
+    config = train.resolve_config(TrainConfig.of("darts", **TINY, drop="nodes"), 24)
+    with pytest.raises(UsageError, match="only networks of cells"):
+        train.fit(torch.nn.Linear(2, 2), tiny_data(24), config, runtime)
 
 
 def test_a_loss_that_becomes_nan_stops(runtime: Runtime) -> None:

@@ -8,8 +8,8 @@ none. Differences:
 - of a cell in which no edge is left DARTS' rule derives one; the authors' code lists no edges, and
   fails when it builds that network;
 - with attention, the first odds of the operations are in proportion to their shares;
-- in training the cell from scratch the authors drop the sum of a node, identities included; here
-  drop path drops each operation but identities, as in DARTS.
+- in training the cell from scratch the authors drop the sum at a node, identities included; here
+  that is `--recipe darts --drop nodes`, and else each operation but identities is dropped.
 """
 
 from collections.abc import Mapping

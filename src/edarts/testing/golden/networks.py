@@ -7,7 +7,7 @@ import torch
 
 from edarts.space.base import Size
 from edarts.space.darts import DartsSpace
-from edarts.space.genotype import KINDS, Edge
+from edarts.space.genotype import Edge
 from edarts.testing.golden import Comparison, Golden
 from edarts.training.optim import cross_entropy
 
@@ -15,7 +15,8 @@ from edarts.training.optim import cross_entropy
 def network(golden: Golden) -> Iterator[Comparison]:
     """Logits and loss of both heads, gradients, and the logits of the evaluation mode."""
     edges = json.loads(golden.text("genotype"))
-    cell = DartsSpace().genotype({k: [Edge(*edge) for edge in edges[k]] for k in KINDS})
+    space = DartsSpace()
+    cell = space.genotype({k: [Edge(*edge) for edge in edges[k]] for k in space.groups})
     x, y = golden.batch()
     net = cell.build(Size(4, 4, auxiliary=True), (3, 32, 32), 10)
     golden.put_weights(net)
