@@ -23,6 +23,7 @@ from edarts.testing.searches import StopAfter
 from edarts.training import device, evaluation
 from edarts.training import fit as train
 from edarts.training.recipe import Recipe
+from edarts.training.recipes.darts import Published
 
 TINY: dict[str, Any] = {"cells": 2, "channels": 4, "epochs": 2, "batch_size": 16}
 
@@ -131,7 +132,7 @@ def test_a_loss_that_becomes_nan_stops(runtime: Runtime) -> None:
 class Stepwise(Recipe):
     """A recipe as from elsewhere, which overrides every hook and notes what it is asked."""
 
-    DEFAULTS = train.resolve_config(TrainConfig("darts"), 100).to_settings() | TINY
+    DEFAULTS = Published.DEFAULTS | TINY
     asked: list[Any] = []  # noqa: RUF012
 
     def optimizer(self, network: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

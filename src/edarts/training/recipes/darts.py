@@ -40,7 +40,7 @@ class Published(Recipe):
         at each, identities included (Fair DARTS)."""
 
     def prepare(self, network: nn.Module, config: TrainConfig) -> None:
-        if config.options.drop == "nodes":
+        if getattr(config.options, "drop", "edges") == "nodes":  # who inherits may have others
             setter = getattr(network, "set_drop_nodes", None)
             if setter is None:
                 raise UsageError("drop=nodes: only networks of cells have nodes to drop")
