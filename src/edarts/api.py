@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 
@@ -29,7 +29,7 @@ from edarts.data.decoding import read_image, to_pixels, transparent
 from edarts.data.opened import open_to_evaluate
 from edarts.data.sources.folder import image_files
 from edarts.errors import UsageError, unknown
-from edarts.methods.oneshot.driver import one_shot, resolve_config
+from edarts.methods.oneshot.driver import one_shot, resolve_config, seconds_of_search
 from edarts.race import candidates as entrants
 from edarts.race import driver as race
 from edarts.race.driver import PATIENCE, Plan
@@ -45,6 +45,7 @@ from edarts.reporting.reports import (
     SearchReport,
     TrainReport,
 )
+from edarts.reporting.search_plan import SearchPlan
 from edarts.reporting.work import (
     Work,
     all_but,
@@ -151,14 +152,38 @@ def find(
     )
 
 
+@overload
+def search(
+    data: Data = ...,
+    search_config: SearchConfig | None = ...,
+    session: Session | None = ...,
+    *,
+    dry_run: Literal[False] = ...,
+) -> SearchReport | BlackBoxReport: ...
+@overload
+def search(
+    data: Data = ...,
+    search_config: SearchConfig | None = ...,
+    session: Session | None = ...,
+    *,
+    dry_run: Literal[True],
+) -> SearchPlan: ...
 def search(
     data: Data = "digits",
     search_config: SearchConfig | None = None,
     session: Session | None = None,
-) -> SearchReport | BlackBoxReport:
-    """Search an architecture for `data`; the test split is not read. Raises EdartsError."""
+    *,
+    dry_run: bool = False,
+) -> SearchReport | BlackBoxReport | SearchPlan:
+    """Search an architecture for `data`; the test split is not read. Raises EdartsError.
+
+    `dry_run`: nothing is searched or written; what a one-shot search would run at, and the time by
+    a few steps.
+    """
     config, session = search_config or SearchConfig(), session or Session()
     if is_black_box(config.method):
+        if dry_run:
+            raise UsageError("dry_run plans a search with a one-shot method")
         # Optuna and its database library take a while to load, and no other verb needs them.
         from edarts.methods.blackbox import run
 
@@ -166,7 +191,12 @@ def search(
     refuse("search with a one-shot method", session, *POOL)
     runtime, opened = device.runtime(session), open_data(data)
     dataset = opened.train
-    config, space, notes = resolve_config(config, len(dataset), len(dataset.classes))
+    sizes = len(dataset), len(dataset.classes)
+    config, space, notes = resolve_config(config, *sizes)
+    if dry_run:
+        usual, _, _ = resolve_config(SearchConfig(config.method, space=config.space), *sizes)
+        seconds = seconds_of_search(dataset, config, space, runtime)
+        return SearchPlan(config.to_settings(), usual.to_settings(), seconds)
     settings = settings_of(opened, session, config.to_settings())
     with working("search", opened, session, runtime, settings, notes) as work:
         found = one_shot(work.dataset, config, space, work.runtime)

@@ -126,6 +126,32 @@ def test_drop_path() -> None:
         network.set_drop_path(1.0)
 
 
+def test_drop_path_of_nodes_drops_sums_and_identities() -> None:
+    """Fair DARTS' training: every node, for each image alone, kept ones divided by 1 - p."""
+    text = "2:skip(0)+skip(1) 3:skip(0)+max3(1) 4:skip(1)+avg3(0) 5:skip(0)+sep3(1)"
+    genotype = Genotype.from_dict({"normal": text, "reduce": text})
+    torch.manual_seed(0)
+    network = Network(genotype, cells=1, channels=2, classes=2)
+    cell = network.cells[0]
+    assert isinstance(cell, Cell)
+    s = FeatureMap(network.stem(torch.randn(600, 3, 4, 4)).detach())
+    cell.train()
+    whole = cell(s, s).parts
+    network.set_drop_path(0.3)
+    network.set_drop_nodes()
+    kept = []
+    for before, after in zip(whole, cell(s, s).parts, strict=True):
+        alive = after.flatten(1).abs().sum(1) > 0
+        torch.testing.assert_close(after[alive], before[alive] / 0.7, atol=1e-4, rtol=1e-4)
+        kept.append(alive)
+    assert abs(float(torch.stack(kept).float().mean()) - 0.7) < 0.05
+    assert any(not torch.equal(kept[0], other) for other in kept[1:])  # each node by itself
+    plain = cell.eval()(s, s).parts
+    network.set_drop_path(0.0)
+    for one, other in zip(plain, cell(s, s).parts, strict=True):
+        torch.testing.assert_close(one, other)  # nothing is dropped in evaluation
+
+
 @pytest.mark.parametrize("probability", [-0.1, 1.0, 1.5, float("nan")])
 def test_impossible_probabilities_are_refused(probability: float) -> None:
     """By supernets and networks alike."""

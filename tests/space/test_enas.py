@@ -22,14 +22,16 @@ def test_pairs_may_repeat() -> None:
     twice = cell(("skip_connect", 0), ("skip_connect", 0))
     assert twice in space
     assert cell(("skip_connect", 0)) not in space
-    assert space.weights_of(twice)["normal"].tolist() == [[2, 0], [0, 0]]
+    # The edges as the first pair, then as the second: each has weights of its own.
+    assert space.weights_of(twice)["normal"].tolist() == [[1, 0], [0, 0], [1, 0], [0, 0]]
     drawn = {space.sample(random.Random(seed)) for seed in range(3000)}
     assert len(drawn) == space.size() == 10**2
 
 
 def test_samples_are_in_the_space() -> None:
     space = EnasSpace(parse_operations("all"))
-    assert space.edges("normal") == space.edges("reduce") == ENAS_EDGES
+    assert space.topology("normal") == space.topology("reduce") == ENAS_EDGES
+    assert sorted(space.edges("normal")) == sorted(2 * ENAS_EDGES)  # a row for each pair of a node
     for seed in range(20):
         genotype = space.sample(random.Random(seed))
         assert genotype in space

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from edarts import EdartsError, TrainConfig
+from edarts import EdartsError, TrainConfig, UsageError
 from edarts.data.batches import Transform
 from edarts.errors import Interrupted
 from edarts.nn.baselines.convnet import ConvNet
@@ -23,6 +23,7 @@ from edarts.testing.searches import StopAfter
 from edarts.training import device, evaluation
 from edarts.training import fit as train
 from edarts.training.recipe import Recipe
+from edarts.training.recipes.darts import Published
 
 TINY: dict[str, Any] = {"cells": 2, "channels": 4, "epochs": 2, "batch_size": 16}
 
@@ -109,6 +110,17 @@ def test_fit_learns_with_every_part_of_the_recipe(runtime: Runtime) -> None:
     assert network.cells[0].drop_path == pytest.approx(0.2 * 5 / 6)
 
 
+def test_nodes_are_dropped_where_the_recipe_says_so(runtime: Runtime) -> None:
+    for drop in ("edges", "nodes"):
+        config = train.resolve_config(TrainConfig.of("darts", **TINY, drop=drop), 24)
+        network = tiny_network(config)
+        train.fit(network, tiny_data(24), config, runtime)
+        assert {cell.drop_nodes for cell in network.cells} == {drop == "nodes"}
+    config = train.resolve_config(TrainConfig.of("darts", **TINY, drop="nodes"), 24)
+    with pytest.raises(UsageError, match="only networks of cells"):
+        train.fit(torch.nn.Linear(2, 2), tiny_data(24), config, runtime)
+
+
 def test_a_loss_that_becomes_nan_stops(runtime: Runtime) -> None:
     config = TrainConfig(**TINY)
     network = tiny_network(config)
@@ -120,7 +132,7 @@ def test_a_loss_that_becomes_nan_stops(runtime: Runtime) -> None:
 class Stepwise(Recipe):
     """A recipe as from elsewhere, which overrides every hook and notes what it is asked."""
 
-    DEFAULTS = train.resolve_config(TrainConfig("darts"), 100).to_settings() | TINY
+    DEFAULTS = Published.DEFAULTS | TINY
     asked: list[Any] = []  # noqa: RUF012
 
     def optimizer(self, network: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -174,7 +174,7 @@ def test_settings_are_flat_and_read_back() -> None:
     assert pickle.loads(pickle.dumps(config)) == config  # as Ray's workers get it
     for name in ("shallow", "darts"):
         config = train.resolve_config(TrainConfig(name), 100)
-        assert set(config.to_settings()) == {"recipe", "valid_fraction", *PUBLISHED}
+        assert set(config.to_settings()) == {"recipe", "valid_fraction", "drop", *PUBLISHED}
         again = TrainConfig.from_settings(config.to_settings())
         assert train.resolve_config(again, 100) == config
 

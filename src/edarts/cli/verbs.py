@@ -105,8 +105,7 @@ class Verb:
 
 
 def _kind(given: Given) -> str:
-    kinds = registry.names("studies")
-    return next((word for word in given.plain if word in kinds), given.get("kind"))
+    return next((w for w in given.plain if w in registry.names("studies")), given.get("kind"))
 
 
 FILE = Option("config", "YAML file with options, such as a run's config.yaml.")
@@ -115,7 +114,7 @@ QUIET = Option("quiet", "No progress and no summary; notes on the data stay.", b
 A_RUN = Option("run", "Folder of a trained run.", many="1")
 ARCHITECTURE = "JSON file, run folder, zoo name such as darts.v2, baseline, or timm:NAME."
 SEEDS = Option("seeds", "How many seeds: 0, 1, ...; if not given, the study's number.", int)
-DRY_RUN = Option("dry_run", "The plan alone: how many runs, and about how long.", bool)
+DRY_RUN = Option("dry_run", "The plan alone: what would be run, and about how long.", bool)
 
 VERBS: dict[str, Verb] = {
     "find": Verb(
@@ -127,7 +126,8 @@ VERBS: dict[str, Verb] = {
     ),
     "search": Verb(
         "search an architecture only: writes its genotype",
-        parts=(DATA, SEARCH),
+        (DRY_RUN,),
+        (DATA, SEARCH),
         session=(*RUN, *POOL),
         parallel=True,
     ),

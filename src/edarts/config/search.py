@@ -23,6 +23,9 @@ class SearchConfig:
     sampler of Optuna's such as optuna:TPESampler."""
     space: str = UNSET
     """What the search may return: darts, enas, or another space; if not given, the method's."""
+    preset: Literal["paper"] = UNSET
+    """paper: what is not given is as the method's paper ran it, in place of the defaults, which
+    suit two cores."""
     epochs: Annotated[int, Between(1)] = UNSET
     """Passes over the search images that train the weights, in all stages together; of a black-box
     method, of each network's training."""
@@ -50,6 +53,8 @@ class SearchConfig:
     other half of the images), or with the weights, from one loss on all images."""
     arch_steps: Annotated[int, Between(1)] = UNSET
     """Architecture updates at the end of an epoch; needs arch_update=epoch."""
+    arch_every: Annotated[int, Between(1)] = UNSET
+    """Weight steps to one architecture update; more than 1 needs arch_update=step."""
     arch_lr: Annotated[float, Between(1e-12)] = UNSET
     """Learning rate of the architecture (Adam)."""
     arch_weight_decay: Annotated[float, Between(0)] = UNSET
@@ -60,6 +65,8 @@ class SearchConfig:
     """Learning rate that the cosine ends at."""
     momentum: Annotated[float, Between(0, 1)] = UNSET
     """Momentum of the weights (0..1)."""
+    nesterov: bool = UNSET
+    """Nesterov's momentum for the weights."""
     weight_decay: Annotated[float, Between(0)] = UNSET
     """L2 decay of the weights."""
     clip: Annotated[float, Between(1e-12)] = UNSET
@@ -88,6 +95,8 @@ class SearchConfig:
                 check_fields(own)
         if self.arch_steps is not None and self.arch_update in ("step", "joint"):
             raise UsageError("arch_steps counts updates per epoch: it needs arch_update=epoch")
+        if self.arch_every not in (UNSET, 1) and self.arch_update in ("epoch", "joint"):
+            raise UsageError("arch_every counts steps between updates: it needs arch_update=step")
 
     @classmethod
     def of(cls, method: Any = "edarts", **values: Any) -> "SearchConfig":

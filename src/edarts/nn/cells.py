@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from edarts.errors import UsageError
 from edarts.nn import operations as ops
+from edarts.nn.auxiliary import AuxiliaryHead
 from edarts.nn.kernels import FeatureMap, SeparableStage, Term
 from edarts.nn.kernels import concat as join
 from edarts.nn.kernels import node as add_up
@@ -24,7 +25,6 @@ from edarts.space.genotype import Edge
 STEM_MULTIPLIER = 3
 LARGEST_CELL_INPUT = 48  # pixels; larger images are halved in the stem until they fit
 LARGEST_POOLED = 24  # pixels; the whitening stem halves larger maps
-AUXILIARY_MAP = 8  # pixels; the side of the map that the published auxiliary head was made for
 
 Weights = Sequence[Tensor | None]
 """One scalar per edge of a cell; None: the operation is skipped."""
@@ -81,6 +81,7 @@ class Cell(nn.Module):
         self.channel_groups = _groups(channel_fraction, channels)
         self.operation_channels = channels // self.channel_groups
         self.drop_path = 0.0
+        self.drop_nodes = False  # of drop path: the sums at the nodes, in place of the edges
         self.skip_dropout = 0.0  # of single values behind an identity (P-DARTS)
         self.loose_ends = False  # of the concatenation, keep the nodes that feed no edge (ENAS)
         self.incoming: dict[int, list[int]] = {}  # node -> its edges
@@ -157,6 +158,8 @@ class Cell(nn.Module):
             total = self._sum(incoming, sources, weights, made)
             if not whole and weights is not None:
                 total = self._with_bypass(total, incoming, states, weights)
+            if self.drop_nodes and self.training and self.drop_path > 0:
+                total = dropped(total, self.drop_path)
             states[node] = FeatureMap.shared(total)
             if not whole:
                 sources[node] = self._part(states[node])
@@ -240,11 +243,7 @@ class Cell(nn.Module):
         """
         if isinstance(operation, ops.Identity):
             return nn.functional.dropout(y, self.skip_dropout) if self.skip_dropout > 0 else y
-        if self.drop_path == 0:
-            return y
-        keep = 1.0 - self.drop_path
-        mask = torch.empty(y.shape[0], 1, 1, 1, dtype=y.dtype, device=y.device)
-        return y * mask.bernoulli_(keep).div_(keep)
+        return y if self.drop_path == 0 or self.drop_nodes else dropped(y, self.drop_path)
 
     def _zeros(self, like: Tensor) -> Tensor:
         """The value of a node all of whose operations are skipped."""
@@ -252,6 +251,13 @@ class Cell(nn.Module):
             return torch.zeros_like(like)
         batch, channels, height, width = like.shape
         return like.new_zeros(batch, channels, (height + 1) // 2, (width + 1) // 2)
+
+
+def dropped(y: Tensor, probability: float) -> Tensor:
+    """(B, C, H, W): each image zeroed with `probability`, else divided by 1 - p."""
+    keep = 1.0 - probability
+    mask = torch.empty(y.shape[0], 1, 1, 1, dtype=y.dtype, device=y.device)
+    return y * mask.bernoulli_(keep).div_(keep)
 
 
 def _groups(channel_fraction: float, channels: int) -> int:
@@ -287,35 +293,6 @@ def _preprocess(
     if preprocessing == "enas":
         last = nn.Sequential(last, ReLUConvBN(channels, channels, affine))
     return nn.ModuleList([before_last, last])
-
-
-class AuxiliaryHead(nn.Module):
-    """The second classifier of DARTS' retraining: (B, C, 8, 8) -> (B, classes).
-
-    ReLU, 5 x 5 average pool of stride 3 to 2 x 2, 1 x 1 convolution to 128, norm, ReLU, 2 x 2
-    convolution to 768, norm, ReLU, linear. Maps that are not 8 x 8 are averaged to 2 x 2 directly.
-    """
-
-    def __init__(self, channels: int, classes: int) -> None:
-        super().__init__()
-        self.published_pool = nn.AvgPool2d(5, stride=3, count_include_pad=False)
-        self.features = nn.Sequential(
-            nn.Conv2d(channels, 128, 1, bias=False),
-            nn.BatchNorm2d(128),
-            nn.ReLU(),
-            nn.Conv2d(128, 768, 2, bias=False),
-            nn.BatchNorm2d(768),
-            nn.ReLU(),
-        )
-        self.classifier = nn.Linear(768, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(x)
-        if x.shape[-2:] == (AUXILIARY_MAP, AUXILIARY_MAP):
-            x = self.published_pool(x)
-        else:
-            x = nn.functional.adaptive_avg_pool2d(x, 2)
-        return cast(Tensor, self.classifier(self.features(x).flatten(1)))
 
 
 def whitening_stem(image: tuple[int, int, int], channels: int) -> nn.Sequential:
@@ -426,6 +403,11 @@ class Skeleton(nn.Module):
         outside of 0 <= p < 1.
         """
         self._set("drop_path", probability)
+
+    def set_drop_nodes(self) -> None:
+        """From now on drop path drops the sum at each node, identities included (Fair DARTS)."""
+        for cell in self.cells:
+            cast(Cell, cell).drop_nodes = True
 
     def set_skip_dropout(self, probability: float) -> None:
         """In training, zero each value behind an identity with `probability`.

@@ -1,16 +1,20 @@
 """Supernet: every candidate operation of a space at once, weighed from outside."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edarts.errors import UsageError
 from edarts.nn.cells import LARGEST_CELL_INPUT, Cell, Skeleton, Weights
 from edarts.space import operations
 from edarts.space.darts import DartsSpace
 from edarts.space.genotype import Edge
+
+Spread = Callable[[Tensor], Tensor]
+"""Widens a tensor of a narrower supernet."""
 
 
 class Supernet(Skeleton):
@@ -86,6 +90,26 @@ class Supernet(Skeleton):
             ]
         return self.classify(self.features(x, chosen)[-1].x)
 
+    @torch.no_grad()
+    def grown_from(self, older: "Supernet") -> Iterator[tuple[Tensor, Tensor, Spread]]:
+        """Each parameter, that of a narrower supernet of the same cells which it continues, and
+        what widens a tensor of the old one's shape to the new one's.
+
+        New channels are copies of old ones, drawn for each module and width from torch's generator
+        (DrNAS' code, Chen et al. 2021: Net2Net's widening without its division, as norms follow).
+        """
+        pairs: list[tuple[nn.Module, nn.Module]] = [(self.stem, older.stem)]
+        both = zip(cast(list[Cell], self.cells), cast(list[Cell], older.cells), strict=True)
+        for cell, old in both:
+            pairs.append((cell.preprocess, old.preprocess))
+            for slot, its in zip(cell.slots, old.slots, strict=True):
+                if slot is not None and its is not None:
+                    pairs.append((cell.operations[slot], old.operations[its]))
+        for new_part, old_part in [*pairs, (self.classifier, older.classifier)]:
+            drawn: dict[tuple[int, int], Tensor] = {}
+            for new, of_old in zip(new_part.parameters(), old_part.parameters(), strict=True):
+                yield new, of_old, partial(_widened, shape=new.shape, drawn=drawn)
+
     def resources(self) -> dict[str, Tensor]:
         """{group: (cells, 3, E, K)}: size, FLOPs, memory accesses of each candidate in each cell.
 
@@ -115,6 +139,16 @@ class Supernet(Skeleton):
             for source, _ in self.space.edges(group)
             for name in self.space.candidates(group)
         ]
+
+
+def _widened(value: Tensor, shape: torch.Size, drawn: dict[tuple[int, int], Tensor]) -> Tensor:
+    """A copy of `value` in `shape`; `drawn`: old and new width -> which channel each new one is."""
+    for dim, (old, new) in enumerate(zip(value.shape, shape, strict=True)):
+        if old != new and (old, new) not in drawn:
+            drawn[old, new] = torch.cat([torch.arange(old), torch.randint(old, (new - old,))])
+        if old != new:
+            value = value.index_select(dim, drawn[old, new].to(value.device))
+    return value.clone()
 
 
 def _cost(name: str, channels: int, side: int, stride: int) -> operations.Resources:

@@ -85,7 +85,7 @@ class DartsSpace(SearchSpace):
         if not self.eligible(KINDS[0]):
             raise UsageError("the space has no operation but 'none'")
         for kind in KINDS:
-            edges = tuple(sorted(self.edges(kind), key=lambda edge: (edge[1], edge[0])))
+            edges = tuple(sorted(self.topology(kind), key=lambda edge: (edge[1], edge[0])))
             nodes = {0, 1} | {node for _, node in edges}
             if len(set(edges)) < len(edges) or not edges:
                 raise UsageError(f"the {kind} topology is empty or names an edge twice")
@@ -126,8 +126,12 @@ class DartsSpace(SearchSpace):
 
     # -- tables ----------------------------------------------------------------------------------
 
-    def edges(self, group: str) -> Topology:
+    def topology(self, group: str) -> Topology:
+        """The edges that a cell of this kind may have."""
         return self.normal if group == "normal" else self.reduce
+
+    def edges(self, group: str) -> Topology:
+        return self.topology(group)
 
     def candidates(self, group: str) -> tuple[str, ...]:
         return self.operations
@@ -199,7 +203,7 @@ class DartsSpace(SearchSpace):
         )
 
     def _supports_cell(self, kind: str, edges: Sequence[Edge], concat: tuple[int, ...]) -> bool:
-        known = set(self.edges(kind))
+        known = set(self.topology(kind))
         return (
             all(e.operation in self.operations and (e.source, e.node) in known for e in edges)
             and self._distinct(edges)
@@ -272,7 +276,7 @@ class DartsSpace(SearchSpace):
             node = rng.choice(self._rewirable(kind))
             index = rng.choice([i for i, e in enumerate(edges[kind]) if e.node == node])
             taken = self._taken(edges[kind], edges[kind][index])
-            free = [j for j, n in self.edges(kind) if n == node and j not in taken]
+            free = [j for j, n in self.topology(kind) if n == node and j not in taken]
             edges[kind][index] = edges[kind][index]._replace(source=rng.choice(free))
         else:
             kind = rng.choice(KINDS)

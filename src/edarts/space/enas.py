@@ -2,7 +2,8 @@
 not (Pham et al. 2018; the space of NASNet and AmoebaNet, with sums only).
 
 Five nodes; each takes any two of the inputs and the nodes before it, one perhaps twice, and the
-cell gives out what no node reads.
+cell gives out what no node reads. In a supernet the first pair of a node and its second have
+weights of their own, as in ENAS' code, so every edge has two rows.
 """
 
 import random
@@ -12,7 +13,7 @@ from functools import cached_property
 from math import comb
 from typing import Any, ClassVar
 
-from edarts.space.base import Decisions
+from edarts.space.base import Chosen, Decisions
 from edarts.space.darts import KEPT, DartsSpace, Topology, parse_operations
 from edarts.space.genotype import INPUTS, KINDS, Edge, Genotype
 
@@ -45,6 +46,35 @@ class EnasSpace(DartsSpace):
     def of(cls, options: Any) -> "EnasSpace":
         return cls(parse_operations(options.operations))
 
+    def edges(self, group: str) -> Topology:
+        """For each node its edges as the first of the pair, then its edges as the second."""
+        return self._rows[group]
+
+    @cached_property
+    def _rows(self) -> dict[str, Topology]:
+        found = {}
+        for kind in KINDS:
+            into: dict[int, list[tuple[int, int]]] = {}
+            for edge in self.topology(kind):
+                into.setdefault(edge[1], []).append(edge)
+            found[kind] = tuple(edge for node in into.values() for edge in node * KEPT)
+        return found
+
+    def chosen(self, architecture: Genotype) -> Chosen:
+        """Of the two edges into a node the one that comes first is taken for the first pair."""
+        once = super().chosen(architecture)
+        found = {}
+        for kind, pairs in once.items():
+            nodes: dict[int, list[tuple[int, int]]] = {}
+            for row, column in pairs:
+                nodes.setdefault(self.edges(kind)[row][1], []).append((row, column))
+            found[kind] = [
+                (row + slot * len(self.incoming(kind)[node]) // KEPT, column)
+                for node, into in nodes.items()
+                for slot, (row, column) in enumerate(into)
+            ]
+        return found
+
     def _slots(self, rows: Sequence[int]) -> int:
         return KEPT
 
@@ -56,13 +86,15 @@ class EnasSpace(DartsSpace):
         return True
 
     def _ways(self, rows: int, operations: int) -> int:
-        return comb(rows * operations + KEPT - 1, KEPT)
+        return comb(rows // KEPT * operations + KEPT - 1, KEPT)
 
     def _draw_rows(self, rows: Sequence[int], rng: random.Random) -> list[int]:
-        return rng.choices(rows, k=KEPT)
+        of_a_pair = len(rows) // KEPT
+        drawn = sorted(rng.choices(rows[:of_a_pair], k=KEPT))
+        return [row + slot * of_a_pair for slot, row in enumerate(drawn)]
 
     def _rewirable(self, kind: str) -> list[int]:
-        return [node for node, rows in self.incoming(kind).items() if len(rows) > 1]
+        return [node for node, rows in self.incoming(kind).items() if len(rows) > KEPT]
 
     def _taken(self, edges: Sequence[Edge], edge: Edge) -> set[int]:
         return {edge.source}
@@ -78,7 +110,7 @@ class EnasSpace(DartsSpace):
         found: dict[str, Sequence[int | str]] = {}
         for kind in KINDS:
             for node, rows in self.incoming(kind).items():
-                sources = tuple(self.edges(kind)[row][0] for row in rows)
+                sources = tuple(self.edges(kind)[row][0] for row in rows[: len(rows) // KEPT])
                 for slot in range(KEPT):
                     found[f"{kind}.{node}.{slot}.source"] = sources
                 for slot in range(KEPT):

@@ -61,7 +61,7 @@ def _seconds_of(job: Job, data: Dataset, runtime: Runtime) -> float:
 
 def _seconds_of_search(config: SearchConfig, data: Dataset, runtime: Runtime) -> float:
     config, space, _ = oneshot.resolve_config(config, len(data), len(data.classes))
-    return oneshot.seconds_of_epoch(data, config, space, runtime) * config.epochs
+    return oneshot.seconds_of_search(data, config, space, runtime)
 
 
 def _seconds_of_training(design: Architecture, job: Job, data: Dataset, runtime: Runtime) -> float:

@@ -31,7 +31,9 @@ PLANTED = ("check_planted_images", "check_ledger_planted")
 
 @dataclass(frozen=True)
 class Checked:
-    """What one check of one plug-in gave; `reason`: why it failed or was skipped, on one line."""
+    """What one check of one plug-in gave; `reason`: why it failed or was skipped, on one line, or
+    what a check that passed has measured.
+    """
 
     plugin: str
     check: str
@@ -99,7 +101,7 @@ def checked(group: str, name: str) -> Iterator[Checked]:
         yield Checked(label, "import", "failed", reason_of(error))
         return
     yield _run(label, check_options, group, plugin)
-    checks: Sequence[Callable[..., None]] = registry.locate(CHECKS[group])
+    checks: Sequence[Callable[..., str | None]] = registry.locate(CHECKS[group])
     for one in checks:
         if one.__name__ not in PLANTED:
             # A method is given by its name, for `optuna:NAME` is a name only.
@@ -110,12 +112,12 @@ def checked(group: str, name: str) -> Iterator[Checked]:
             yield _run(label, one, name, **changes)
 
 
-def _run(label: str, one: Callable[..., None], *arguments: Any, **changes: Any) -> Checked:
+def _run(label: str, one: Callable[..., str | None], *arguments: Any, **changes: Any) -> Checked:
     """A plug-in can raise anything; an assertion says what is wrong with it."""
     title = _title(one)
     try:
         with redirect_stderr(StringIO()):  # the warnings of small searches concern nobody
-            one(*arguments, **changes)
+            measured = one(*arguments, **changes)
     except Skipped as skipped:
         return Checked(label, title, "skipped", one_line(skipped))
     except AssertionError as error:
@@ -123,10 +125,10 @@ def _run(label: str, one: Callable[..., None], *arguments: Any, **changes: Any) 
         return Checked(label, title, "failed", one_line(error) if text else _where(error))
     except Exception as error:
         return Checked(label, title, "failed", reason_of(error))
-    return Checked(label, title, "passed")
+    return Checked(label, title, "passed", measured or "")
 
 
-def _title(one: Callable[..., None]) -> str:
+def _title(one: Callable[..., str | None]) -> str:
     return one.__name__.removeprefix("check_").removeprefix("ledger_").replace("_", " ")
 
 

@@ -22,6 +22,7 @@ from edarts.runs.folder import Run
 from edarts.seeds import derive
 from edarts.space.base import Architecture, SearchSpace
 from edarts.space.operations import parameter_free
+from edarts.testing import golden
 from edarts.testing.others import Skipped
 from edarts.testing.problems import SEED, PlantedNet, planted_batch, planted_data, tiny_data
 from edarts.testing.searches import (
@@ -140,12 +141,17 @@ def check_planted_cell(method: Any, **changes: Any) -> None:
         group: (0.1 * torch.rand(space.shape(group)) - 0.5).scatter(1, columns[:, None], 1.0)
         for group, columns in best.items()
     }
+    for group, table in quality.items():  # rows of one edge are alike: which is first means nothing
+        edges = space.edges(group)
+        quality[group] = table[[edges.index(edge) for edge in edges]]
     net = PlantedNet(quality, hardest=float(sum(map(len, best.values()))))
     learner = owner(space, resolved, CPU)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=3e-4)
-    batch = planted_batch()
+    images, labels = batch = planted_batch()
+    times = learner.valid_batches
+    valid = images.repeat(times, 1, 1, 1), labels.repeat(times)
     for _ in range(150):
-        learner.arch_step(net, batch, batch, optimizer)
+        learner.arch_step(net, batch, valid, optimizer)
     found = learner.architecture()
     if attends and _keeps_all(space):
         for group, pairs in space.chosen(found).items():
@@ -231,7 +237,21 @@ def check_refusal(method: Any, **changes: Any) -> None:
         raise AssertionError(f"{method}: an unknown operation was accepted")
 
 
-CHECKS: tuple[Callable[..., None], ...] = (
+def check_golden(method: Any) -> str:
+    """The method computes what its authors' code does, of the same weights and draws.
+
+    Returns what was found. Of methods of this project alone, where there is such code.
+    """
+    owner = registry.get("methods", method)
+    name = owner.__module__.rpartition(".")[2]
+    files = golden.files_of(name) if owner.__module__.startswith("edarts.") else ()
+    if not files:
+        raise Skipped("there are no numbers of its authors' code")
+    found = [one for file in files for one in golden.compare(file)]
+    return f"largest difference {max(one.difference for one in found):.0e}"
+
+
+CHECKS: tuple[Callable[..., str | None], ...] = (
     check_seeds,
     check_space,
     check_seam,
@@ -240,6 +260,7 @@ CHECKS: tuple[Callable[..., None], ...] = (
     check_planted_cell,
     check_planted_images,
     check_refusal,
+    check_golden,
 )
 
 

@@ -139,6 +139,7 @@ class Training:
             weights = balance.class_weights(data.labels, len(data.classes))
             self.weights = weights.to(runtime.device)
         place(network, runtime.device)
+        self.recipe.prepare(network, config)
         self.optimizer = self.recipe.optimizer(network, config)
         self.first = permutation(len(data), runtime.seed, "mirrored first", 0) % 2
         if runtime.compile:

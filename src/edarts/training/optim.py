@@ -63,10 +63,18 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def descend(
-    loss: Tensor, optimizer: torch.optim.Optimizer, clip: float, step: str, hint: str = "--lr"
+    loss: Tensor,
+    optimizer: torch.optim.Optimizer,
+    clip: float,
+    step: str,
+    hint: str = "--lr",
+    *,
+    carry: bool = False,
 ) -> None:
     """One optimizer step on `loss`, the gradient's norm clipped to `clip`.
 
+    A parameter that the loss does not depend on rests; with `carry`, one that has had a gradient
+    before is moved on by its momentum and decay.
     In fp16 the loss is scaled; if the scaled gradient overflows, the step is skipped and the scale
     lowered. Raises EdartsError, before any parameter changes, if the loss is NaN or infinite, or
     the gradient is though no scale is to blame. `step` names the step in that error, `hint` the
@@ -78,6 +86,10 @@ def descend(
     scaler = scaler_now()
     scaler.scaled(loss).backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if carry:
+        for parameter in parameters:
+            if parameter.grad is None and parameter in optimizer.state:
+                parameter.grad = torch.zeros_like(parameter)
     distributed.average_gradients(parameters)
     scaler.unscale(optimizer)
     norm = nn.utils.clip_grad_norm_(parameters, clip).item()

@@ -63,6 +63,9 @@ class Recipe:
                 raise UsageError(f"recipe {config.recipe} sets no {field.name}: give one")
         return config
 
+    def prepare(self, network: nn.Module, config: TrainConfig) -> None:
+        """Set in the network what the training asks of it, before its first step."""
+
     def optimizer(self, network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
         """The optimizer of all parameters; `lr` sets its learning rate before every step."""
         return optim.sgd(network, config.lr, config.momentum, config.weight_decay)

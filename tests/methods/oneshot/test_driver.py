@@ -1,5 +1,6 @@
 """The driver's options: every method takes each of eDARTS' or says why not; what steps cost."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ import torch
 from edarts import Network, SearchConfig, Supernet, UsageError, methods, registry
 from edarts.cli.main import main
 from edarts.config import SHARED, option_names
+from edarts.data.batches import Transform
+from edarts.methods.blackbox.driver import resolve_config as resolve_black_box
 from edarts.methods.oneshot import alphas, resolve
 from edarts.methods.oneshot import driver as oneshot
 from edarts.nn.cells import Cell
@@ -188,3 +191,118 @@ def test_a_settled_search_ends_early_and_resumes(
     assert last == [found.architecture] * 2 or len(found.history) == 1
     again = oneshot.one_shot(tiny_data(), config, space, replace(runtime, run=Run(tmp_path)))
     assert again.architecture == found.architecture and again.history == found.history
+
+
+@pytest.mark.parametrize("method", ["gdas", "proxyless"])
+def test_weights_that_are_not_drawn_move_on_or_rest(method: str) -> None:
+    """GDAS: as with the torch of its authors' time, zeros as gradients, so momentum and decay go
+    on. ProxylessNAS: its authors keep both still.
+    """
+    config = testing.tiny_config(method, momentum=0.9, weight_decay=0.1, epochs=1)
+    config, space, _ = oneshot.resolve_config(config, 48, 3)
+    torch.manual_seed(0)
+    learner = config.plugins()[0](space, config, torch.device("cpu"))
+    data = tiny_data()
+    net = oneshot.build_supernet(space, config, data)
+    loaders = oneshot._loaders(data, config, Runtime(torch.device("cpu"), 0))
+    warn = oneshot.Collapse(config, Runtime(torch.device("cpu"), 0))
+    stage, transform = next(iter(learner.stages(1))), Transform.of(data)
+    training = oneshot.SupernetTraining(learner, net, loaders, transform, stage, warn)
+    rows = {g: torch.tensor([1.0, 0.0, 0.0]).repeat(space.shape(g)[0], 1) for g in space.groups}
+    taken = [{g: w.roll(k, 1) for g, w in rows.items()} for k in (1, 2)]  # sep_conv_3x3, a pool
+    draws = iter(taken)
+    learner.weights = lambda training: next(draws)
+    training.warm_up = 1  # the weights alone
+    training.step(0, 0)
+    drawn = [p for p in net.parameters() if p in training.optimizer.state]
+    before = [(p.detach().clone(), training.optimizer.state[p]["momentum_buffer"].clone())
+              for p in drawn]  # fmt: skip
+    training.step(0, 1)
+    idle = 0
+    for p, (value, momentum) in zip(drawn, before, strict=True):
+        if p.grad is None or not p.grad.any():
+            idle += 1
+            pushed = 0.9 * momentum + 0.1 * value
+            expected = value if method == "proxyless" else value - config.lr * pushed
+            torch.testing.assert_close(p.detach(), expected)
+    assert idle > 10
+
+
+def test_presets_are_what_the_papers_ran() -> None:
+    def of(method: str, **options: object) -> SearchConfig:
+        given = SearchConfig.of(method, preset="paper", **options)
+        return oneshot.resolve_config(given, 50_000, 10)[0]
+
+    assert (of("drnas").cells, of("drnas").channels) == (20, 36)
+    assert of("drnas", cells=5).cells == 5  # what is given counts
+    assert of("darts").options.order == 2
+    assert of("p_darts").options.skip_dropout == "0.0,0.4,0.7"
+    assert of("gdas").cells == 6
+    assert of("enas").nesterov and of("proxyless").nesterov
+    for method in registry.names("methods"):
+        usual = oneshot.resolve_config(SearchConfig(method), 50_000, 10)[0].to_settings()
+        paper = of(method).to_settings()
+        changed = {name for name, value in paper.items() if usual.get(name) != value}
+        assert changed == {"preset", *registry.get("methods", method).PAPER}
+        assert (
+            oneshot.resolve_config(SearchConfig.from_settings(paper), 50_000, 10)[0].to_settings()
+            == paper
+        )
+    with pytest.raises(UsageError, match="takes no --preset"):
+        resolve_black_box(SearchConfig.of("random_search", preset="paper"))
+
+
+def test_nesterov_reaches_the_optimizer() -> None:
+    assert not oneshot.resolve_config(SearchConfig("darts"), 50_000, 10)[0].nesterov
+    with pytest.raises(UsageError, match="needs momentum above 0"):
+        oneshot.resolve_config(SearchConfig.of("darts", nesterov=True, momentum=0.0), 50_000, 10)
+    with pytest.raises(UsageError, match="leave out nesterov"):
+        oneshot.resolve_config(SearchConfig.of("darts", nesterov=True, order=2), 50_000, 10)
+    plain, other = (
+        testing.run_search(testing.tiny_config("darts", nesterov=n), tiny_data(24))
+        for n in (False, True)
+    )
+    assert not testing.same(plain, other)
+
+
+def test_a_dry_run_says_what_and_how_long(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv = ["search", "digits", "--method", "p_darts", "--preset", "paper", "--cells", "1"]
+    argv += ["--channels", "2", "--batch-size", "8", "--topology", "0", "--dry-run"]
+    argv += ["--operations", "skip_connect,sep_conv_3x3"]
+    assert main([*argv, "--json"]) == 0
+    out = capsys.readouterr().out
+    assert "skip_dropout      0.0,0.4,0.7   (default: 0.1,0.4,0.7)" in out
+    assert "epochs            75\n" in out
+    told = json.loads(out.splitlines()[-1])
+    assert told["settings"]["cells"] == 1
+    assert told["seconds"] > 0
+    assert told["hours"] == pytest.approx(told["seconds"] / 3600)
+    assert list(tmp_path.iterdir()) == []  # nothing is written
+    assert main(["search", "digits", "--method", "random_search", "--dry-run"]) == 2
+
+
+def test_the_seconds_of_a_search_are_those_of_all_its_stages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Epochs times steps times seconds, of three supernets; alpha learns after the warm-up."""
+    monkeypatch.setattr(oneshot, "seconds_of_step", lambda training, _: training.net_cells)
+    monkeypatch.setattr(
+        oneshot.SupernetTraining,
+        "net_cells",
+        property(lambda self: float(len(self.net.cells))),
+        raising=False,
+    )
+    clock = iter(range(1000))
+    monkeypatch.setattr(oneshot.time, "perf_counter", lambda: next(clock))
+    config = testing.tiny_config("p_darts", epochs=15, cells=2, warm_up=0.4)
+    config, space, _ = oneshot.resolve_config(config, 48, 3)
+    runtime = Runtime(torch.device("cpu"), 0)
+    seconds = oneshot.seconds_of_search(tiny_data(), config, space, runtime)
+    # Stages of 5 epochs and 3 steps, 2, 8 and 14 cells; 3 of the 5 learn, a second each step.
+    assert seconds == 5 * 3 * (2 + 8 + 14) + 3 * (3 * 3 * 1)
+    assert oneshot.seconds_of_epoch(tiny_data(), config, space, runtime) == pytest.approx(
+        seconds / 15
+    )

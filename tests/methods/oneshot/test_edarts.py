@@ -84,9 +84,9 @@ def test_sparse_updates_only_at_the_end_of_an_epoch(
     taken: list[str] = []
     weight_step, arch_step = oneshot.descend, FirstOrder.arch_step
 
-    def watch_weights(*arguments: Any) -> None:
+    def watch_weights(*arguments: Any, **options: Any) -> None:
         taken.append("w")
-        weight_step(*arguments)
+        weight_step(*arguments, **options)
 
     def watch_architecture(*arguments: Any) -> dict[str, float]:
         taken.append("a")

@@ -2,12 +2,14 @@
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from edarts import DartsSpace, Network, SearchConfig, Supernet, UsageError
+from edarts.data.batches import Transform
 from edarts.methods.oneshot import driver as oneshot
 from edarts.methods.oneshot import enas
 from edarts.nn.cells import Cell
@@ -197,10 +199,13 @@ def test_baseline_moves_with_every_draw_and_the_best_is_kept() -> None:
         def forward(self, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
             good = len(seen) % 4  # of four images
             seen.append(good / 4)
+            batches.append(x)
             right = (torch.arange(4) < good).float()
             return torch.stack([right, 1 - right], dim=1)
 
-    batch = (torch.zeros(4, 1, 1, 1), torch.zeros(4, dtype=torch.long))
+    batches: list[Tensor] = []
+    images = torch.arange(24.0).view(24, 1, 1, 1)
+    batch = (images, torch.zeros(24, dtype=torch.long))
     before = [p.detach().clone() for p in method.controller.parameters()]
     torch.manual_seed(1)
     drawn = method.controller(6)[0].tolist()
@@ -209,10 +214,93 @@ def test_baseline_moves_with_every_draw_and_the_best_is_kept() -> None:
     baseline = 0.0
     for accuracy in seen:
         baseline -= (1 - 0.99) * (baseline - accuracy)
+    assert torch.equal(torch.cat(batches), images)  # a batch for each of the six
     assert method.baseline == pytest.approx(baseline, abs=1e-3)  # rewards have 1e-4 of entropy
     assert method.architecture() == enas.cells(space, drawn[seen.index(max(seen))])
     after = list(method.controller.parameters())
     assert any((a != b).any() for a, b in zip(after, before, strict=True))
+
+
+def test_epsilon_is_added_where_tensorflow_adds_it() -> None:
+    """Its Adam written out: theta -= lr sqrt(1 - b2^t) m / (sqrt(v) + eps), with b1 = 0."""
+    config, space, _ = oneshot.resolve_config(SearchConfig.of("enas"), 50_000, 10)
+    torch.manual_seed(0)
+    method = enas.PLUGIN(space, config, torch.device("cpu"))
+    value = method.controller.start
+    theta, v = value.detach().double().clone(), torch.zeros(1, 64, dtype=torch.float64)
+    for t in range(1, 8):
+        gradient = 1e-3 * torch.randn(1, 64)
+        for parameter in method.controller.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        value.grad = gradient.clone()
+        method._step()
+        v = 0.999 * v + 0.001 * gradient.double() ** 2
+        step = 0.0035 * (1 - 0.999**t) ** 0.5 * gradient.double() / (v.sqrt() + 1e-3)
+        theta -= step
+        torch.testing.assert_close(value.detach().double(), theta, atol=1e-7, rtol=0)
+        if t == 1:  # torch's place for it would make the first step ten times as long and more
+            wrong = 0.0035 * gradient.double() / (gradient.double().abs() + 1e-3)
+            assert float(wrong.abs().mean() / step.abs().mean()) > 10
+    assert enas.epsilon(1) == pytest.approx(1e-3 / 0.001**0.5)
+
+
+def test_the_two_pairs_of_a_node_have_weights_of_their_own() -> None:
+    space = ONE_NODE
+    assert space.edges("normal") == ((0, 2), (1, 2), (0, 2), (1, 2))
+    net = Supernet(space, cells=1, channels=4, classes=2).double()
+    cell = net.cells[0]
+    assert isinstance(cell, Cell)
+    decisions = [0, 0, 0, 0]  # input 0 twice, separable convolution twice
+    chosen = enas.chosen(space, decisions * 2)
+    assert chosen["reduce"] == [(0, 0), (2, 0)]
+    slots = [cell.slots[row * 2] for row in (0, 2)]
+    assert None not in slots and slots[0] != slots[1]
+    stem = net.stem(torch.randn(2, 3, 8, 8, dtype=torch.float64))
+    source = cell.preprocess[0](stem)
+    first, second = (cell.operations[slot](source.relu()) for slot in slots if slot is not None)
+    assert not torch.allclose(first, second)
+    weights = [None] * 8
+    for row, column in chosen["reduce"]:
+        weights[row * 2 + column] = torch.ones((), dtype=torch.float64)  # type: ignore[call-overload]
+    y = cell(FeatureMap(stem), FeatureMap(stem), weights).x
+    torch.testing.assert_close(y, first + second)
+    # In the other order the pairs take the other weights.
+    assert enas.chosen(space, [0, 1, 0, 1] * 2)["normal"] == [(0, 0), (3, 1)]
+    assert enas.chosen(space, [1, 0, 1, 0] * 2)["normal"] == [(1, 1), (2, 0)]
+
+
+def test_a_genotype_and_its_rows() -> None:
+    space = EnasSpace(parse_operations("skip_connect,sep_conv_3x3"))
+    for seed in range(20):
+        genotype = space.sample(random.Random(seed))
+        chosen = space.chosen(genotype)
+        assert space.derive(chosen) == genotype
+        for kind in KINDS:
+            assert all(w in (0, 1) for w in space.weights_of(genotype)[kind].flatten())
+            for rows in space.incoming(kind).values():
+                halves = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+                for half in halves:
+                    assert sum(row in half for row, _ in chosen[kind]) == 1
+
+
+def test_rewards_are_measured_on_images_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new validation batch for each drawn cell, normalised and nothing else."""
+    given: list[tuple[Tensor, Tensor]] = []
+    step = enas.ENAS.arch_step
+
+    def watch(self: enas.ENAS, net: object, train: object, valid: Any, sgd: Any) -> Any:
+        given.append(valid)
+        return step(self, net, train, valid, sgd)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(enas.ENAS, "arch_step", watch)
+    data = tiny_data(96)
+    config = testing.tiny_config("enas", epochs=1, arch_steps=2, samples=3)
+    testing.run_search(config, data)
+    assert [len(images) for images, _ in given] == [3 * 8] * 2
+    plain = {image.numpy().tobytes() for image in Transform.of(data).normalise(data.images)}
+    seen = [image.contiguous().numpy().tobytes() for images, _ in given for image in images]
+    assert len(set(seen)) == 48  # each batch is another
+    assert set(seen) <= plain
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,40 @@ def test_dropout_fades_as_in_the_authors_code() -> None:
             assert p_darts.dropout_rate(first, epoch, 25, 10) == pytest.approx(expected)
 
 
+def test_rates_of_each_stage_can_be_set() -> None:
+    assert learner().dropout == (0.1, 0.4, 0.7)  # the authors' command
+    assert learner(preset="paper").dropout == (0.0, 0.4, 0.7)
+    method = learner(skip_dropout="0.1,0.2,0.3")  # the paper's for CIFAR-100
+    rates = []
+
+    class Watch:
+        def set_skip_dropout(self, rate: float) -> None:
+            rates.append(rate)
+
+    for _ in method.stages(75):
+        method.begin_epoch(Watch(), 10)  # type: ignore[arg-type]
+    assert rates == pytest.approx([0.1, 0.2, 0.3])
+    for wrong in ("0.1,0.2", "0.1,0.2,1", "0.1,0.2,x", "-1,0,0"):
+        with pytest.raises(UsageError, match="for each of the 3 stages"):
+            learner(skip_dropout=wrong)
+
+
+def test_ties_are_broken_as_by_the_authors() -> None:
+    """They drop the first of the smallest, one after the other."""
+    weights = {kind: torch.tensor([[0.2, 0.2, 0.2, 0.2, 0.1, 0.1, 0.0, 0.0]]) for kind in KINDS}
+    row = weights["normal"][0].tolist()
+    for _ in range(3):
+        row[row.index(min(row))] = 1.0
+    expected = [value != 1.0 for value in row]
+    assert p_darts.keep(weights, 1)["normal"][0].tolist() == expected
+    equal = {kind: torch.full((14, 8), 1 / 8) for kind in KINDS}
+    assert p_darts.keep(equal, 1)["normal"].tolist() == [[False] * 3 + [True] * 5] * 14
+    space = DartsSpace()
+    genotype = space.derive(strongest(space, equal))
+    assert {edge.operation for edge in genotype.normal} == {"max_pool_3x3"}  # the first but none
+    assert {edge.source for edge in genotype.normal} == {0, 1}
+
+
 def test_dropout_reaches_identities_only() -> None:
     method = learner()
     stages = method.stages(75)

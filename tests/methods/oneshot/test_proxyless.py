@@ -177,6 +177,49 @@ def test_an_edge_whose_open_path_is_none_learns_nothing() -> None:
     assert 0 < closed < 4
 
 
+def test_adam_stands_still_for_an_edge_whose_open_path_is_none() -> None:
+    """200 steps against Adam written out for each edge, betas (0, 0.999), with a count of its own;
+    an edge that got zeros in place of nothing would be steps away.
+    """
+    space = DartsSpace(("none", "skip_connect"), ((0, 2), (1, 2)), ((0, 2), (1, 2)))
+    method = learner(space, lr=0.006)
+    alpha = method.alphas.values["normal"].detach().double().clone()
+    v, zeroed = torch.zeros(2, 2, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64)
+    counts, other = [0, 0], alpha.clone()
+    generator = torch.Generator().manual_seed(1)
+    for t in range(1, 201):
+        gradients = [torch.randn(2, 2, generator=generator) for _ in KINDS]
+        learns = [torch.rand(2, generator=generator) < 0.5 for _ in KINDS]
+        method.alphas.step(gradients, learns)
+        g = gradients[0].double()
+        for edge in range(2):
+            if learns[0][edge]:
+                counts[edge] += 1
+                v[edge] = 0.999 * v[edge] + 0.001 * g[edge] ** 2
+                root = (v[edge] / (1 - 0.999 ** counts[edge])).sqrt()
+                alpha[edge] -= 0.006 * g[edge] / (root + 1e-8)
+        g = g * learns[0][:, None]
+        zeroed = 0.999 * zeroed + 0.001 * g**2
+        other -= 0.006 * g / ((zeroed / (1 - 0.999**t)).sqrt() + 1e-8)
+    mine = method.alphas.values["normal"].detach().double()
+    torch.testing.assert_close(mine, alpha, atol=1e-4, rtol=0)
+    assert float((mine - other).abs().max()) > 5 * 0.006
+
+
+def test_the_architecture_learns_at_every_fifth_step() -> None:
+    config, _, _ = oneshot.resolve_config(SearchConfig("proxyless"), 50_000, 10)
+    assert config.arch_every == 5
+    assert config.warm_up_epochs(160) == 41  # 40, and the first epoch after them
+    tiny = testing.tiny_config("proxyless", epochs=4, warm_up=0.25)  # epochs of 3 steps
+    found = testing.run_search(tiny, tiny_data())
+    assert found.counts.weight == 12
+    assert found.counts.architecture == 2  # the fifth and the tenth
+    tiny = testing.tiny_config("proxyless", arch_update="epoch", arch_steps=1)
+    assert oneshot.resolve_config(tiny, 48, 3)[0].arch_every == 1
+    with pytest.raises(UsageError, match="it needs arch_update=step"):
+        testing.tiny_config("proxyless", arch_update="epoch", arch_every=3)
+
+
 def test_discretisation_and_refusal() -> None:
     method = learner(DartsSpace())
     for value in method.alphas.values.values():

@@ -35,8 +35,12 @@ def shares(supernet: Supernet, genotype: Genotype, cells: int, channels: int) ->
         assert isinstance(its, Cell)
         for module, source, kept in zip(its.preprocess, mine.preprocess, before, strict=True):
             module.load_state_dict(sliced(source.state_dict(), kept))
+        before_it: list[int] = []  # the nodes of the edges so far
         for edge, slot in zip(its.edges, its.slots, strict=True):
-            source_slot = mine.slots[mine.edges.index(edge)]
+            # Where an edge is there twice, the second into a node is its second pair (ENAS).
+            there = [at for at, other in enumerate(mine.edges) if other == edge]
+            source_slot = mine.slots[there[min(before_it.count(edge.node), len(there) - 1)]]
+            before_it.append(edge.node)
             assert slot is not None
             assert source_slot is not None
             state = mine.operations[source_slot].state_dict()

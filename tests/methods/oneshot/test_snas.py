@@ -51,11 +51,12 @@ def test_cooling_sharpens_and_is_the_published_schedule() -> None:
     entropies = []
     for epoch in (0, 75, 149):
         method.begin_epoch(None, epoch)  # type: ignore[arg-type]
-        assert method.temperature == pytest.approx((1 - epoch / 150) * (1 - 0.03) + 0.03)
+        assert method.temperature == pytest.approx((1 - (epoch + 1) / 150) * (1 - 0.03) + 0.03)
         z = method.weights(training=True)["normal"].detach()
         entropies.append(float(-(z * z.clamp_min(1e-30).log()).sum(-1).mean()))
     assert entropies[0] > entropies[1] > entropies[2]
     assert entropies[2] < 0.1
+    assert method.temperature == pytest.approx(0.03)  # reached in the last epoch, not after it
     assert (method.alphas.values["normal"].mean() - 1).abs() < 0.01  # N(1, 0.01)
 
 

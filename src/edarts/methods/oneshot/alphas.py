@@ -32,8 +32,10 @@ class Alphas:
 
     `attention`: share of each operation in the first weights; alpha starts at its logarithm plus
     normal noise of standard deviation `noise` around `mean`, drawn from torch's generator.
-    `clip`: largest norm of the gradient. Raises UsageError unless the shares name the operations,
-    and for a space that is not `relaxable`, whose output only a whole cell defines.
+    `clip`: largest norm of the gradient. `by_edge`: whether each edge has an optimizer state of its
+    own, which stands still in a step that the edge does not learn from. Values are drawn on the
+    CPU, alike for every device, and kept on `device`. Raises UsageError unless the shares name the
+    operations, and for a space that is not `relaxable`, whose output only a whole cell defines.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Alphas:
         mean: float = 0.0,
         noise: float = NOISE,
         clip: float = float("inf"),
+        by_edge: bool = False,
+        device: torch.device | None = None,
     ) -> None:
         if not space.relaxable:
             raise UsageError(
@@ -62,10 +66,14 @@ class Alphas:
             self.start[group] = mean + torch.tensor([shares[name] for name in names]).log()
         self.groups, self.noise, self.clip = space.groups, noise, clip
         self.edges = {group: space.shape(group)[0] for group in space.groups}
-        self.values: Weights = {group: self._draw(group).requires_grad_() for group in space.groups}
-        self.optimizer = torch.optim.Adam(
-            self.values.values(), lr=lr, betas=betas, weight_decay=weight_decay
-        )
+        self.values: Weights = {
+            group: self._draw(group).to(device).requires_grad_() for group in space.groups
+        }
+        learned = [*self.values.values()]
+        if by_edge:  # rows that share the memory of the values
+            learned = [row.requires_grad_() for value in learned for row in value.detach()]
+        self.by_edge = by_edge
+        self.optimizer = torch.optim.Adam(learned, lr=lr, betas=betas, weight_decay=weight_decay)
 
     def _draw(self, group: str) -> Tensor:
         """First values (E, K), on the CPU."""
@@ -93,16 +101,14 @@ class Alphas:
 
         `changes`: further arguments of the constructor.
         """
-        alphas = cls(
+        return cls(
             space,
             lr=config.arch_lr,
             weight_decay=config.arch_weight_decay,
             attention=parse_attention(config.attention),
+            device=device,
             **changes,
         )
-        for value in alphas.values.values():
-            value.data = value.data.to(device)
-        return alphas
 
     def softmax(self) -> Weights:
         """(E, K) for each group; rows sum to one. DARTS (Liu et al. 2019), eq. 2."""
@@ -112,19 +118,26 @@ class Alphas:
         """d loss / d alpha for each group; no gradient of any network weight is computed."""
         return gradients(loss, list(self.values.values()))
 
-    def step(self, gradients: Sequence[Tensor]) -> None:
+    def step(self, gradients: Sequence[Tensor], learns: Sequence[Tensor] = ()) -> None:
         """One Adam step along these gradients; FloatingPointError if one is NaN or infinite.
 
+        `learns`: (E,) mask for each group of the edges that learn, where there is a state for each.
         Of many processes each brings its own; the step is along their mean. In fp16 a gradient that
         has overflowed skips the step.
         """
         means = distributed.average(gradients)
         if not usable(means):
             return
-        for value, gradient in zip(self.values.values(), means, strict=True):
+        parameters = self.optimizer.param_groups[0]["params"]
+        found: Sequence[Tensor | None] = means
+        if self.by_edge:
+            marks = torch.cat([*learns]).tolist()
+            rows = [row for mean in means for row in mean]
+            found = [row if learn else None for row, learn in zip(rows, marks, strict=True)]
+        for value, gradient in zip(parameters, found, strict=True):
             value.grad = gradient
         if self.clip < float("inf"):
-            torch.nn.utils.clip_grad_norm_(self.values.values(), self.clip)
+            torch.nn.utils.clip_grad_norm_(parameters, self.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
 

@@ -41,8 +41,16 @@ DARTS: dict[str, Any] = {
 }
 """The values of DARTS' search (Liu et al. 2019; methods.md section 1), from which others differ."""
 
+WITHOUT_NONE = (
+    "max_pool_3x3,avg_pool_3x3,skip_connect,sep_conv_3x3,sep_conv_5x5,dil_conv_3x3,dil_conv_5x5"
+)
+"""DARTS' operations but `none`: the candidates of Fair DARTS and DrNAS."""
+
 GENERAL: dict[str, Any] = {
+    "preset": None,
     "warm_up": 0.0,
+    "arch_every": 1,
+    "nesterov": False,
     "channel_fraction": 1.0,
     "drop_path": 0.0,
     "patience": 0,
@@ -54,12 +62,20 @@ GENERAL: dict[str, Any] = {
 class Stage:
     """A part of a search with one supernet: `epochs` epochs with `cells` cells.
 
-    `mask`: {group: (E, K)} of the operations that its supernet has; None: all.
+    `mask`: {group: (E, K)} of the operations that its supernet has; None: all. `channel_fraction`:
+    see `SearchConfig`; None: the config's. `grows`: whether the weights and their momentum are
+    those of the stage before, widened, in place of new ones; where the supernet says how, by
+    `grown_from(older)` -> (parameter, the older's, what widens a tensor). `rates`: (first, all):
+    its learning rates are those of the epochs `first`, `first` + 1, ... of a cosine over `all`
+    epochs; None: of a cosine of its own.
     """
 
     epochs: int
     cells: int
     mask: Mapping[str, Tensor] | None = None
+    channel_fraction: float | None = None
+    grows: bool = False
+    rates: tuple[int, int] | None = None
 
 
 class OneShot(ABC):
@@ -67,16 +83,21 @@ class OneShot(ABC):
 
     `Options`: its own options. `DEFAULTS`: the shared options that it takes, with its paper's
     values, and its values for options of its space; a shared option that is in neither `DEFAULTS`
-    nor `GENERAL` is refused, with the reason in `REASONS` if there is one. `FIXED`: shared options
-    that it sets itself. `SPACE`: the space that it searches unless told otherwise. `PLANTED`: the
-    options with which it solves the image problem of the contract tests in seconds, where its
-    paper searches for days.
+    nor `GENERAL` is refused, with the reason in `REASONS` if there is one. `PAPER`: what its paper
+    ran at (`--preset paper`), as a difference to `DEFAULTS`, which suit two cores, and to its own
+    options. `FIXED`: shared options that it sets itself. `SPACE`: the space that it searches unless
+    told otherwise. `RESTS`: whether the weights of operations that a batch did not draw rest; if
+    not, their momentum and decay move them on, as in code that computes all operations, or that
+    leaves zeros as gradients. `PLANTED`: the options with which it solves the image problem of the
+    contract tests in seconds, where its paper searches for days.
     """
 
     Options: ClassVar[type] = NoOptions
     DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS
     FIXED: ClassVar[Mapping[str, Any]] = {}
     REASONS: ClassVar[Mapping[str, str]] = {}
+    PAPER: ClassVar[Mapping[str, Any]] = {}
+    RESTS: ClassVar[bool] = False
     SPACE: ClassVar[str] = "darts"
     PLANTED: ClassVar[Mapping[str, Any]] = {}
     is_black_box: ClassVar[bool] = False
@@ -87,6 +108,16 @@ class OneShot(ABC):
         Raises UsageError for what it cannot search.
         """
         self.space, self.config, self.device = space, config, device
+
+    @property
+    def valid_batches(self) -> int:
+        """How many validation batches an architecture step gets, one behind the other."""
+        return 1
+
+    @property
+    def augments_valid(self) -> bool:
+        """Whether those are augmented as training batches are."""
+        return True
 
     @classmethod
     def taken(cls) -> dict[str, Any]:

@@ -5,9 +5,9 @@ on: the forward passes at perturbed weights (second order) update the norms' run
 which a supernet in training never reads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +33,15 @@ class Darts(FirstOrder):
     """alpha (E, K) for each group; weights are its softmax, `none` included."""
 
     Options: ClassVar[type] = Options
+    PAPER: ClassVar[Mapping[str, Any]] = {"order": 2}
 
     def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device) -> None:
         super().__init__(space, config, device)
         self.order: int = config.options.order
         if self.order == 2 and config.arch_update == "joint":
             raise UsageError("order 2 looks ahead to a validation loss; arch_update=joint has none")
+        if self.order == 2 and config.nesterov:
+            raise UsageError("order 2 looks ahead by a step of plain momentum: leave out nesterov")
 
     def arch_step(
         self,

@@ -21,13 +21,20 @@ def strongest(
     for group in space.groups:
         names = space.candidates(group)
         columns = [names.index(name) for name in space.eligible(group)]
-        best, index = weights[group].detach().cpu()[:, columns].max(dim=-1)
+        shares = weights[group].detach().cpu()[:, columns]
+        best, index = shares.amax(dim=-1), shares.argmax(dim=-1)  # of equals the first
         chosen[group] = [
             (row, columns[int(index[row])])
             for rows in space.incoming(group).values()
             for row in sorted(rows, key=lambda r: -float(best[r]))[: space.kept(group)]
         ]
     return chosen
+
+
+def largest(weights: Tensor, count: int) -> Tensor:
+    """(E, K) mask of the `count` largest of each row; of equals the later ones (P-DARTS' code)."""
+    kept = weights.detach().argsort(dim=-1, stable=True)[:, -count:]
+    return torch.zeros_like(weights, dtype=torch.bool).scatter(1, kept, True)
 
 
 def connected(space: SearchSpace, chosen: Chosen, otherwise: Chosen) -> Chosen:

@@ -76,7 +76,8 @@ class SearchResult:
 class SupernetTraining:
     """The training of one supernet: a phase of the loop.
 
-    `halves`: the loaders of the images for the weights and for the architecture.
+    `halves`: the loaders of the images for the weights and for the architecture. `before`: the
+    training of the supernet that this one grows from, where the stage says so.
     """
 
     def __init__(
@@ -85,20 +86,41 @@ class SupernetTraining:
         net: nn.Module,
         halves: tuple[Loader, Loader],
         transform: Transform,
-        epochs: int,
+        stage: Stage,
         warn: "Collapse",
+        before: "SupernetTraining | None" = None,
     ) -> None:
         self.method, self.net, self.config = method, net, method.config
         self.train, self.valid = halves
-        self.transform, self.epochs, self.warn = transform, epochs, warn
+        self.transform, self.warn = transform, warn
         config = self.config
-        self.optimizer = sgd(net, config.lr, config.momentum, config.weight_decay)
-        self.warm_up = config.warm_up_epochs(epochs)
+        self.begun, self.epochs = stage.rates or (0, stage.epochs)
+        rate = self.rate(0) if self.begun else config.lr
+        self.optimizer = sgd(
+            net, rate, config.momentum, config.weight_decay, nesterov=config.nesterov
+        )
+        if stage.grows and before is not None:
+            self._grow(before)
+        self.warm_up = config.warm_up_epochs(stage.epochs)
         self.counts = Counts()
         self.settled = Settled(self.config.patience)
         net.register_forward_hook(self._count)
         if config.drop_path > 0:
             cast(Any, net).set_drop_path(config.drop_path)
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of the weights in an epoch of the stage."""
+        return cosine(self.begun + epoch, self.epochs, self.config.lr, self.config.lr_min)
+
+    @torch.no_grad()
+    def _grow(self, before: "SupernetTraining") -> None:
+        """Weights and momentum of the stage before, widened."""
+        grown_from = getattr(self.net, "grown_from", lambda older: ())
+        for new, old, spread in grown_from(before.net):
+            new.copy_(spread(old))
+            momentum = before.optimizer.state.get(old, {}).get("momentum_buffer")
+            if momentum is not None:
+                self.optimizer.state[new]["momentum_buffer"] = spread(momentum)
 
     def _count(self, net: nn.Module, inputs: tuple[Any, ...], logits: Tensor) -> None:
         self.counts = self.counts.plus(forward=1, images=len(inputs[0]) * world_size())
@@ -119,7 +141,9 @@ class SupernetTraining:
         batch = self.prepare(self.train.batch(epoch, at))
         name = f"search, epoch {epoch + 1}, step {at + 1}"
         update = self.config.arch_update if epoch >= self.warm_up else None
-        metrics = self.arch_step(batch, name) if update == "step" else {}
+        # Counted on over the epochs, so that short ones have their part too.
+        due = (epoch * self.train.steps + at + 1) % self.config.arch_every == 0
+        metrics = self.arch_step(batch, name) if update == "step" and due else {}
         weights = self.method.weights(training=True)
         if update != "joint":
             weights = {group: w.detach() for group, w in weights.items()}
@@ -128,15 +152,19 @@ class SupernetTraining:
         if update == "joint":
             self.joint_step(loss, weights, name)
         else:
-            descend(loss, self.optimizer, self.config.clip, name)
+            self._descend(loss, name)
         self.counts = self.counts.plus(weight=1)
         return {"loss": loss.item(), "accuracy": accuracy(logits, batch[1]), **metrics}
+
+    def _descend(self, loss: Tensor, name: str) -> None:
+        carry = not self.method.RESTS
+        descend(loss, self.optimizer, self.config.clip, name, carry=carry)
 
     def joint_step(self, loss: Tensor, weights: Weights, name: str) -> None:
         """One backward pass, then a step of the weights and one of the architecture."""
         method = cast(Joint, self.method)
         total = loss + method.penalty(self.net, weights)
-        descend(total, self.optimizer, self.config.clip, name)
+        self._descend(total, name)
         try:
             method.joint_step()
         except FloatingPointError:
@@ -144,20 +172,29 @@ class SupernetTraining:
         self.counts = self.counts.plus(architecture=1)
 
     def arch_step(self, batch: Batch, name: str) -> Metrics:
-        """One architecture step on `batch` and the next validation batch."""
-        valid = self.prepare(self.valid.endless(self.counts.architecture))
+        """One architecture step on `batch` and the next validation batches."""
         try:
-            metrics = self.method.arch_step(self.net, batch, valid, self.optimizer)
+            metrics = self.method.arch_step(self.net, batch, self.next_valid(), self.optimizer)
         except FloatingPointError:
             raise not_finite(name, "--arch-lr or --lr") from None
         self.counts = self.counts.plus(architecture=1)
         return metrics
 
+    def next_valid(self) -> Batch:
+        """What the next architecture step looks at, of the images that are held out for it."""
+        count = self.method.valid_batches
+        first = self.counts.architecture * count
+        every = [self.valid.endless(first + index) for index in range(count)]
+        images, labels = (torch.cat(parts) for parts in zip(*every, strict=True))
+        if self.method.augments_valid:
+            return self.prepare((images, labels))
+        plain, labels = distributed.shard(self.transform.normalise(images), labels)
+        return plain, labels
+
     def end(self, epoch: int) -> dict[str, Any]:
         """Sparse architecture updates, the next learning rate, and the epoch's record."""
         metrics = self._sparse_updates(epoch)
-        rate = cosine(epoch + 1, self.epochs, self.config.lr, self.config.lr_min)
-        set_lr(self.optimizer, rate)
+        set_lr(self.optimizer, self.rate(epoch + 1))
         weights, found = self.method.weights(training=False), self.method.architecture()
         self.warn(found)
         undecided = entropy(weights)
@@ -228,10 +265,11 @@ def one_shot(
     warn = Collapse(config, runtime)
     history: list[dict[str, Any]] = []
     counts, seconds, settled = Counts(), 0.0, False
+    training: SupernetTraining | None = None
     for index, stage in enumerate(method.stages(config.epochs)):
         seed_all(seed, "supernet", index)
         net = place(build_supernet(space, config, data, stage), runtime.device)
-        training = SupernetTraining(method, net, halves, transform, stage.epochs, warn)
+        training = SupernetTraining(method, net, halves, transform, stage, warn, training)
         if runtime.compile:
             net.compile()
         name = f"search-{index + 1}" if index else "search"
@@ -248,25 +286,45 @@ def one_shot(
     return SearchResult(found, space, config, weights, history, counts, seconds, settled)
 
 
-def seconds_of_epoch(
+def seconds_of_search(
     data: Dataset, config: SearchConfig, space: SearchSpace, runtime: Runtime
 ) -> float:
-    """Seconds of an epoch of `one_shot`, by a few steps of its first supernet."""
+    """Seconds that `one_shot` will take, about, by a few steps of each of its supernets."""
     runtime = dataclasses.replace(runtime, run=None, compile=False)
     halves = _loaders(data, config, runtime)
     seed_all(runtime.seed, "method")
     method: OneShot = config.plugins()[0](space, config, runtime.device)
-    stage = next(iter(method.stages(config.epochs)))
-    net = place(build_supernet(space, config, data, stage), runtime.device)
     quiet = Collapse(config, dataclasses.replace(runtime, progress=Progress()))
-    training = SupernetTraining(method, net, halves, Transform.of(data), stage.epochs, quiet)
-    training.warm_up = 0
-    seconds = seconds_of_step(training, runtime) * halves[0].steps
-    if config.arch_update == "epoch":
-        start = time.perf_counter()
-        training.arch_step(training.prepare(halves[0].batch(0, 0)), "time")
-        seconds += (time.perf_counter() - start) * config.arch_steps
-    return seconds
+    total, transform = 0.0, Transform.of(data)
+    for stage in method.stages(config.epochs):
+        net = place(build_supernet(space, config, data, stage), runtime.device)
+        training = SupernetTraining(method, net, halves, transform, stage, quiet)
+        total += _seconds_of_stage(training, stage.epochs, runtime)
+    return total
+
+
+def seconds_of_epoch(
+    data: Dataset, config: SearchConfig, space: SearchSpace, runtime: Runtime
+) -> float:
+    """Seconds of an epoch of `one_shot`, on average, by a few steps."""
+    return seconds_of_search(data, config, space, runtime) / config.epochs
+
+
+def _seconds_of_stage(training: SupernetTraining, epochs: int, runtime: Runtime) -> float:
+    """By a few steps of the weights, and of the architecture where it has steps of its own."""
+    config, steps = training.config, training.train.steps
+    learning, joint = epochs - training.warm_up, config.arch_update == "joint"
+    training.warm_up = 0 if joint else 1  # then the timed steps, of epoch 0, are of the weights
+    total = epochs * steps * seconds_of_step(training, runtime)
+    if not joint:
+        batch, taken = training.prepare(training.train.batch(0, 0)), []
+        for _ in range(2):
+            start = time.perf_counter()
+            training.arch_step(batch, "time")
+            taken.append(time.perf_counter() - start)
+        each = steps / config.arch_every if config.arch_update == "step" else config.arch_steps
+        total += learning * each * min(taken)
+    return total
 
 
 def _loaders(data: Dataset, config: SearchConfig, runtime: Runtime) -> tuple[Loader, Loader]:
@@ -290,7 +348,7 @@ def build_supernet(
         Size(config.cells if stage is None else stage.cells, config.channels),
         data.shape,
         len(data.classes),
-        channel_fraction=config.channel_fraction,
+        channel_fraction=(stage and stage.channel_fraction) or config.channel_fraction,
         mask=None if stage is None else stage.mask,
     )
 

@@ -1,16 +1,17 @@
 """ENAS: an LSTM draws cells with shared weights and learns by REINFORCE (Pham et al., ICML 2018).
 
 The micro search space and the controller of the authors' code (methods.md section 9): each of five
-nodes takes two (source, operation) pairs and the cell gives out what no node reads. Every batch
-trains the weights of one drawn cell; then `arch_steps` updates of the controller follow, each on
-`samples` drawn cells and one validation batch. The cell returned is the best of the last update's.
-Differences, most of them because weights are trained as for all methods here:
-- one cosine in place of restarts, plain momentum, no auxiliary head, dropout or drop path in the
-  search; half of the images judge cells, in place of 5,000;
+nodes takes two (source, operation) pairs, with weights of their own for the first and the second,
+and the cell gives out what no node reads. Every batch trains the weights of one drawn cell; then
+`arch_steps` updates of the controller follow, each on `samples` drawn cells, every one of them
+scored on a validation batch of its own that is not augmented. The cell returned is the best of the
+last update's. Differences, most of them because weights are trained as for all methods here:
+- one cosine in place of restarts, no auxiliary head, dropout or drop path in the search, plain
+  momentum unless asked for; half of the images judge cells, in place of 5,000;
 - reduction cells have edges of stride 2, as in DARTS, and an input that no node reads is left out
   of the output; the authors' search halves the maps before the cell;
 - the norm of the weights' gradient is clipped to 5, which the authors' code means to do but does
-  not; the reward's entropy is the decisions' own, not that of the options drawn.
+  not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,7 @@ from edarts.config import Between, SearchConfig
 from edarts.errors import UsageError
 from edarts.methods.oneshot.alphas import valid_loss
 from edarts.methods.oneshot.base import DARTS, Batch, OneShot, Weights
-from edarts.space import architecture
-from edarts.space.base import Architecture, SearchSpace
+from edarts.space.base import Architecture, Chosen, SearchSpace
 from edarts.space.operations import parameter_free
 
 
@@ -34,7 +34,7 @@ class Options:
     """What can be chosen of the method."""
 
     samples: Annotated[int, Between(1)] = 10
-    """Cells drawn and scored at each update, the best of which may be returned."""
+    """Cells drawn and scored at each update, each on a batch; the best may be returned."""
 
 
 HIDDEN = 64
@@ -45,6 +45,8 @@ TANH_OPERATION = 1.10 / 2.5  # and of an operation
 BIAS, FIXED_BIAS = 10.0, 0.25  # towards convolutions: learned; kept, in the normal cell only
 ENTROPY = 1e-4  # weight of the entropy in the reward
 BASELINE = 0.99  # its share that stays at every draw
+EPSILON = 1e-3  # of Adam, added to the root of the second moment before that is corrected
+SECOND_MOMENT = 0.999
 
 
 class CellController(nn.Module):
@@ -63,9 +65,9 @@ class CellController(nn.Module):
         self.score = nn.Parameter(torch.empty(HIDDEN))
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -INITIAL, INITIAL)
-        convolves = torch.tensor([not parameter_free(name) for name in operations])
-        self.bias = nn.Parameter(BIAS * convolves.float())
-        self.fixed_bias = FIXED_BIAS * (2 * convolves.float() - 1)
+        convolves = torch.tensor([float(not parameter_free(name)) for name in operations])
+        self.bias = nn.Parameter(BIAS * convolves)
+        self.fixed_bias = FIXED_BIAS * (2 * convolves - 1)
 
     def forward(
         self, count: int = 1, forced: Tensor | None = None
@@ -144,7 +146,7 @@ class _Decisions:
 
 
 class ENAS(OneShot):
-    """Weights are the counts of a drawn cell: a pair drawn twice counts two.
+    """Weights are ones for what a drawn cell takes, each pair of a node in rows of its own.
 
     The controller lives on the CPU, so that it draws alike for every device.
     """
@@ -166,6 +168,7 @@ class ENAS(OneShot):
         "lr_min": 0.0005,
         "weight_decay": 2e-4,
     }
+    PAPER: ClassVar[Mapping[str, Any]] = {"nesterov": True}
     REASONS: ClassVar[Mapping[str, str]] = {
         "attention": "its controller begins with biases of its own towards convolutions"
     }
@@ -183,24 +186,37 @@ class ENAS(OneShot):
         self.optimizer = torch.optim.Adam(
             self.controller.parameters(),
             lr=config.arch_lr,
-            betas=(0.0, 0.999),
-            eps=1e-3,
+            betas=(0.0, SECOND_MOMENT),
             weight_decay=config.arch_weight_decay,
         )
         self.baseline = 0.0
-        self.best: Any = self.draw()
+        self.best = self.draw()
 
-    def draw(self) -> Architecture:
-        """A cell of the controller's."""
+    @property
+    def valid_batches(self) -> int:
+        """One for each drawn cell."""
+        return self.samples
+
+    @property
+    def augments_valid(self) -> bool:
+        return False
+
+    def draw(self) -> list[int]:
+        """The decisions of a cell of the controller's."""
         with torch.no_grad():
-            return cells(self.space, self.controller()[0][0].tolist())
+            drawn: list[int] = self.controller()[0][0].tolist()
+        return drawn
 
     def weights(self, training: bool) -> Weights:
         """(E, K): in training a newly drawn cell's, else the best one's."""
         return self._weights_of(self.draw() if training else self.best)
 
-    def _weights_of(self, drawn: Any) -> Weights:
-        return {group: w.to(self.device) for group, w in self.space.weights_of(drawn).items()}
+    def _weights_of(self, decisions: Sequence[int]) -> Weights:
+        weights = {}
+        for group, pairs in chosen(self.space, decisions).items():
+            weights[group] = torch.zeros(self.space.shape(group))
+            weights[group][tuple(zip(*pairs, strict=True))] = 1
+        return {group: w.to(self.device) for group, w in weights.items()}
 
     def arch_step(
         self,
@@ -212,42 +228,46 @@ class ENAS(OneShot):
         """One update of the controller; returns the averages over the drawn cells."""
         decisions, log_probability, entropy = self.controller(self.samples)
         results, advantages = [], []
-        for row, spread in zip(decisions.tolist(), entropy.tolist(), strict=True):
-            drawn = cells(self.space, row)
-            weights = self._weights_of(drawn)
+        batches = zip(*(part.tensor_split(self.samples) for part in valid_batch), strict=True)
+        for row, spread, batch in zip(decisions.tolist(), entropy.tolist(), batches, strict=True):
             with torch.no_grad():
-                _, metrics = valid_loss(net, weights, valid_batch)
+                _, metrics = valid_loss(net, self._weights_of(row), batch)
             reward = metrics["valid_accuracy"] + ENTROPY * spread
             self.baseline += (1 - BASELINE) * (reward - self.baseline)
             advantages.append(reward - self.baseline)
-            results.append((metrics["valid_accuracy"], drawn, metrics))
+            results.append((metrics["valid_accuracy"], row, metrics))
         self.best = max(results, key=lambda result: result[0])[1]
         self.optimizer.zero_grad()
         reinforce(log_probability, torch.tensor(advantages)).backward()
-        self.optimizer.step()
+        self._step()
         return {
             name: sum(metrics[name] for *_, metrics in results) / len(results)
             for name in results[0][2]
         }
 
+    def _step(self) -> None:
+        """Adam's, with its epsilon where TensorFlow has it: see `epsilon`."""
+        state = self.optimizer.state.get(self.controller.start, {})
+        self.optimizer.param_groups[0]["eps"] = epsilon(int(state.get("step", 0)) + 1)
+        self.optimizer.step()
+
     def architecture(self) -> Architecture:
         """The best on its validation batch among the cells of the last update."""
-        best: Architecture = self.best
-        return best
+        return cells(self.space, self.best)
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "controller": self.controller.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "baseline": self.baseline,
-            "best": self.best.to_dict(),
+            "best": self.best,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.controller.load_state_dict(state["controller"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.baseline = state["baseline"]
-        self.best = architecture.from_dict(state["best"])
+        self.best = list(state["best"])
 
 
 def reinforce(log_probability: Tensor, advantage: Tensor) -> Tensor:
@@ -258,16 +278,32 @@ def reinforce(log_probability: Tensor, advantage: Tensor) -> Tensor:
     return -(log_probability * advantage).mean()
 
 
-def cells(space: SearchSpace, decisions: Sequence[int]) -> Architecture:
-    """The architecture of the controller's decisions."""
+def epsilon(step: int) -> float:
+    """The epsilon of torch's Adam that makes step 1, 2, ... that of TensorFlow's, with 1e-3.
+
+    TensorFlow adds it to the root of the uncorrected second moment, torch to the corrected one's.
+    """
+    return float(EPSILON / (1 - SECOND_MOMENT**step) ** 0.5)
+
+
+def chosen(space: SearchSpace, decisions: Sequence[int]) -> Chosen:
+    """The rows and columns of the controller's decisions, the first pair's of a node before the
+    second's.
+    """
     rest = iter(decisions)
-    chosen: dict[str, list[tuple[int, int]]] = {}
+    found: dict[str, list[tuple[int, int]]] = {}
     for group in space.groups:
-        chosen[group] = []
+        found[group] = []
         for rows in space.incoming(group).values():
             first, second, *operations = (next(rest) for _ in range(4))
-            chosen[group] += zip((rows[first], rows[second]), operations, strict=True)
-    return space.derive(chosen)
+            taken = rows[first], rows[len(rows) // 2 + second]
+            found[group] += zip(taken, operations, strict=True)
+    return found
+
+
+def cells(space: SearchSpace, decisions: Sequence[int]) -> Architecture:
+    """The architecture of the controller's decisions."""
+    return space.derive(chosen(space, decisions))
 
 
 PLUGIN = ENAS

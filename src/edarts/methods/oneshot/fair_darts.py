@@ -2,10 +2,14 @@
 
 As in the authors' code (methods.md section 6): operations do not compete, each is on or off by
 itself, and what stays below a threshold is left out, so that a node may have two inputs, one or
-none. Two differences:
-- a group of cell in which nothing passes the threshold is derived as DARTS does; the authors' code
-  returns an empty cell, which is no network;
-- with attention, the first odds of the operations are in proportion to their shares.
+none. Differences:
+- an edge that leaves a node without inputs is dropped with it; the authors' genotype lists it, and
+  their network skips it when it is built, so both compute the same;
+- of a cell in which no edge is left DARTS' rule derives one; the authors' code lists no edges, and
+  fails when it builds that network;
+- with attention, the first odds of the operations are in proportion to their shares;
+- in training the cell from scratch the authors drop the sum at a node, identities included; here
+  that is `--recipe darts --drop nodes`, and else each operation but identities is dropped.
 """
 
 from collections.abc import Mapping
@@ -18,7 +22,7 @@ from torch import Tensor, nn
 from edarts.config import Between, SearchConfig
 from edarts.errors import UsageError
 from edarts.methods.oneshot.alphas import FirstOrder
-from edarts.methods.oneshot.base import DARTS, Weights
+from edarts.methods.oneshot.base import DARTS, WITHOUT_NONE, Weights
 from edarts.methods.oneshot.derive import connected, strongest
 from edarts.space.base import Architecture, Chosen, SearchSpace
 
@@ -42,10 +46,7 @@ class FairDarts(FirstOrder):
     PLANTED: ClassVar[Mapping[str, Any]] = {"attention": "none", "zero_one": 10 * 32 / 196}
     DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {
         "batch_size": 128,
-        "operations": (
-            "max_pool_3x3,avg_pool_3x3,skip_connect,sep_conv_3x3,sep_conv_5x5,dil_conv_3x3,"
-            "dil_conv_5x5"
-        ),
+        "operations": WITHOUT_NONE,
         "arch_lr": 3e-3,
         "lr": 0.005,
     }

@@ -1,8 +1,11 @@
 """GDAS: one operation on every edge for a batch, drawn by Gumbel, learned straight through
 (Dong and Yang, CVPR 2019).
 
-The figures are the paper's [from memory]; weights and architecture are trained in turn, as by
-DARTS. Only the drawn operations are computed, so an alpha learns through them alone.
+The figures are the paper's [from memory], and the temperature falls as in the authors' code;
+weights and architecture are trained in turn, as by DARTS. Only the drawn operations are computed,
+so an alpha learns through them alone; the weights of the others are moved on by momentum and decay,
+as in the authors' code with the torch of its time, which left zeros as their gradients.
+Differences: docs/methods.md, section 23.
 """
 
 from collections.abc import Mapping
@@ -25,6 +28,7 @@ class GDAS(FirstOrder):
     # An operation learns only when it is drawn, so that one with a head start learns faster.
     PLANTED: ClassVar[Mapping[str, Any]] = {"attention": "none", "epochs": 15}
     DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {"epochs": 240}
+    PAPER: ClassVar[Mapping[str, Any]] = {"cells": 6}
 
     def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device) -> None:
         super().__init__(space, config, device)

@@ -4,7 +4,7 @@ As in the authors' code (methods.md section 5): 5, 11 and 17 cells with 8, 5 and
 edge. Each stage has a new supernet and new alphas, and inherits only which operations are left.
 Skip connections are held back twice: by dropout behind them, which fades within a stage, and by a
 cap on their number in the normal cell. Its rates are those of the authors' command; the paper
-starts CIFAR-10 with none [M: methods.md].
+starts with none on CIFAR-10 (`--preset paper`), and has 0.1, 0.2, 0.3 on CIFAR-100 [M: methods.md].
 
 Made general: `cells` is the first stage's depth, the others have 6 and 12 more; of K operations a
 stage keeps K, 5/8 K and 3/8 K, but two at least; `epochs` is shared among the stages.
@@ -22,7 +22,7 @@ from edarts.config import Between, SearchConfig
 from edarts.errors import UsageError
 from edarts.methods.oneshot.alphas import FirstOrder
 from edarts.methods.oneshot.base import DARTS, Stage, Weights
-from edarts.methods.oneshot.derive import strongest
+from edarts.methods.oneshot.derive import largest, strongest
 from edarts.space.base import Architecture, SearchSpace
 
 
@@ -32,11 +32,12 @@ class Options:
 
     skip_cap: Annotated[int, Between(0)] = 2
     """Most skip connections in the first group of the space, such as the normal cell."""
+    skip_dropout: str = "0.1,0.4,0.7"
+    """Rates of the dropout behind skip connections at the start of each stage (0..1)."""
 
 
 DEEPER = (0, 6, 12)  # cells of a stage beyond those of the first
 KEPT = (1, 5 / 8, 3 / 8)  # share of the operations on an edge
-DROPOUT = (0.1, 0.4, 0.7)  # first rate behind skip connections
 DECAY = 0.2  # of the rate's logarithm, an epoch
 ARCH_CLIP = 5.0
 
@@ -60,6 +61,7 @@ class PDarts(FirstOrder):
         "arch_lr": 6e-4,
         "lr_min": 0.0,
     }
+    PAPER: ClassVar[Mapping[str, Any]] = {"skip_dropout": "0.0,0.4,0.7"}
 
     def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device) -> None:
         if config.epochs < len(DEEPER):
@@ -67,6 +69,7 @@ class PDarts(FirstOrder):
                 f"p_darts trains {len(DEEPER)} supernets: give that many epochs or more"
             )
         super().__init__(space, config, device, clip=ARCH_CLIP)
+        self.dropout = parse_rates(config.options.skip_dropout)
         self.stage, self.epochs = 0, 1
         values = self.alphas.values
         self.left = {g: torch.ones_like(values[g], dtype=torch.bool) for g in space.groups}
@@ -84,7 +87,7 @@ class PDarts(FirstOrder):
     def begin_epoch(self, net: nn.Module, epoch: int) -> None:
         """Dropout behind skip connections, at this epoch's rate."""
         warm_up = self.config.warm_up_epochs(self.epochs)
-        rate = dropout_rate(DROPOUT[self.stage], epoch, self.epochs, warm_up)
+        rate = dropout_rate(self.dropout[self.stage], epoch, self.epochs, warm_up)
         setter = getattr(net, "set_skip_dropout", None)
         if setter is None:
             raise UsageError("p_darts drops values behind skip connections; this space cannot")
@@ -119,14 +122,24 @@ def stage_size(operations: int, stage: int) -> int:
 def keep(weights: Mapping[str, Tensor], stage: int) -> Weights:
     """(E, K) mask for each group: the `stage_size` largest weights of every edge.
 
-    `none` may be kept or go like any other; discretisation never takes it.
+    Of equal ones the later operations stay, as in the authors' code. `none` may be kept or go like
+    any other; discretisation never takes it.
     """
-    return {
-        group: torch.zeros_like(w, dtype=torch.bool).scatter(
-            1, w.topk(stage_size(w.shape[-1], stage), dim=-1).indices, True
+    return {group: largest(w, stage_size(w.shape[-1], stage)) for group, w in weights.items()}
+
+
+def parse_rates(text: str) -> tuple[float, ...]:
+    """The rate of each stage. Raises UsageError for anything but three numbers in [0, 1)."""
+    try:
+        rates = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        rates = ()
+    if len(rates) != len(DEEPER) or not all(0 <= rate < 1 for rate in rates):
+        raise UsageError(
+            f"skip_dropout '{text}': give a rate from 0 to below 1 for each of the {len(DEEPER)}"
+            " stages, such as 0.1,0.4,0.7"
         )
-        for group, w in weights.items()
-    }
+    return rates
 
 
 def dropout_rate(first: float, epoch: int, epochs: int, warm_up: int) -> float:

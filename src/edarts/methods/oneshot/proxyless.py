@@ -2,9 +2,11 @@
 
 The gates and their gradient are the authors' (methods.md section 8), with two sampled paths in an
 architecture step; here on DARTS' cell space, since the paper's tree space has no cells. So a node
-keeps two edges, by DARTS' rule on the probabilities. The schedule is that of their ImageNet code
-(40 of 160 epochs warm up); 0.006 as learning rate of the architecture is CIFAR's [M: methods.md];
-what else concerns the weights is DARTS'. No latency term: the paper's CIFAR search has none [M].
+keeps two edges, by DARTS' rule on the probabilities. From their ImageNet code is when the
+architecture learns: at every fifth step, after 40 of 160 epochs of warm-up and one more epoch;
+0.006 as its learning rate is CIFAR's [M: methods.md]. What else concerns the weights is DARTS': one
+cosine, where their code has one for the warm-up and one after it. No latency term: the paper's
+CIFAR search has none [M]. Differences: docs/methods.md, section 23.
 """
 
 from collections.abc import Mapping
@@ -24,22 +26,25 @@ from edarts.training.optim import frozen, gradients
 class Proxyless(OneShot):
     """alpha (E, K) for each group; weights are gates: one on every edge is open, drawn by softmax.
 
-    The weights of a path that was not drawn get no gradient, so neither momentum nor decay moves
-    them (the driver sets gradients to None, and the supernet computes what is open only).
+    The weights of a path that was not drawn rest, as the authors have it: neither momentum nor
+    decay moves them.
     """
 
-    PLANTED: ClassVar[Mapping[str, Any]] = {"arch_lr": 0.1, "epochs": 20}
+    RESTS: ClassVar[bool] = True
+    PLANTED: ClassVar[Mapping[str, Any]] = {"arch_lr": 0.1, "epochs": 20, "arch_every": 1}
     DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {
         "epochs": 160,
-        "warm_up": 40 / 160,
+        "warm_up": 41 / 160,
+        "arch_every": 5,
         "arch_lr": 0.006,
         "arch_weight_decay": 0.0,
         "lr_min": 0.0,
     }
+    PAPER: ClassVar[Mapping[str, Any]] = {"nesterov": True}
 
     def __init__(self, space: SearchSpace, config: SearchConfig, device: torch.device) -> None:
         super().__init__(space, config, device)
-        self.alphas = Alphas.of(space, config, device, betas=(0.0, 0.999))
+        self.alphas = Alphas.of(space, config, device, betas=(0.0, 0.999), by_edge=True)
 
     def weights(self, training: bool) -> Weights:
         """In training (E, K) one-hot gates, a draw; else the probabilities softmax(alpha)."""
@@ -57,7 +62,8 @@ class Proxyless(OneShot):
     ) -> dict[str, float]:
         """Adam on two drawn paths of every edge; the probabilities of the others stay.
 
-        Of the two, one is drawn to be open. An edge whose open path is `none` learns nothing.
+        Of the two, one is drawn to be open. An edge whose open path is `none` learns nothing, and
+        Adam's state for it stands still.
         """
         paths, gates, needs_grad = {}, {}, {}
         for group, p in self.alphas.softmax().items():
@@ -69,16 +75,15 @@ class Proxyless(OneShot):
         with frozen(net):
             loss, metrics = valid_loss(net, gates, valid_batch, needs_grad)
         gate_gradients = gradients(loss, list(gates.values()))
-        before, steps = {}, []
+        before, steps, learns = {}, [], []
         for group, gradient in zip(gates, gate_gradients, strict=True):
             before[group] = self.alphas.values[group].detach().gather(1, paths[group])
             learned = path_gradient(gradient.gather(1, paths[group]), before[group])
             names = self.space.candidates(group)
-            if "none" in names:
-                none = names.index("none")
-                learned = learned * (gates[group].detach()[:, none, None] == 0)
+            closed = [column for column, name in enumerate(names) if name != "none"]
+            learns.append(gates[group].detach()[:, closed].any(dim=1))
             steps.append(torch.zeros_like(gradient).scatter(1, paths[group], learned))
-        self.alphas.step(steps)
+        self.alphas.step(steps, learns)
         for group, old in before.items():
             value = self.alphas.values[group].data
             value.scatter_(1, paths[group], rescaled(value.gather(1, paths[group]), old))

@@ -33,7 +33,8 @@ def resolve_config(
     method, kind = config.plugins()
     if not kind.has_supernet:
         raise UsageError(f"space {config.space} has no supernet: give a black-box method")
-    defaults = {**method.taken(), **method.FIXED}
+    paper = method.PAPER if config.preset == "paper" else {}
+    defaults = {**method.taken(), **paper, **method.FIXED}
     notes: list[str] = []
     if config.data_fraction is UNSET:
         enough = min(1.0, ENOUGH_PER_CLASS * classes / images)
@@ -55,6 +56,8 @@ def _resolve_updates(config: SearchConfig, defaults: dict[str, Any]) -> SearchCo
     """Fill in the shared options; how often and how fast the architecture is updated."""
     arch_lr = config.arch_lr
     own_steps = defaults.pop("arch_steps", None)  # then its arch_lr is made for sparse updates
+    if (config.arch_update or defaults.get("arch_update")) != "step":
+        defaults["arch_every"] = 1
     shared = {name: value for name, value in defaults.items() if hasattr(config, name)}
     config = resolve(config, shared)
     if config.arch_update == "epoch":
@@ -64,6 +67,8 @@ def _resolve_updates(config: SearchConfig, defaults: dict[str, Any]) -> SearchCo
             config = dataclasses.replace(config, arch_lr=min(LARGEST_ARCH_LR, TRAVEL / updates))
     elif config.arch_steps is not UNSET:
         raise UsageError("arch_steps counts updates per epoch: it needs arch_update=epoch")
+    if config.nesterov and config.momentum == 0:
+        raise UsageError("nesterov is a form of momentum: it needs momentum above 0")
     return config
 
 
@@ -80,7 +85,8 @@ def _resolve_operations(
 ) -> SearchConfig:
     """Make the space's options, so that its candidates and `attention` name the same operations."""
     chooses = "operations" in option_names(kind)
-    usual = {name: value for name, value in defaults.items() if name in option_names(kind)}
+    known = option_names(kind) | option_names(config.plugins()[0])
+    usual = {name: value for name, value in defaults.items() if name in known}
     named = _named(config, kind, usual)
     shares = parse_attention(config.attention)
     if shares is not None:

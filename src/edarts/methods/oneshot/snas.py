@@ -5,7 +5,8 @@ As in the authors' code (methods.md section 3), with its Adam of the path for se
 edge is derived by its argmax, and one whose argmax is `none` is left out. Differences:
 - nodes that lose all edges go, with the edges that leave them; the authors keep them as zeros;
 - drop path acts on each operation's output, and not on identities; theirs on each edge's;
-- the temperature falls over the epochs asked for, in place of always 150, and the cost is averaged
+- the temperature falls over the epochs asked for, in place of always 150: in epoch e of E, from 0,
+  it is that of (e + 1) / E, as their scheduler takes a step before the first; the cost is averaged
   over the cells there are, in place of 6 and 2;
 - how much mild, moderate and aggressive weigh the cost was not published [?: methods.md]; mild is
   the authors' command, the other two are ours.
@@ -61,8 +62,8 @@ class SNAS(FirstOrder):
         self.costs: Weights | None = None
 
     def begin_epoch(self, net: nn.Module, epoch: int) -> None:
-        """Linear cooling."""
-        done = epoch / self.config.epochs
+        """Linear cooling, from a step below the hottest to the coldest in the last epoch."""
+        done = (epoch + 1) / self.config.epochs
         self.temperature = COLDEST + (1 - done) * (HOTTEST - COLDEST)
 
     def weights(self, training: bool) -> Weights:

@@ -4,8 +4,13 @@
 epochs, and cutout; the values are those of the authors' code.
 """
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
+from torch import nn
+
+from edarts.config import TrainConfig
+from edarts.errors import UsageError
 from edarts.training.recipe import Recipe
 
 
@@ -25,6 +30,21 @@ class Published(Recipe):
         "drop_path": 0.2,
         "cutout": 0.5,
     }
+
+    @dataclass(frozen=True)
+    class Options:
+        """What authors who follow this training do in two ways."""
+
+        drop: Literal["edges", "nodes"] = "edges"
+        """What drop path drops: edges, the operation on each but identities (DARTS); nodes, the sum
+        at each, identities included (Fair DARTS)."""
+
+    def prepare(self, network: nn.Module, config: TrainConfig) -> None:
+        if getattr(config.options, "drop", "edges") == "nodes":  # who inherits may have others
+            setter = getattr(network, "set_drop_nodes", None)
+            if setter is None:
+                raise UsageError("drop=nodes: only networks of cells have nodes to drop")
+            setter()
 
 
 PLUGIN = Published
