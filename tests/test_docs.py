@@ -12,8 +12,8 @@ from processes import Forked
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def blocks(language: str) -> list[str]:
-    text = (DOCS / "blackbox.md").read_text(encoding="utf-8")
+def blocks(language: str, page: str = "blackbox.md") -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
     return re.findall(rf"```{language}\n(.*?)```", text, re.S)
 
 
@@ -33,3 +33,12 @@ def test_every_sampler_in_a_plain_study(tmp_path: Path) -> None:
     process = Forked([str(tmp_path / "block.py")], tmp_path)
     assert process.wait() == 0, process.err
     assert len(process.out.splitlines()) == 6
+
+
+@pytest.mark.processes
+def test_the_estimator(tmp_path: Path) -> None:
+    (code,) = blocks("python", "estimator.md")
+    (tmp_path / "block.py").write_text(code)
+    process = Forked([str(tmp_path / "block.py")], tmp_path)
+    assert process.wait() == 0, process.err
+    assert len(process.out.splitlines()) >= 3

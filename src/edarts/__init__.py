@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edarts.nn.network import Network
     from edarts.nn.supernet import Supernet
     from edarts.runtime import Session
+    from edarts.sharing.estimator import Classifier
     from edarts.space.base import Architecture, SearchSpace, Size
     from edarts.space.darts import DartsSpace
     from edarts.space.enas import EnasSpace
@@ -48,6 +49,7 @@ _HOME = {
     "nn.network": ("Network",),
     "nn.supernet": ("Supernet",),
     "runtime": ("Session",),
+    "sharing.estimator": ("Classifier",),
     "space.base": ("Architecture", "SearchSpace", "Size"),
     "space.darts": ("DartsSpace",),
     "space.enas": ("EnasSpace",),
@@ -58,6 +60,7 @@ _MODULE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "Architecture",
     "Budget",
+    "Classifier",
     "DartsSpace",
     "DataConfig",
     "Dataset",

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from edarts.config import Budget, SearchConfig, TrainConfig
+from edarts.config import Budget, SearchConfig, TrainConfig, is_black_box
+from edarts.config import resolve as fill_in
 from edarts.data.dataset import Dataset
-from edarts.errors import EdartsError
+from edarts.errors import EdartsError, UsageError
 from edarts.methods.oneshot import driver as oneshot
-from edarts.race.candidates import FOUND, Candidate, Field, candidates
+from edarts.race.candidates import FOUND, Candidate, Field, candidates, names
 from edarts.race.halving import FEWEST_EPOCHS, Race, rounds_of
 from edarts.race.mirroring import Mirroring, measure
 from edarts.race.trainer import SLACK, OnHeldOut
@@ -24,7 +25,7 @@ from edarts.runs.folder import Run
 from edarts.runs.processes import is_main
 from edarts.runtime import Runtime
 from edarts.space.base import Architecture, SearchSpace
-from edarts.training import distributed, fit, recipe
+from edarts.training import balance, distributed, fit, recipe
 
 Number = TypeVar("Number", int, float)
 PROBE, MIRRORING = "convnet", 0.03  # who learns whether mirroring is harmless; share of the minutes
@@ -65,6 +66,29 @@ class Plan:
     train: TrainConfig
     test_images: int
     flip_open: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        data: Dataset,
+        wanted: tuple[str, ...],
+        budget: Budget,
+        search: SearchConfig,
+        given: TrainConfig,
+        test_images: int = 0,
+        flip_open: bool = False,
+    ) -> "tuple[Plan, SearchConfig, list[str]]":
+        """The plan, with what the configs leave open filled in; the search that it comes to; notes.
+
+        `wanted`: see `wanted`. Raises UsageError for what the configs cannot hold.
+        """
+        search = fill_in(search, {"patience": PATIENCE})
+        resolved, space, notes = oneshot.resolve_config(search, len(data), len(data.classes))
+        given = fill_in(given, {"valid_fraction": held_out(len(data))})
+        train = fit.resolve_config(given, len(data), whitens=space.whitens)
+        notes = [*notes, *balance.note(train.balance, data.labels, data.classes)]
+        plan = cls(data, wanted, budget, search, given, train, test_images, flip_open)
+        return plan, resolved, notes
 
     @property
     def races(self) -> bool:
@@ -109,6 +133,17 @@ class Found:
             for one, t in trials
             if t is not None
         )
+
+
+def wanted(candidates: str, search: SearchConfig, given: TrainConfig) -> tuple[str, ...]:
+    """The names of the candidates, of which there may be one. Raises UsageError."""
+    found = names(candidates, given.pretrained)
+    if is_black_box(search.method):
+        raise UsageError(
+            f"find searches with one-shot methods; for {search.method} use `edarts search`,"
+            " then `edarts train`"
+        )
+    return found
 
 
 def keep(run: Run, found: Found) -> None:

@@ -1,0 +1,1 @@
+"""What leaves the run folder: the scikit-learn estimator, the Hugging Face hub, the model card."""
