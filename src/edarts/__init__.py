@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edarts.nn.supernet import Supernet
     from edarts.runtime import Session
     from edarts.sharing.estimator import Classifier
+    from edarts.sharing.hub import push
     from edarts.space.base import Architecture, SearchSpace, Size
     from edarts.space.darts import DartsSpace
     from edarts.space.enas import EnasSpace
@@ -50,6 +51,7 @@ _HOME = {
     "nn.supernet": ("Supernet",),
     "runtime": ("Session",),
     "sharing.estimator": ("Classifier",),
+    "sharing.hub": ("push",),
     "space.base": ("Architecture", "SearchSpace", "Size"),
     "space.darts": ("DartsSpace",),
     "space.enas": ("EnasSpace",),
@@ -83,6 +85,7 @@ __all__ = [
     "load",
     "load_model",
     "predict",
+    "push",
     "report",
     "search",
     "study",

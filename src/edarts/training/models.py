@@ -31,6 +31,9 @@ from edarts.training import evaluation
 from edarts.training.calibration import Answers, Calibration
 
 FORMAT = "edarts.model/1"
+DESCRIBED = "model.json", "config.json"  # what describes a model: in a run folder, on the hub
+WEIGHTS = "model.safetensors"
+HUB = "hf:"  # begins the name of a model of the Hugging Face hub
 CALIBRATION = "calibration.safetensors"  # what is long of it; its numbers stand in model.json
 NUMBERS = ("images", "temperature", "threshold", "farthest")
 
@@ -152,13 +155,13 @@ def save_model(run: Run, model: TrainedModel) -> None:
         for name, tensor in network.state_dict().items()
         if not name.startswith("auxiliary")
     }
-    run.write_bytes("model.safetensors", save_tensors(tensors))
+    run.write_bytes(WEIGHTS, save_tensors(tensors))
     learned = model.calibration
     if learned is not None:
         run.write_bytes(CALIBRATION, save_tensors({"references": learned.references}))
     used = registry.used()
     run.write_json(
-        "model.json",
+        DESCRIBED[0],
         {
             "format": FORMAT,
             "genotype": model.architecture.to_dict(),
@@ -191,14 +194,20 @@ def save_predictions(run: Run, probabilities: Tensor, labels: Tensor) -> None:
 
 
 def load_model(run: str | Path) -> TrainedModel:
-    """The trained network of a run folder. Raises EdartsError that names what is missing."""
-    folder = Path(run)
+    """The trained network of a run folder, or of hf:OWNER/NAME. Raises EdartsError that names what
+    is missing.
+    """
+    if str(run).startswith(HUB):
+        folder: Path = registry.locate("edarts.sharing.hub:download")(str(run))
+    else:
+        folder = Path(run)
     if not folder.is_dir():
         raise EdartsError(f"{folder}: no such run folder")
-    if not (folder / "model.json").exists():
-        raise EdartsError(f"{folder}: no trained model; `edarts train {folder}` makes one")
-    fields = read_json(folder / "model.json")
-    weights = folder / "model.safetensors"
+    described = next((folder / name for name in DESCRIBED if (folder / name).exists()), None)
+    if described is None:
+        raise EdartsError(f"{run}: no trained model; `edarts train {run}` makes one")
+    fields = read_json(described)
+    weights = folder / WEIGHTS
     with reading(folder):
         try:
             return _read(fields, weights)
