@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from edarts.nn.network import Network
     from edarts.nn.supernet import Supernet
     from edarts.runtime import Session
+    from edarts.sharing.demo import demo
+    from edarts.sharing.estimator import Classifier
+    from edarts.sharing.hub import push
     from edarts.space.base import Architecture, SearchSpace, Size
     from edarts.space.darts import DartsSpace
     from edarts.space.enas import EnasSpace
@@ -48,6 +51,9 @@ _HOME = {
     "nn.network": ("Network",),
     "nn.supernet": ("Supernet",),
     "runtime": ("Session",),
+    "sharing.demo": ("demo",),
+    "sharing.estimator": ("Classifier",),
+    "sharing.hub": ("push",),
     "space.base": ("Architecture", "SearchSpace", "Size"),
     "space.darts": ("DartsSpace",),
     "space.enas": ("EnasSpace",),
@@ -58,6 +64,7 @@ _MODULE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "Architecture",
     "Budget",
+    "Classifier",
     "DartsSpace",
     "DataConfig",
     "Dataset",
@@ -74,12 +81,14 @@ __all__ = [
     "TrainConfig",
     "UsageError",
     "compare",
+    "demo",
     "evaluate",
     "export",
     "find",
     "load",
     "load_model",
     "predict",
+    "push",
     "report",
     "search",
     "study",

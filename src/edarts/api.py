@@ -21,19 +21,14 @@ from edarts.config import (
     TrainConfig,
     is_black_box,
     option_names,
-    resolve,
     takers,
 )
 from edarts.data import Data, open_data
-from edarts.data.decoding import read_image, to_pixels, transparent
 from edarts.data.opened import open_to_evaluate
-from edarts.data.sources.folder import image_files
 from edarts.errors import UsageError, unknown
 from edarts.methods.oneshot.driver import one_shot, resolve_config, seconds_of_search
-from edarts.race import candidates as entrants
 from edarts.race import driver as race
-from edarts.race.driver import PATIENCE, Plan
-from edarts.race.operations import within_limits
+from edarts.race import plan as planning
 from edarts.reporting import paired, pictures
 from edarts.reporting.predictions import Prediction, Predictions
 from edarts.reporting.reports import (
@@ -105,36 +100,21 @@ def find(
         budget or Budget(),
     )
     given = train_config or TrainConfig()
-    wanted = entrants.names(candidates, given.pretrained)
-    if is_black_box(config.method):
-        raise UsageError(
-            f"find searches with one-shot methods; for {config.method} use `edarts search`,"
-            " then `edarts train`"
-        )
+    wanted = planning.wanted(candidates, config, given)
     refuse("find", session, *POOL)
     runtime, opened = device.runtime(session), open_data(data)
     dataset = opened.train
-    config = resolve(config, {"patience": PATIENCE})
-    count = len(dataset), len(dataset.classes)
-    resolved, space, _ = resolve_config(config, *count)
-    given = resolve(given, {"valid_fraction": race.held_out(len(dataset))})
-    recipe = fit.resolve_config(given, len(dataset), whitens=space.whitens)
-    field = race.field_of(dataset, budget, recipe)
-    config, without = within_limits(config, resolved, space, field)
-    resolved, _, notes = resolve_config(config, *count)
-    settings = settings_of(opened, session, resolved.to_settings()) | {
-        "train": recipe.to_settings(),
-        "candidates": ",".join(wanted),
+    plan, searched, notes = planning.Plan.of(
+        dataset, wanted, budget, config, given, opened.test_images, opened.flip_open
+    )
+    settings = settings_of(opened, session, searched.to_settings()) | {
+        "train": plan.train.to_settings(),
+        "candidates": ",".join(plan.wanted),
         **budget.to_settings(),
     }
     clock = Clock(budget.seconds, started=started)
-    notes = [*notes, *balance.note(recipe.balance, dataset.labels, dataset.classes)]
     with working("find", opened, session, runtime, settings, notes) as work:
         work.run.count(clock)
-        plan = Plan(
-            *(dataset, wanted, budget, config, given, recipe),
-            *(opened.test_images, opened.flip_open, without),
-        )
         found = race.find(plan, work.runtime, clock)
         keep_architecture(work.run, found.winner.architecture)
         race.keep(work.run, found)
@@ -296,14 +276,12 @@ def predict(
         raise UsageError("predict needs at least one image file")
     if out is not None and Path(out).suffix not in (".csv", ".json"):
         raise UsageError(f"{out}: predictions are written as .csv or .json")
-    model, files = load_model(run), image_files(images)
-    read = [read_image(image, model.image[1:]) for image in files]
+    model = load_model(run)
+    pixels, files, notes = model.read(images)
     runtime = device.runtime(session)
-    for note in transparent(read, model.image):
+    for note in notes:
         runtime.progress.note(note)
-    decoded = [to_pixels(image, model.image, model.white) for image in read]
-    pixels = [torch.from_numpy(image.copy()) for image in decoded]
-    answers = model.answers(torch.stack(pixels), runtime)
+    answers = model.answers(torch.from_numpy(pixels), runtime)
     said = Predictions(
         Prediction.of(
             str(file),

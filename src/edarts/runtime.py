@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from edarts.config import Between, check_fields
 from edarts.runs.folder import CHECKPOINT_SECONDS, Run
+from edarts.runs.loggers import names
 from edarts.runs.progress import Progress
 from edarts.runs.stop import Stop
 
@@ -36,6 +37,8 @@ class Session:
     race of find what is faster here for each network, fp32 or bf16."""
     compile: bool = False
     """Pass networks through torch.compile; needs a C compiler."""
+    log: str = ""
+    """Where metrics go beside metrics.jsonl, with commas: tensorboard, wandb, mlflow."""
     storage: str | None = None
     """Black-box search: URL of the database with the ledger of trials, for many machines, such as
     postgresql+psycopg://USER@HOST/NAME; if not given, a file of the run folder."""
@@ -46,6 +49,7 @@ class Session:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        names(self.log)
 
 
 @dataclass(frozen=True)

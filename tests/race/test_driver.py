@@ -18,8 +18,8 @@ from edarts.errors import Interrupted
 from edarts.methods.oneshot import driver as oneshot
 from edarts.race import driver
 from edarts.race.candidates import Candidate
-from edarts.race.driver import Plan
 from edarts.race.halving import Pace, Trial
+from edarts.race.plan import Plan
 from edarts.race.trainer import OnHeldOut
 from edarts.runs.clock import Clock
 from edarts.runs.folder import Run

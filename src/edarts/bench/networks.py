@@ -18,7 +18,7 @@ from edarts.bench.pairs import (
 from edarts.bench.textbook import TextbookNetwork, TextbookTraining
 from edarts.nn.network import Network
 from edarts.nn.operations import count_flops
-from edarts.seeds import seed_all
+from edarts.runs.seeds import seed_all
 from edarts.space import zoo
 from edarts.training.device import place
 from edarts.training.optim import cross_entropy, descend, sgd

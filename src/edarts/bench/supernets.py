@@ -24,7 +24,7 @@ from edarts.config import SearchConfig
 from edarts.methods.oneshot import driver as oneshot
 from edarts.nn.operations import count_flops
 from edarts.nn.supernet import Supernet
-from edarts.seeds import seed_all
+from edarts.runs.seeds import seed_all
 from edarts.space.darts import DartsSpace
 from edarts.training.device import place
 from edarts.training.optim import cross_entropy, descend, sgd

@@ -1,30 +1,23 @@
-"""The command line: from words to a verb, and from its report to text, JSON and an exit code.
-
-Nothing here imports torch before a verb runs, so --help is quick.
-"""
+"""The command line: from words to a verb, from its report to text or JSON and an exit code."""
 
 import json
 import os
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 
+from edarts import __doc__ as description
 from edarts import __version__, registry
 from edarts.cli.parser import Given, Parser, Values
 from edarts.cli.verbs import VERBS
 from edarts.errors import EdartsError, Interrupted, UsageError, one_line, unforeseen, unknown
-from edarts.runs.processes import is_main, world_size
-
-DESCRIPTION = "Finds a convolutional network for any labelled images, and says how far to trust it."
-LAST_WORDS = 5.0  # seconds that the first of many processes has to tell why all end
+from edarts.runs.processes import launcher, listen, speak, world_size
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not is_main():  # one process speaks for all
-        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    speak()
     try:
         name, values = parse(words)
         report = VERBS[name].run(name, values)
@@ -55,10 +48,9 @@ def parse(words: Sequence[str]) -> tuple[str, Values]:
         if shell not in ("bash", "zsh"):
             raise unknown("shell", shell, ("bash", "zsh"))
         print(_root(full=True).get_completion_script(f"shtab-{shell}"))
-    elif name.startswith("-"):
-        raise unknown("option", name, ("--help", "--version", "--print-completion"))
     else:
-        raise unknown("verb", name, VERBS)
+        known = ("--help", "--version", "--print-completion") if name[0] == "-" else VERBS
+        raise unknown("option" if name[0] == "-" else "verb", name, known)
     sys.exit(0 if name else 2)
 
 
@@ -66,10 +58,9 @@ def _root(full: bool = False) -> Parser:
     """The parser of all verbs for its help; `full`: with their options, for the completion."""
     methods = f"one-shot methods: {', '.join(registry.names('methods'))}"
     samplers = f"black-box methods: {', '.join(registry.names('samplers'))}"
-    root = Parser(prog="edarts", description=DESCRIPTION, epilog=f"{methods}. {samplers}.")
+    root = Parser(prog="edarts", description=description, epilog=f"{methods}. {samplers}.")
     root.add_argument("--version", action="store_true", help="Print the version.")
-    shells = "Print the completion script of a shell: bash or zsh."
-    root.add_argument("--print-completion", metavar="SHELL", help=shells)
+    root.add_argument("--print-completion", metavar="SHELL", help="The script of bash or zsh.")
     verbs = root.add_subcommands(dest="verb", required=False)
     for name, verb in VERBS.items():
         parser = verb.parser(name, Given(["--help"])) if full else Parser()
@@ -82,8 +73,7 @@ def _explain(error: BaseException, words: Sequence[str]) -> int:
     code = error.exit_code if isinstance(error, EdartsError) else 1
     if isinstance(error, Interrupted | KeyboardInterrupt):
         code = Interrupted.exit_code
-        many = f"torchrun --nproc-per-node {world_size()} -m " if world_size() > 1 else ""
-        again = many + shlex.join(["edarts", *words])
+        again = f"{launcher()} {shlex.join(words)}"
         print(f"edarts: {one_line(error)}; to continue: {again}", file=sys.stderr)
     elif isinstance(error, BrokenPipeError):  # the reader left; Python would complain as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -93,6 +83,5 @@ def _explain(error: BaseException, words: Sequence[str]) -> int:
         raise error
     else:
         print(f"edarts: error: {unforeseen(error)}", file=sys.stderr)
-    if not is_main():  # torchrun ends the first process, which tells why, as soon as another ended
-        time.sleep(LAST_WORDS)
+    listen()
     return code

@@ -11,7 +11,7 @@ from edarts.config.options import Option
 from edarts.runs.progress import Progress
 from edarts.runtime import Session
 
-RUN = ("out", "seed", "checkpoint_seconds", "device", "precision", "compile")
+RUN = ("out", "seed", "checkpoint_seconds", "device", "precision", "compile", "log")
 POOL = ("storage", "workers", "ray_address")
 STUDY = ("out", "checkpoint_seconds", "device", "workers", "ray_address")
 
@@ -38,9 +38,8 @@ def _search(part: Part, given: Given) -> Iterable[Option]:
 
 
 def _searches(part: Part, given: Given) -> Iterable[Option]:
-    methods = given.get("methods", registry.get("studies", "compare").Options.methods)
-    found = options.of_search(methods.split(","), given.get(f"{part.prefix}space"))
-    return (option for option in found if option.name != "method")
+    methods = given.get("methods", registry.get("studies", "compare").Options.methods).split(",")
+    return options.of_search(methods, given.get(f"{part.prefix}space"), skip=("method",))
 
 
 def _train(part: Part, given: Given) -> Iterable[Option]:
@@ -59,7 +58,7 @@ TRAINED = replace(TRAIN, prefix="train.", usual={"valid_fraction": 0.2})
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb: what is typed becomes the arguments of a function, of `edarts.api` unless said.
+    """One verb: what is typed becomes the arguments of a function, `edarts.NAME` unless said.
 
     `help`: what it does. `own`: arguments and options of its own. `parts`: further ones. `plugin`:
     the group of a plug-in whose options it takes too, and its name, by what is given. `session`:
@@ -101,7 +100,7 @@ class Verb:
         if self.session:
             progress = Progress(values["shown"].get("quiet", False), notes=True)
             arguments["session"] = Session(**values["session"], progress=progress)
-        return registry.locate(self.function or f"edarts.api:{name}")(**arguments)
+        return registry.locate(self.function or f"edarts:{name}")(**arguments)
 
 
 def _kind(given: Given) -> str:
@@ -160,6 +159,24 @@ VERBS: dict[str, Verb] = {
             Option("out", "File or folder to write; if not given, in the run folder."),
         ),
         plugin=("exports", lambda given: given.get("format", "torch")),
+    ),
+    "push": Verb(
+        "put a trained run on the Hugging Face hub, with a model card",
+        (
+            A_RUN,
+            Option("repository", "OWNER/NAME on the hub; made if it is not there.", many="1"),
+            Option("private", "Whether only its owner sees a repository made now.", bool),
+            Option("license", "What the card says that others may do, such as apache-2.0."),
+        ),
+    ),
+    "demo": Verb(
+        "a local page to try a trained run with images of one's own",
+        (
+            A_RUN,
+            Option("host", "Address it listens at; 0.0.0.0: for others too.", default="127.0.0.1"),
+            Option("port", "Port of the page.", int, default=7860),
+        ),
+        session=("device",),
     ),
     "study": Verb(
         "which parts of a cell matter: depth, operations, topology or skips, over seeds",

@@ -112,15 +112,17 @@ def of_data(words: Iterable[str]) -> Iterator[Option]:
             yield from of_fields(kind, f"data such as {word}")
 
 
-def of_search(methods: Iterable[str], space: str = "") -> Iterator[Option]:
+def of_search(
+    methods: Iterable[str], space: str = "", skip: Iterable[str] = ()
+) -> Iterator[Option]:
     """Of a search by the methods, with the defaults of the first; none: what all methods share.
 
-    `space`: what is searched, if not the first method's.
+    `space`: what is searched, if not the first method's. `skip`: fields that are left out.
     """
     owners = {name: method_class(name) for name in methods if name}
     first = next(iter(owners.values()), None)
     usual = first.taken() if first is not None else {}
-    yield from of_fields(SearchConfig, "search", usual, OF_PLUGINS)
+    yield from of_fields(SearchConfig, "search", usual, (*OF_PLUGINS, *skip))
     for name, owner in owners.items():
         yield from of_fields(owner.Options, f"method {name}")
     yield from of_plugin("spaces", space or (first.SPACE if first is not None else "darts"), usual)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from edarts.data.dataset import Dataset
-from edarts.seeds import permutation
+from edarts.runs.seeds import permutation
 
 
 def batches(count: int, size: int) -> int:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edarts.seeds import permutation
+from edarts.runs.seeds import permutation
 
 
 def stratified_split(

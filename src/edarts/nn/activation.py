@@ -13,10 +13,11 @@ from edarts.nn.mirrored import Mirrored
 def activation_map(network: nn.Module, x: Tensor, target: int) -> Tensor:
     """(1, C, H, W) and a class -> (H, W), from 0 to 1: how much each place speaks for the class.
 
-    HiResCAM (Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM"): the last map of the network
-    times the gradient of the class's logit by it, summed over channels; what speaks against the class
-    is 0. Of a network without maps, as of a linear one, the map is the image. The network's mode and
-    its gradients stay as they are. Of a `Mirrored` one it is the answer to the image as it is.
+    HiResCAM (Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM"): the last map of the
+    network times the gradient of the class's logit by it, summed over channels; what speaks against
+    the class is 0. Of a network without maps, as of a linear one, the map is the image. The
+    network's mode and its gradients stay as they are. Of a `Mirrored` one it is the answer to the
+    image as it is.
     """
     network = network.network if isinstance(network, Mirrored) else network
     training, seen = network.training, _LastMap()
@@ -48,7 +49,11 @@ class _LastMap(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         for value in args:
-            if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-                if value.dim() == 4 and value.requires_grad and value.shape[2:].numel() > 1:
-                    self.last = value
+            if isinstance(value, Tensor) and _is_map(value):
+                self.last = value
         return func(*args, **(kwargs or {}))
+
+
+def _is_map(value: Tensor) -> bool:
+    computed = value.requires_grad and not isinstance(value, nn.Parameter)
+    return computed and value.dim() == 4 and value.shape[2:].numel() > 1

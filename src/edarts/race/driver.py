@@ -13,9 +13,10 @@ from edarts.config import Budget, SearchConfig, TrainConfig
 from edarts.data.dataset import Dataset
 from edarts.errors import EdartsError
 from edarts.methods.oneshot import driver as oneshot
-from edarts.race.candidates import FOUND, Candidate, Field, candidates
+from edarts.race.candidates import FOUND, Candidate, candidates
 from edarts.race.halving import FEWEST_EPOCHS, Race, rounds_of
 from edarts.race.mirroring import Mirroring, measure
+from edarts.race.plan import Plan, field_of
 from edarts.race.trainer import SLACK, OnHeldOut
 from edarts.race.verdict import verdict
 from edarts.reporting.reports import Entrant
@@ -24,7 +25,7 @@ from edarts.runs.folder import Run
 from edarts.runs.processes import is_main
 from edarts.runtime import Runtime
 from edarts.space.base import Architecture, SearchSpace
-from edarts.training import distributed, fit, recipe
+from edarts.training import distributed, fit
 
 Number = TypeVar("Number", int, float)
 PROBE, MIRRORING = "convnet", 0.03  # who learns whether mirroring is harmless; share of the minutes
@@ -41,37 +42,7 @@ MOST_EPOCHS = 2.5  # how many times the recipe's epochs a training with minutes 
 # Of images of so many pixels and more, in a training of more than the recipe's epochs: side of the
 # square that is cut out of each, as the speed record's longer trainings do.
 LARGE, CUTOUT = 16, 0.5
-PATIENCE = 5  # of a search that `find` does
-# Share of the training images, and their number, at most, that the final training holds out: what
-# they teach of its answers holds for images like them, which it has not seen.
-HELD_OUT = 0.05, 1000
 CLOSING = 3.0, 0.02  # seconds, and share of the minutes, that writing the run's files may take
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be found: `wanted` candidates, on `data`, within `budget`, by these configs.
-
-    `search`, `given`: search and training as the user gave them. `train`: the training, resolved
-    for networks of cells. `test_images`: how many will be evaluated at the end. `flip_open`:
-    whether nobody has said if mirroring is harmless. `without`: the operations that the limits
-    have taken out of the search.
-    """
-
-    data: Dataset
-    wanted: tuple[str, ...]
-    budget: Budget
-    search: SearchConfig
-    given: TrainConfig
-    train: TrainConfig
-    test_images: int
-    flip_open: bool = False
-    without: tuple[str, ...] = ()
-
-    @property
-    def races(self) -> bool:
-        """Whether there is a race: `found` alone is searched and trained, as it is."""
-        return self.wanted != (FOUND,)
 
 
 @dataclass(frozen=True)
@@ -128,18 +99,6 @@ def keep(run: Run, found: Found) -> None:
             "cut": list(found.cut),
         },
     )
-
-
-def field_of(data: Dataset, budget: Budget, train: TrainConfig) -> Field:
-    """Where the candidates for `data` are looked for; `train`: resolved for networks of cells."""
-    mirrored = data.flip and recipe.load(train.recipe).mirrors(train)
-    return Field(data.shape, len(data.classes), budget, train, mirrored)
-
-
-def held_out(images: int) -> float:
-    """The share of the training images that the final training holds out."""
-    share, most = HELD_OUT
-    return round(min(share, most / images), 4)
 
 
 def find(plan: Plan, runtime: Runtime, clock: Clock) -> Found:

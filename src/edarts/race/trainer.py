@@ -141,6 +141,7 @@ class OnHeldOut:
         if is_main():
             path.mkdir(parents=True, exist_ok=True)
         made = type(run)(path, run.checkpoint_seconds)
+        made.loggers = run.loggers
         if run.clock is not None:
             made.count(run.clock)
         yield made

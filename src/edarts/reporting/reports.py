@@ -204,6 +204,19 @@ class EvaluationReport:
     trust: Trust | None = None
     overlap: Overlap | None = None
 
+    @classmethod
+    def from_dict(
+        cls, fields: Mapping[str, Any], genotype: Architecture, run: Path
+    ) -> "EvaluationReport":
+        """The inverse of `to_dict`, for the evaluation.json of a run."""
+        low, high = fields["test_accuracy_ci95"]
+        accuracy = Estimate(fields["test_accuracy"], low, high, fields["test_images"])
+        trust = Trust.from_dict(fields["trust"]) if "trust" in fields else None
+        overlap = Overlap.from_dict(fields["duplicates"]) if "duplicates" in fields else None
+        each, parameters, flops = fields["per_class"], fields["parameters"], fields["flops"]
+        seconds = fields["seconds"]
+        return cls(genotype, accuracy, each, parameters, flops, seconds, run, trust, overlap)
+
     @property
     def test_accuracy(self) -> float:
         """Share of right answers, 0..1."""

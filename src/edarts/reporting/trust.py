@@ -56,10 +56,11 @@ class Overlap:
         if not every:
             return []
         names = ", ".join(f"{test} as {train}" for test, train in self.first)
+        named = f": {names}" if names else ""
         images = "image is a training image" if every == 1 else "images are training images"
         return [
             f"{every} test {images} too ({self.identical} identical, {self.near} nearly), so the"
-            f" accuracy may be too good: {names}; --drop-duplicates leaves them out of training."
+            f" accuracy may be too good{named}; --drop-duplicates leaves them out of training."
         ]
 
     @classmethod

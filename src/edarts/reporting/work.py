@@ -12,6 +12,7 @@ from edarts.data.fingerprint import Listing
 from edarts.errors import EdartsError, UsageError
 from edarts.reporting import drawing, page
 from edarts.runs.folder import Run, default_path, open_run, read_settings
+from edarts.runs.loggers import logging
 from edarts.runs.processes import is_main
 from edarts.runs.stop import Stop
 from edarts.runtime import Runtime, Session
@@ -108,6 +109,7 @@ def working(
     with (
         open_run(folder, settings, session.checkpoint_seconds, free) as run,
         Stop().listening() as stop,
+        logging(run, session.log, settings, runtime.progress.warn),
     ):
         if is_main() and not (run.path / LISTING).exists():
             run.write_bytes(LISTING, opened.listing.to_bytes())

@@ -22,6 +22,7 @@ from edarts.config import read_yaml, upgraded, write_yaml
 from edarts.errors import EdartsError
 from edarts.runs.clock import Clock
 from edarts.runs.environment import environment, explain
+from edarts.runs.loggers import Loggers
 from edarts.runs.processes import barrier, is_main, world_size
 
 CHECKPOINT_SECONDS = 10.0  # between two checkpoints
@@ -38,6 +39,7 @@ class Run:
         self.path = path
         self.checkpoint_seconds = checkpoint_seconds
         self.clock: Clock | None = None
+        self.loggers: Loggers | None = None
         self._states: dict[str, Any] | None = None
 
     def count(self, clock: Clock) -> None:
@@ -96,6 +98,12 @@ class Run:
         path = self.path / "metrics.jsonl"
         with _disk_errors(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
+        self.log(**metrics)
+
+    def log(self, **metrics: Any) -> None:
+        """Hand metrics to the run's loggers alone, if it has any."""
+        if self.loggers is not None:
+            self.loggers.log(metrics)
 
     def rewind(self, phase: str, epoch: int) -> None:
         """Drop lines of `phase` from `epoch` on, and a line cut off by a kill."""

@@ -5,11 +5,32 @@ accelerate; only meeting the others does. A process alone is its own main proces
 """
 
 import os
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from edarts.errors import EdartsError
+
+LAST_WORDS = 5.0  # seconds that the main process has to tell why all end
+
+
+def speak() -> None:
+    """One process speaks for all: what the others print goes nowhere."""
+    if not is_main():
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def listen() -> None:
+    """Leave the main process time to tell why: torchrun ends it as soon as another has ended."""
+    if not is_main():
+        time.sleep(LAST_WORDS)
+
+
+def launcher() -> str:
+    """What a command of this run begins with: `edarts`, started by torchrun where this run is."""
+    return f"torchrun --nproc-per-node {world_size()} -m edarts" if world_size() > 1 else "edarts"
 
 
 def world_size() -> int:

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from edarts.data.decoding import read_image, to_pixels
 from edarts.errors import EdartsError, UsageError
 from edarts.nn.activation import activation_map
 from edarts.reporting.predictions import Prediction
@@ -97,8 +96,7 @@ def demo(
 
 def answer(model: TrainedModel, runtime: Runtime, path: Path) -> Answer:
     """To an image file. Raises EdartsError if it is none."""
-    image = read_image(path, model.image[1:])
-    pixels = torch.from_numpy(to_pixels(image, model.image, model.white).copy())
+    pixels = torch.from_numpy(model.read([path])[0][0])
     found = model.answers(pixels[None], runtime)
     probabilities = found.probabilities[0].numpy()
     prediction = Prediction.of(

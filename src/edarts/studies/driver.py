@@ -144,6 +144,8 @@ def _check_session(session: Session) -> None:
         raise UsageError("a study has runs of the seeds 0, 1, ...: give their number as seeds")
     if session.storage is not None:
         raise UsageError("a study keeps the ledger of each search in the search's own folder")
+    if session.log:
+        raise UsageError("a study has no loggers; its runs lie below its folder")
 
 
 def _check_job(job: Job, data: Opened) -> None:

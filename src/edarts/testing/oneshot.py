@@ -19,7 +19,7 @@ from edarts.config import option_names
 from edarts.errors import EdartsError, Interrupted, UsageError
 from edarts.methods.oneshot import driver
 from edarts.runs.folder import Run
-from edarts.seeds import derive
+from edarts.runs.seeds import derive
 from edarts.space.base import Architecture, SearchSpace
 from edarts.space.operations import parameter_free
 from edarts.testing import golden

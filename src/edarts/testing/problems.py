@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edarts.data.dataset import Dataset
-from edarts.seeds import derive
+from edarts.runs.seeds import derive
 from edarts.space.base import Architecture
 
 SEED = 0

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from edarts.reporting.trust import unbalanced
-from edarts.seeds import permutation
+from edarts.runs.seeds import permutation
 
 
 def chosen(given: str, labels: Tensor) -> str:

@@ -14,8 +14,8 @@ from edarts.errors import UsageError
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.timm import begin_with
 from edarts.nn.whitening import Whitening
+from edarts.runs.seeds import permutation, seed_all
 from edarts.runtime import Runtime
-from edarts.seeds import permutation, seed_all
 from edarts.space.base import Architecture, Size
 from edarts.training import balance, distributed, recipe
 from edarts.training.calibration import REFERENCES, Calibration, calibrate

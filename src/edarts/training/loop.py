@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from edarts.errors import EdartsError, Interrupted
 from edarts.runs.progress import clock
+from edarts.runs.seeds import seed_all
 from edarts.runtime import Runtime
-from edarts.seeds import seed_all
 from edarts.training import distributed
 from edarts.training.device import autocast
 from edarts.training.scaling import Scaler, scaling

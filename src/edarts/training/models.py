@@ -1,29 +1,39 @@
 """A trained network with all that its use needs, written into a run folder and read from it."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from edarts import registry
 from edarts.data.batches import Transform
-from edarts.errors import EdartsError
+from edarts.data.catalogue import Pixels
+from edarts.data.dataset import Dataset
+from edarts.data.preprocessing import Preprocessing, array_images, file_images
+from edarts.data.sources.folder import image_files
+from edarts.errors import EdartsError, UsageError
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.operations import count_flops, count_parameters
 from edarts.runs.folder import Run, read_json, reading
-from edarts.runtime import Runtime
+from edarts.runtime import Runtime, Session
 from edarts.space import architecture
 from edarts.space.base import Architecture, Image, Size
+from edarts.training import device as devices
 from edarts.training import evaluation
 from edarts.training.calibration import Answers, Calibration
 
 FORMAT = "edarts.model/1"
+DESCRIBED = "model.json", "config.json"  # what describes a model: in a run folder, on the hub
+WEIGHTS = "model.safetensors"
+HUB = "hf:"  # begins the name of a model of the Hugging Face hub
 CALIBRATION = "calibration.safetensors"  # what is long of it; its numbers stand in model.json
 NUMBERS = ("images", "temperature", "threshold", "farthest")
 
@@ -37,7 +47,9 @@ class TrainedModel:
     their names in the order of the logits. `flops`: multiply-adds of one image. `data`: what it was
     trained on. `white`: the value of images of more than 8 bits that becomes 255; None if it was
     trained on no such images. `fingerprint`: of the data's content. `calibration`: what images held
-    out have taught of its answers, if there were any.
+    out have taught of its answers, if there were any. `preprocessing`: how arrays become its
+    images; None: as `find` reads arrays. `labels`: what the classes are called in answers, where
+    that is no text, as the numbers in an array of labels.
     """
 
     network: nn.Module
@@ -52,6 +64,8 @@ class TrainedModel:
     white: float | None = None
     fingerprint: str = ""
     calibration: Calibration | None = None
+    preprocessing: Preprocessing | None = None
+    labels: tuple[Any, ...] | None = None
 
     @classmethod
     def of(
@@ -76,6 +90,58 @@ class TrainedModel:
         """Its answers to (N, H, W, C) uint8 images."""
         return evaluation.predict(self.network, images, self.transform, runtime, self.calibration)
 
+    def predict_proba(self, images: Any, device: str = "auto") -> NDArray[np.float64]:
+        """The probability of each class for each image, (N, classes), in the order of `classes`.
+
+        `images`: an array as those that it was trained on, image files, a folder of them, or a
+        Dataset; see `pixels`. Raises EdartsError.
+        """
+        runtime = devices.runtime(Session(device=device))
+        pixels = torch.from_numpy(self.pixels(images))
+        said = self.answers(pixels, runtime).probabilities.double()
+        found: NDArray[np.float64] = (said / said.sum(dim=1, keepdim=True)).numpy()
+        return found
+
+    def predict(self, images: Any, device: str = "auto") -> NDArray[Any]:
+        """The class of each image, (N,): see `predict_proba`."""
+        names = np.asarray(self.classes if self.labels is None else self.labels)
+        found: NDArray[Any] = names[self.predict_proba(images, device).argmax(axis=1)]
+        return found
+
+    def pixels(self, images: Any) -> Pixels:
+        """(N, H, W, C) uint8, of its own size, of an array, files, a folder, or a Dataset.
+
+        Raises EdartsError naming the file or value.
+        """
+        if isinstance(images, Dataset):
+            return array_images(images.images.numpy(), self.image, None)
+        if isinstance(images, str | Path):
+            images = [images]
+        if is_files(images):
+            return self.read([Path(file) for file in images])[0]
+        return array_images(np.asarray(images), self.image, self.preprocessing)
+
+    def read(self, places: Sequence[str | Path]) -> tuple[Pixels, list[Path], list[str]]:
+        """What image files hold, the files, and notes on them: see `image_files`.
+
+        Raises EdartsError naming the file.
+        """
+        if self.preprocessing is not None:
+            raise UsageError("this model was trained on arrays of numbers, so it takes no files")
+        files = image_files(places)
+        pixels, notes = file_images(files, self.image, self.white)
+        return pixels, files, notes
+
+
+def is_files(values: Any) -> bool:
+    """Whether these are paths of files, of which there is at least one."""
+    some = values.tolist() if isinstance(values, np.ndarray) and values.ndim == 1 else values
+    return (
+        isinstance(some, list | tuple)
+        and bool(some)
+        and all(isinstance(value, str | Path) for value in some)
+    )
+
 
 def save_model(run: Run, model: TrainedModel) -> None:
     """Write model.safetensors, then model.json: it is written last, as the commit marker.
@@ -89,13 +155,13 @@ def save_model(run: Run, model: TrainedModel) -> None:
         for name, tensor in network.state_dict().items()
         if not name.startswith("auxiliary")
     }
-    run.write_bytes("model.safetensors", save_tensors(tensors))
+    run.write_bytes(WEIGHTS, save_tensors(tensors))
     learned = model.calibration
     if learned is not None:
         run.write_bytes(CALIBRATION, save_tensors({"references": learned.references}))
     used = registry.used()
     run.write_json(
-        "model.json",
+        DESCRIBED[0],
         {
             "format": FORMAT,
             "genotype": model.architecture.to_dict(),
@@ -113,6 +179,8 @@ def save_model(run: Run, model: TrainedModel) -> None:
             "fingerprint": model.fingerprint,
             **({} if model.white is None else {"white": model.white}),
             "calibration": None if learned is None else {k: getattr(learned, k) for k in NUMBERS},
+            **({} if model.preprocessing is None else {"preprocessing": vars(model.preprocessing)}),
+            **({} if model.labels is None else {"labels": list(model.labels)}),
             **({"plugins": used} if used else {}),
         },
     )
@@ -126,14 +194,20 @@ def save_predictions(run: Run, probabilities: Tensor, labels: Tensor) -> None:
 
 
 def load_model(run: str | Path) -> TrainedModel:
-    """The trained network of a run folder. Raises EdartsError that names what is missing."""
-    folder = Path(run)
+    """The trained network of a run folder, or of hf:OWNER/NAME. Raises EdartsError that names what
+    is missing.
+    """
+    if str(run).startswith(HUB):
+        folder: Path = registry.locate("edarts.sharing.hub:download")(str(run))
+    else:
+        folder = Path(run)
     if not folder.is_dir():
         raise EdartsError(f"{folder}: no such run folder")
-    if not (folder / "model.json").exists():
-        raise EdartsError(f"{folder}: no trained model; `edarts train {folder}` makes one")
-    fields = read_json(folder / "model.json")
-    weights = folder / "model.safetensors"
+    described = next((folder / name for name in DESCRIBED if (folder / name).exists()), None)
+    if described is None:
+        raise EdartsError(f"{run}: no trained model; `edarts train {run}` makes one")
+    fields = read_json(described)
+    weights = folder / WEIGHTS
     with reading(folder):
         try:
             return _read(fields, weights)
@@ -165,7 +239,13 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
         fields.get("white"),
         fields.get("fingerprint", ""),
         _calibration(fields.get("calibration"), weights.with_name(CALIBRATION)),
+        _preprocessing(fields.get("preprocessing")),
+        None if fields.get("labels") is None else tuple(fields["labels"]),
     )
+
+
+def _preprocessing(fields: Mapping[str, Any] | None) -> Preprocessing | None:
+    return None if fields is None else Preprocessing.from_dict(fields)
 
 
 def _calibration(numbers: Mapping[str, Any] | None, path: Path) -> Calibration | None:

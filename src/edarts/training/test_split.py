@@ -30,19 +30,10 @@ def evaluate_once(work: Work, model: TrainedModel, before: Mapping[str, float]) 
         report = evaluate(run, model, work.opened, work.runtime)
         report = replace(report, seconds={**before, **report.seconds})
         run.write_json("evaluation.json", report.to_dict())
+        run.log(phase="test", accuracy=report.test_accuracy)
     barrier()
-    known = run.read_json("evaluation.json")
-    low, high = known["test_accuracy_ci95"]
-    return EvaluationReport(
-        model.architecture,
-        Estimate(known["test_accuracy"], low, high, known["test_images"]),
-        known["per_class"],
-        known["parameters"],
-        known["flops"],
-        known["seconds"],
-        run.path,
-        Trust.from_dict(known["trust"]) if "trust" in known else None,
-        Overlap.from_dict(known["duplicates"]) if "duplicates" in known else None,
+    return EvaluationReport.from_dict(
+        run.read_json("evaluation.json"), model.architecture, run.path
     )
 
 

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial
 from edarts.config import Between
 from edarts.errors import UsageError, unknown
 from edarts.methods.blackbox.ledger import distributions
-from edarts.seeds import derive
+from edarts.runs.seeds import derive
 from edarts.space.base import SearchSpace
 
 

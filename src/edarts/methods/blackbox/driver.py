@@ -28,8 +28,8 @@ from edarts.methods.blackbox.objective import Objective, parse_score
 from edarts.runs.folder import Run, read_lines
 from edarts.runs.pool import Inline, Outcome, Pool
 from edarts.runs.progress import Progress, clock
+from edarts.runs.seeds import derive
 from edarts.runtime import Runtime
-from edarts.seeds import derive
 from edarts.space import architecture
 from edarts.space.base import Architecture, SearchSpace
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from edarts.config import Between
 from edarts.methods.blackbox.base import LedgerOptions, LedgerSampler
 from edarts.methods.blackbox.ledger import goodness, history
-from edarts.seeds import derive
+from edarts.runs.seeds import derive
 from edarts.space.base import SearchSpace
 
 

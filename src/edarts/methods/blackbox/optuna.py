@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from edarts.config import OPTUNA
 from edarts.errors import UsageError, one_line, unknown
 from edarts.methods.blackbox.base import BlackBox
-from edarts.seeds import derive
+from edarts.runs.seeds import derive
 from edarts.space.base import SearchSpace
 
 

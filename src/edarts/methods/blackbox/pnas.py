@@ -25,7 +25,7 @@ from edarts.config import Between
 from edarts.errors import UsageError
 from edarts.methods.blackbox.base import LedgerOptions, LedgerSampler
 from edarts.methods.blackbox.ledger import goodness, history
-from edarts.seeds import derive
+from edarts.runs.seeds import derive
 from edarts.space.base import SearchSpace
 from edarts.space.blocks import FIRST, BlockSpace, Cell
 

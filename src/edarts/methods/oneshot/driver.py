@@ -22,8 +22,8 @@ from edarts.methods.oneshot.derive import entropy
 from edarts.methods.oneshot.resolve import resolve_config
 from edarts.runs.processes import world_size
 from edarts.runs.progress import Progress
+from edarts.runs.seeds import seed_all
 from edarts.runtime import Runtime
-from edarts.seeds import seed_all
 from edarts.space import architecture, operations
 from edarts.space.base import Architecture, SearchSpace, Size
 from edarts.training import distributed
