@@ -196,6 +196,8 @@ def test_the_replay_has_a_frame_an_epoch_and_each_drawing_once(search: Path) -> 
         assert column.heat.rows == ("0 to 2", "1 to 2", "1 to 3", "2 to 3")
         assert column.heat.columns == ("skip_connect", "sep_conv_3x3")
     assert replay.replay(SEARCH, [{"phase": "train", "epoch": 0}]) is None
+    # In ENAS' space an edge has two rows, one for each pair of a node.
+    assert replay._names(((0, 2), (1, 2), (0, 2))) == ("0 to 2", "1 to 2", "0 to 2, second")
 
 
 @pytest.mark.parametrize("number", ["trial", "epoch"])

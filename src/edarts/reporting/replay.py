@@ -98,10 +98,14 @@ def _rows(settings: Mapping[str, Any]) -> list[Heat]:
     config = SearchConfig.from_settings(settings)
     space: SearchSpace = config.plugins()[1].of(config.with_options({}).space_options)
     return [
-        Heat(
-            group,
-            tuple(f"{source} to {node}" for source, node in space.edges(group)),
-            space.candidates(group),
-        )
-        for group in space.groups
+        Heat(group, _names(space.edges(group)), space.candidates(group)) for group in space.groups
     ]
+
+
+def _names(edges: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    """Of the rows of a table, where an edge may have two."""
+    names: list[str] = []
+    for source, node in edges:
+        name = f"{source} to {node}"
+        names.append(f"{name}, second" if name in names else name)
+    return tuple(names)

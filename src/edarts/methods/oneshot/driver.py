@@ -317,13 +317,13 @@ def _seconds_of_stage(training: SupernetTraining, epochs: int, runtime: Runtime)
     training.warm_up = 0 if joint else 1  # then the timed steps, of epoch 0, are of the weights
     total = epochs * steps * seconds_of_step(training, runtime)
     if not joint:
-        batch, taken = training.prepare(training.train.batch(0, 0)), []
-        for _ in range(2):
+        batch, often = training.prepare(training.train.batch(0, 0)), config.arch_update == "step"
+        taken = []
+        for _ in range(2 if often else 1):  # the seldom ones may score a thousand cells
             start = time.perf_counter()
             training.arch_step(batch, "time")
             taken.append(time.perf_counter() - start)
-        each = steps / config.arch_every if config.arch_update == "step" else config.arch_steps
-        total += learning * each * min(taken)
+        total += learning * min(taken) * (steps / config.arch_every if often else config.arch_steps)
     return total
 
 
