@@ -54,7 +54,7 @@ def test_tensorboards_files_hold_the_metrics(tmp_path: Path) -> None:
         assert found[f"{phase}/{name}"] == [(n, pytest.approx(v, rel=1e-5)) for n, v in mine]
     assert found["test/accuracy"][0][1] == pytest.approx(report.test_accuracy)
     assert any(tag.startswith("race 1 linear") for tag in found)
-    hparams = [file for file in (report.run / "tensorboard").rglob("hparams.yml")]
+    hparams = list((report.run / "tensorboard").rglob("hparams.yml"))
     assert "fingerprint" in hparams[0].read_text()
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants
 import numpy as np
 import pytest
 import yaml
+from huggingface_hub import constants
 
 import edarts
 from edarts.sharing.card import name_of
