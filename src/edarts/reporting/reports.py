@@ -211,7 +211,7 @@ class EvaluationReport:
         """The inverse of `to_dict`, for the evaluation.json of a run."""
         low, high = fields["test_accuracy_ci95"]
         accuracy = Estimate(fields["test_accuracy"], low, high, fields["test_images"])
-        counts = (fields[name] for name in ("per_class", "parameters", "flops", "seconds"))
+        counts = fields["per_class"], fields["parameters"], fields["flops"], fields["seconds"]
         trust = Trust.from_dict(fields["trust"]) if "trust" in fields else None
         overlap = Overlap.from_dict(fields["duplicates"]) if "duplicates" in fields else None
         return cls(genotype, accuracy, *counts, run, trust, overlap)

@@ -61,7 +61,7 @@ class Loggers:
         """Begin to log a run: TensorBoard's files lie in its folder, others where theirs do."""
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-        where = {
+        where: dict[str, dict[str, Any]] = {
             "tensorboard": {"run_name": "tensorboard", "logging_dir": run.path},
             "wandb": {"run_name": PROJECT, "name": run.path.name, "dir": str(run.path)},
             "mlflow": {"experiment_name": PROJECT, "run_name": run.path.name},
