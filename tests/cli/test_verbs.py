@@ -135,7 +135,7 @@ def test_an_option_of_others_is_refused_with_those_that_have_it(
 @pytest.mark.parametrize("name", [name for name in VERBS if name != "check"])
 def test_a_verb_is_called_with_what_its_function_takes(name: str) -> None:
     verb = VERBS[name]
-    function = registry.locate(verb.function or f"edarts.api:{name}")
+    function = registry.locate(verb.function or f"edarts:{name}")
     taken = inspect.signature(function).parameters
     given = {option.name for option in verb.own} | {part.argument for part in verb.parts}
     if name == "compare":  # whose others are those of `study`

@@ -12,10 +12,15 @@ RENAMED = {"size": "recipe"}  # a key of config.yaml -> what it is called now
 RECIPES = {"full": "darts"}  # a recipe -> what it is called now
 SPACES = {"pnas": "blocks", "hierarchical_evolution": "motifs"}  # of methods of version 0.1
 OLD = {"method", "order", "operations", "topology", "attention", "clip"}  # always, in version 0.1
-# Of a run that is told by some of its keys: a later key, and its value for what was done then.
-SINCE: tuple[tuple[set[str], str, Any], ...] = (
-    ({"auxiliary", "drop_path", "cutout", "valid_fraction"}, "whitening", False),
-    ({"arch_update", "arch_lr", "lr_min", "warm_up"}, "patience", 0),
+TRAINED = {"auxiliary", "drop_path", "cutout", "valid_fraction"}  # always, in that of a training
+SEARCHED = {"arch_update", "arch_lr", "lr_min", "warm_up"}
+# Such keys, a later one, its value for what was done before it, and the recipes that it is of.
+SINCE: tuple[tuple[set[str], str, Any, tuple[str, ...]], ...] = (
+    (TRAINED, "whitening", False, ()),
+    (TRAINED, "drop", "edges", ("darts", "shallow")),
+    (SEARCHED, "patience", 0, ()),
+    (SEARCHED, "arch_every", 1, ()),
+    (SEARCHED, "nesterov", False, ()),
 )
 ARGUMENTS = {"genotype": "architecture", "study": "kind"}  # a key -> the argument of a verb
 
@@ -46,11 +51,10 @@ def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
     if isinstance(recipe := named.get("recipe"), str):
         named["recipe"] = RECIPES.get(recipe, recipe)
-    for known, key, value in SINCE:
-        if all(
-            named.get(name) is not None for name in known
-        ):  # all of a run, which was not asked for what it did not know
-            named.setdefault(key, value)
+    for known, key, value, recipes in SINCE:
+        whole = all(named.get(name) is not None for name in known)
+        if whole and (not recipes or named.get("recipe") in recipes):
+            named.setdefault(key, value)  # a run was not asked for what it did not know
     return _with_space(named) if named.keys() >= OLD else named
 
 

@@ -288,7 +288,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The class of each image, (N,), as it stands in `classes_`: see `predict_proba`."""
-        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)  # which says so where nothing was fitted
+        found: NDArray[Any] = self.classes_[best]
         return found
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
