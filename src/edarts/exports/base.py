@@ -112,6 +112,12 @@ def card(model: TrainedModel, facts: Facts) -> dict[str, Any]:
     }
 
 
+def check_place(out: Path) -> None:
+    """Raises EdartsError, before there is work to be lost, unless `out` lies in a folder."""
+    if not out.parent.is_dir():
+        raise EdartsError(f"{out}: cannot be written: {out.parent} is no folder")
+
+
 def unwritable(out: Path, error: Exception) -> EdartsError:
     """The error for a file that could not be written."""
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())

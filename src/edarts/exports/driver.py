@@ -18,7 +18,7 @@ from edarts.config import DataConfig
 from edarts.data import Data, Opened
 from edarts.data.opened import open_to_evaluate
 from edarts.errors import EdartsError, UsageError
-from edarts.exports.base import Answer, Export, Facts, unwritable
+from edarts.exports.base import Answer, Export, Facts, check_place, unwritable
 from edarts.registry import name_of
 from edarts.reporting.exported import ExportReport, Measured
 from edarts.reporting.stats import Estimate, paired_proportion
@@ -181,21 +181,26 @@ def _kept_accuracy(run: Path) -> Estimate | None:
     known = Run(run).read_json("evaluation.json")
     if known is None:
         return None
-    return Estimate(known["test_accuracy"], *known["test_accuracy_ci95"], known["test_images"])
+    low, high = known["test_accuracy_ci95"]
+    return Estimate(known["test_accuracy"], low, high, known["test_images"])
 
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A new folder beside `target`, in errors called as that; afterwards it is gone."""
+    """A new folder beside `target`, of which errors do not speak; afterwards it is gone."""
+    check_place(target)
     try:
         made = tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent)
     except OSError as error:
         raise unwritable(target, error) from None
-    with made as folder:
+    with made as name:
+        folder = Path(name)
         try:
-            yield Path(folder)
+            yield folder
         except EdartsError as error:
-            told = str(error).replace(folder, str(target.parent))
+            told = str(error)
+            for aside in (folder / "exact" / target.name, folder / target.name):
+                told = told.replace(str(aside), str(target))
             raise type(error)(told) from None
 
 

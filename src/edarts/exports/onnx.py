@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from edarts.errors import EdartsError, UsageError, one_line
-from edarts.exports.base import Answer, Export, Facts, card, unwritable
+from edarts.exports.base import Answer, Export, Facts, card, check_place, unwritable
 from edarts.exports.python import script
 from edarts.exports.torch import program
 from edarts.training.models import TrainedModel
@@ -55,6 +55,7 @@ class Onnx(Export):
         return self._exact
 
     def write(self, model: TrainedModel, out: Path) -> list[Path]:
+        check_place(out)
         beside = out.with_name(f"{out.stem}_predict.py")
         graph = self.graph(model) if self._exact is None else self._rounded(model)
         about = card(model, self.facts) | ({"int8": True} if self.options.int8 else {})
@@ -69,7 +70,7 @@ class Onnx(Export):
 
     def open(self, out: Path) -> Answer:
         session = _runtime().InferenceSession(out, providers=["CPUExecutionProvider"])
-        return lambda images: session.run(None, {IMAGES: images})[0]  # type: ignore[no-any-return]
+        return lambda images: session.run(None, {IMAGES: images})[0]
 
     def graph(self, model: TrainedModel) -> Any:
         """The classifier as an onnx.ModelProto, without metadata."""

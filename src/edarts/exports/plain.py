@@ -165,8 +165,10 @@ class Convolutions(nn.Sequential):
     """A ReLU, then layers one after the other."""
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = super().forward(torch.relu(x))
-        return y
+        x = torch.relu(x)
+        for layer in self:
+            x = layer(x)
+        return x
 
 
 class Whitening(nn.Conv2d):

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 
-from edarts.exports.base import Answer, Export, card, classifier, unwritable
+from edarts.exports.base import Answer, Export, card, check_place, classifier, unwritable
 from edarts.exports.source import source_of
 from edarts.training.models import TrainedModel
 
@@ -30,6 +30,7 @@ class PythonFolder(Export):
     suffix: ClassVar[str] = "-python"
 
     def write(self, model: TrainedModel, out: Path) -> list[Path]:
+        check_place(out)
         network, about = classifier(model), card(model, self.facts)
         weights = {k: v.contiguous() for k, v in network.state_dict().items()}
         files = {

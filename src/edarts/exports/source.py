@@ -23,14 +23,12 @@ from edarts.nn.mirrored import Mirrored
 from edarts.nn.network import Network
 from edarts.nn.whitening import Whitening
 
-IMPORTS = (
-    "from collections.abc import Mapping",
-    "from collections.abc import Sequence",
-    "import torch",
-    "from torch import Tensor",
-    "from torch import nn",
-    "from torch.nn import functional",
-)
+IMPORTS = {
+    "from collections.abc import": ("Mapping", "Sequence"),
+    "import": ("torch",),
+    "from torch import": ("Tensor", "nn"),
+    "from torch.nn import": ("functional",),
+}
 WIDTH = 100  # columns of a line
 LEFT_OUT = ("self", "args", "kwargs", "device", "dtype")  # of what constructors of torch.nn take
 
@@ -55,8 +53,15 @@ def source_of(network: nn.Module) -> str:
     kind = made.partition("(")[0]
     build = f'def build() -> {kind}:\n    """The network, before its weights are loaded."""\n'
     classes = "\n\n".join(writer.classes.values())
-    needed = [line for line in IMPORTS if re.search(rf"\b{line.split()[-1]}\b", classes)]
-    return "\n".join([*needed, f"\n\n{classes}\n\n{build}    return {made}\n"])
+    return f"{_imports(classes)}\n\n\n{classes}\n\n{build}    return {made}\n"
+
+
+def _imports(text: str) -> str:
+    """The lines that import what the text names."""
+    words = set(re.findall(r"\w+", text))
+    needed = {line: [n for n in names if n in words] for line, names in IMPORTS.items()}
+    lines = [f"{line} {', '.join(names)}" for line, names in needed.items() if names]
+    return "\n".join(lines).replace("\nimport torch", "\n\nimport torch")
 
 
 @dataclass
@@ -168,7 +173,8 @@ def _operation(operation: nn.Module) -> nn.Module | Call:
 
 
 def _has_usual_head(module: nn.Module) -> Any:
-    kind, usual = type(module), whole.WholeNetwork
+    kind: Any = type(module)
+    usual = whole.WholeNetwork
     return (
         isinstance(module, usual) and kind.logits is usual.logits and kind.forward is usual.forward
     )

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch.export import Dim, ExportedProgram
 
-from edarts.exports.base import Answer, Export, card, classifier, unwritable
+from edarts.exports.base import Answer, Export, card, check_place, classifier, unwritable
 from edarts.training.models import TrainedModel
 
 CARD = "model.json"
@@ -23,6 +23,7 @@ class TorchProgram(Export):
     suffix: ClassVar[str] = ".pt2"
 
     def write(self, model: TrainedModel, out: Path) -> list[Path]:
+        check_place(out)
         extra = {CARD: json.dumps(card(model, self.facts))}
         made = program(model)
         aside = out.with_name(f"new-{out.name}")
