@@ -22,11 +22,11 @@ from edarts.cli.main import main
 from edarts.data import Dataset, Opened
 from edarts.methods.blackbox.base import LedgerOptions
 from edarts.nn.supernet import Supernet
+from edarts.reporting.exported import ExportReport
 from edarts.reporting.predictions import Prediction
 from edarts.reporting.reports import (
     BlackBoxReport,
     EvaluationReport,
-    ExportReport,
     FindReport,
     PagesReport,
     SearchReport,

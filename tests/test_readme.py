@@ -56,6 +56,7 @@ def test_flags_exist() -> None:
     methods = [*registry.names("methods"), *registry.names("samplers")]
     for verb in VERBS:
         kinds = registry.names("studies") if verb == "study" else [""]
+        kinds = [f"--format={n}" for n in registry.names("exports")] if verb == "export" else kinds
         asked = methods if verb == "search" else ["darts"]
         for kind, method in itertools.product(kinds, asked):
             words = [kind, "--method", method] if verb == "search" else [kind]

@@ -26,15 +26,16 @@ from edarts.config import (
 from edarts.data import Data, open_data
 from edarts.data.opened import open_to_evaluate
 from edarts.errors import UsageError, unknown
+from edarts.exports import driver as exports
 from edarts.methods.oneshot.driver import one_shot, resolve_config, seconds_of_search
 from edarts.race import driver as race
 from edarts.race import plan as planning
 from edarts.reporting import paired, pictures
+from edarts.reporting.exported import ExportReport
 from edarts.reporting.predictions import Prediction, Predictions
 from edarts.reporting.reports import (
     BlackBoxReport,
     EvaluationReport,
-    ExportReport,
     FindReport,
     PagesReport,
     SearchReport,
@@ -298,20 +299,25 @@ def predict(
 
 
 def export(
-    run: str | Path, format: str = "torch", out: str | Path | None = None, **options: Any
+    run: str | Path,
+    format: str = "torch",
+    out: str | Path | None = None,
+    data: Data | None = None,
+    **options: Any,
 ) -> ExportReport:
     """Write a trained run's network as `format` (see exports/), to `out` or beside the run's files.
 
-    `options`: those of the format. Raises EdartsError.
+    What was written is run on the test images, and kept if it says what the model says. `data`: the
+    run's, where it had no name to open them by, as arrays. `options`: those of the format. Raises
+    EdartsError.
     """
     exporter = registry.get("exports", format)
     for name in options:
         if name not in option_names(exporter):
             raise unknown(f"option of format {format}", name, option_names(exporter))
-    model = load_model(run)
-    target = Path(out) if out is not None else Path(run) / f"model{exporter.suffix}"
-    files = exporter(exporter.Options(**options)).write(model, target)
-    return ExportReport(registry.name_of("exports", exporter), tuple(files), Path(run))
+    target = None if out is None else Path(out)
+    chosen, model = exporter.Options(**options), load_model(run)
+    return exports.export(exporter, chosen, model, Path(run), data, target)
 
 
 def study(

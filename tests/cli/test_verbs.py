@@ -93,7 +93,9 @@ def test_help_shows_the_options_of_other_plug_ins(
     assert (
         "--auxiliary X Weight of the auxiliary head's loss; 0 builds none. (default: 0.4)" in text
     )
-    assert "One of torch. (default: torch)" in help_of(capsys, "export", "--format", "torch")
+    text = help_of(capsys, "export", "--format", "torch")
+    assert "One of onnx, python, torch. (default: torch)" in text and "--int8" not in text
+    assert "--int8 [true|false]" in help_of(capsys, "export", "--format", "onnx")
     data = tmp_path / "x.parquet"
     data.touch()
     assert "--label-column TEXT" in help_of(capsys, "search", str(data))

@@ -1,95 +1,80 @@
 """Exported programs: any batch, any process, and nothing left where they cannot be written."""
 
-import random
-import subprocess
-import sys
+import json
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from edarts import registry
-from edarts.data.batches import Transform
+from edarts import __version__
 from edarts.errors import EdartsError
-from edarts.exports.torch import TorchProgram
+from edarts.exports.torch import CARD, TorchProgram
 from edarts.space import zoo
 from edarts.space.base import Architecture, Image, Size
-from edarts.space.darts import DartsSpace
 from edarts.testing.others import tiny_model
-from edarts.training.models import TrainedModel
-
-
-def model(design: Architecture, size: Size, image: Image) -> TrainedModel:
-    """A network whose norms have seen a batch."""
-    torch.manual_seed(0)
-    classes = ("ant", "bee", "cat")
-    network = design.build(size, image, len(classes))
-    network(torch.randn(16, *image))
-    transform = Transform((0.25,) * image[0], (0.5,) * image[0])
-    return TrainedModel.of(network, design, size, transform, classes, image, "tiny")
-
-
-def found() -> Architecture:
-    """A cell as a search finds it."""
-    space: Any = registry.get("spaces", "darts")
-    made = space.of(space.Options(operations="skip_connect,sep_conv_3x3,max_pool_3x3"))
-    assert isinstance(made, DartsSpace)
-    return made.sample(random.Random(3))
-
+from exporting import CLASSES, agrees, elsewhere, found, probabilities, some_images, trained
 
 CASES = [
-    pytest.param(found(), Size(2, 4), (1, 9, 7), id="found, grey, odd"),
-    pytest.param(zoo.get("darts.v2").architecture, Size(3, 4), (3, 16, 16), id="zoo, colour"),
-    pytest.param(zoo.get("enas.figure").architecture, Size(2, 4), (4, 8, 11), id="four channels"),
+    pytest.param(found(), Size(2, 4), (1, 9, 7), True, id="found, grey, odd, mirrored"),
+    pytest.param(zoo.get("enas.figure").architecture, Size(2, 4), (4, 8, 11), False, id="enas"),
 ]
 
 
-@pytest.mark.parametrize(("design", "size", "image"), CASES)
+@pytest.mark.parametrize(("design", "size", "image", "mirrored"), CASES)
 def test_any_batch_agrees_with_the_model(
-    design: Architecture, size: Size, image: Image, tmp_path: Path
+    design: Architecture, size: Size, image: Image, mirrored: bool, tmp_path: Path
 ) -> None:
-    trained = model(design, size, image)
-    (file,) = TorchProgram().write(trained, tmp_path / "model.pt2")
-    program = torch.export.load(file).module()
-    for batch in (1, 7):
-        images = torch.randn(batch, *image)
-        with torch.no_grad():
-            torch.testing.assert_close(
-                program(images), trained.network(images), atol=1e-5, rtol=1e-5
-            )
+    model = trained(design, size, image, mirrored)
+    export = TorchProgram()
+    (file,) = export.write(model, tmp_path / "model.pt2")
+    agrees(export.open(file), model)
 
 
 ELSEWHERE = """
-import sys, torch
-sys.modules["edarts"] = None  # importing it fails
-extra = dict.fromkeys(("mean", "std", "classes", "white", "temperature"), "")
+import sys, numpy, torch
+extra = {"model.json": ""}
 program = torch.export.load(sys.argv[1], extra_files=extra)
-logits = program.module()(torch.load(sys.argv[2]))
-torch.save((logits, extra), sys.argv[3])
+with torch.no_grad():
+    said = program.module()(torch.from_numpy(numpy.load(sys.argv[2])))
+numpy.save(sys.argv[3], said.numpy())
+print(extra["model.json"])
 """
 
 
 @pytest.mark.processes
 def test_opens_where_this_library_is_not(tmp_path: Path) -> None:
-    trained = tiny_model()
-    (file,) = TorchProgram().write(trained, tmp_path / "model.pt2")
-    images = torch.randn(3, *trained.image)
-    torch.save(images, tmp_path / "images.pt")
-    names = [str(file), str(tmp_path / "images.pt"), str(tmp_path / "logits.pt")]
-    subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, *names], check=True, cwd=tmp_path, env={"PATH": ""}
-    )
-    logits, extra = torch.load(tmp_path / "logits.pt")
-    with torch.no_grad():
-        torch.testing.assert_close(logits, trained.network(images), atol=1e-5, rtol=1e-5)
-    assert extra == {
-        "mean": "0.5",
-        "std": "0.25",
-        "classes": "a\nb",
-        "white": "255",
-        "temperature": "1.0",
+    model = tiny_model()
+    (file,) = TorchProgram().write(model, tmp_path / "model.pt2")
+    images = some_images(model.image, 3)
+    np.save(tmp_path / "images.npy", images)
+    (tmp_path / "open.py").write_text(ELSEWHERE)
+    told = elsewhere("open.py", str(file), "images.npy", "said.npy", cwd=tmp_path)
+    expected = probabilities(model, images)
+    np.testing.assert_allclose(np.load(tmp_path / "said.npy"), expected, atol=1e-5)
+    assert json.loads(told) == {
+        "classes": ["a", "b"],
+        "image": [1, 9, 8],
+        "white": 65535.0,
+        "data": "tiny",
+        "network": str(model.architecture),
+        "parameters": model.parameters,
+        "made_by": f"edarts {__version__}",
     }
+
+
+def test_it_tells_no_path_of_this_machine(tmp_path: Path) -> None:
+    (file,) = TorchProgram().write(tiny_model(), tmp_path / "model.pt2")
+    content = file.read_bytes()
+    assert str(Path(torch.__file__).parents[1]).encode() not in content
+    assert str(Path(__file__).parents[2]).encode() not in content
+
+
+def test_names_of_classes_are_any_text(tmp_path: Path) -> None:
+    extra = {CARD: ""}
+    (file,) = TorchProgram().write(trained(found(), Size(1, 4), (1, 8, 8)), tmp_path / "model.pt2")
+    torch.export.load(file, extra_files=extra)
+    assert json.loads(extra[CARD])["classes"] == [*CLASSES]
 
 
 def test_a_failed_write_leaves_no_half_file(
@@ -110,3 +95,14 @@ def test_a_failed_write_leaves_no_half_file(
 def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
     with pytest.raises(EdartsError, match=r"none/model\.pt2: cannot be written"):
         TorchProgram().write(tiny_model(), tmp_path / "none" / "model.pt2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("image", [(1, 9, 7), (3, 16, 16)], ids=str)
+@pytest.mark.parametrize("name", zoo.names())
+def test_the_whole_zoo(name: str, image: Image, tmp_path: Path) -> None:
+    design = zoo.get(name).architecture
+    size = Size(3, 4, whitening=image[0] == 1 and design.whitens) if design.sized else Size()
+    model = trained(design, size, image)
+    (file,) = TorchProgram().write(model, tmp_path / "model.pt2")
+    agrees(TorchProgram().open(file), model)

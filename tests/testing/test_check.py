@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -28,6 +29,9 @@ MEMBERS = [(group, name) for group in QUICK for name in registry.names(group)]
 
 @pytest.mark.parametrize(("group", "name"), MEMBERS)
 def test_what_is_built_in_passes(group: str, name: str) -> None:
+    if (group, name) == ("exports", "onnx"):
+        for extra in ("onnx", "onnxruntime", "onnxscript"):
+            pytest.importorskip(extra)
     assert [str(one) for one in checked(group, name) if one.outcome == "failed"] == []
 
 
@@ -221,7 +225,16 @@ class Dumb(lab_plugins.Numbers):
         return [out]
 
 
+class Wrong(lab_plugins.Numbers):
+    """Opens as something else."""
+
+    def open(self, out: Path) -> Any:
+        return lambda images: np.ones((len(images), 2), np.float32) / 3
+
+
 def test_studies_and_exports_that_are_wrong_are_found() -> None:
+    with pytest.raises(AssertionError, match="a probability differs by"):
+        others.check_writes(Wrong)
     with pytest.raises(AssertionError, match="two jobs have the same name"):
         trainings.check_jobs(Growing)
     with pytest.raises(AssertionError, match="there are"):

@@ -396,23 +396,6 @@ def _entrants(entrants: Sequence[Entrant]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class ExportReport:
-    """The files that a trained run was written to."""
-
-    format: str
-    files: tuple[Path, ...]
-    run: Path
-
-    def summary(self) -> str:
-        """The report as text for a terminal."""
-        return "\n".join(map(str, self.files))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-ready fields."""
-        return asdict(self) | {"files": [str(file) for file in self.files], "run": str(self.run)}
-
-
-@dataclass(frozen=True)
 class PagesReport:
     """Pages that were drawn, and how each pair of the runs does on the same test images."""
 

@@ -25,6 +25,7 @@ from edarts.runtime import Session
 from edarts.space import zoo
 from edarts.space.base import Size
 from edarts.space.operations import Operation
+from edarts.training import evaluation
 from edarts.training.models import TrainedModel
 
 Check = Callable[[Any], None]
@@ -238,18 +239,37 @@ def tiny_model() -> TrainedModel:
 
 
 def check_writes(export: Any) -> None:
-    """It writes the files that it names and no others, and leaves the network as it was."""
+    """It writes the files that it names and no others, and leaves the network as it was.
+
+    What it can open says what the model says, of one image and of three.
+    """
     model = tiny_model()
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"model{export.suffix}"
-        files = export(export.Options()).write(model, out)
+        made = export(export.Options())
+        files = made.write(model, out)
         assert out in files or out in {p for file in files for p in file.parents}, f"no {out.name}"
         there = {path for path in Path(folder).rglob("*") if path.is_file()}
         assert {Path(file) for file in files} == there, f"there are {sorted(p.name for p in there)}"
         assert all(path.stat().st_size for path in there), "an empty file"
+        if (answer := made.open(out)) is not None:
+            _check_answers(answer, model)
     for name, value in model.network.state_dict().items():
         assert torch.equal(value, before[name]), f"{name} of the network has changed"
+
+
+def _check_answers(answer: Any, model: TrainedModel) -> None:
+    """The probabilities of an export are those of the model."""
+    channels, height, width = model.image
+    for count in (1, 3):
+        images = torch.randint(256, (count, height, width, channels)).byte()
+        cpu = torch.device("cpu")
+        found = evaluation.predict(model.network, images, model.transform, cpu, model.calibration)
+        said, expected = answer(images.numpy()), found.probabilities.numpy()
+        assert said.shape == expected.shape, f"{said.shape} for {count} images"
+        gap = float(np.abs(said - expected).max())
+        assert gap < 1e-4, f"a probability differs by {gap:.1e} from the model's"
 
 
 def check_refuses(export: Any) -> None:

@@ -1,13 +1,18 @@
 """The test split, which is read here alone: how good a model is, and how far to trust it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from edarts.data import Dataset, Opened
 from edarts.errors import EdartsError
 from edarts.reporting import pictures
 from edarts.reporting.reports import EvaluationReport
-from edarts.reporting.stats import Estimate
+from edarts.reporting.stats import Estimate, share
 from edarts.reporting.trust import Overlap, Trust, learned, trust
 from edarts.reporting.work import Work
 from edarts.runs.folder import Run
@@ -70,6 +75,32 @@ def evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) ->
         _trust(found.answers, dataset, model.calibration),
         overlap,
     )
+
+
+@dataclass(frozen=True)
+class Exam:
+    """The test images (N, H, W, C) uint8 of a model, for another form of it: images without labels,
+    and marks for its answers.
+    """
+
+    images: Tensor
+    _labels: NDArray[np.int64] = field(repr=False)
+
+    @classmethod
+    def of(cls, model: TrainedModel, opened: Opened) -> "Exam":
+        """On the data that the model was trained on. Raises EdartsError."""
+        dataset = opened.split("test", model.image, model.white).in_classes(model.classes)
+        return cls(dataset.images, dataset.labels.numpy())
+
+    def right(self, probabilities: NDArray[Any]) -> NDArray[np.bool_]:
+        """(N, K) probabilities of the classes -> (N,), which of the likeliest are right."""
+        right: NDArray[np.bool_] = probabilities.argmax(axis=1) == self._labels
+        return right
+
+    def accuracy(self, probabilities: NDArray[Any]) -> Estimate:
+        """The share of right ones, with Wilson's interval."""
+        right = self.right(probabilities)
+        return share(int(right.sum()), len(right))
 
 
 def _overlap(opened: Opened, model: TrainedModel) -> Overlap:
