@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from edarts.config import SHARED, UNSET, SearchConfig, option_names, resolve
 from edarts.errors import EdartsError, Interrupted, UsageError
-from edarts.methods.blackbox.base import TRAINING
-from edarts.methods.blackbox.ledger import by_end, history, suggest
+from edarts.methods.blackbox.base import TRAINING, BlackBox
+from edarts.methods.blackbox.ledger import DIGEST, by_end, history, suggest
 from edarts.methods.blackbox.objective import Objective, parse_score
 from edarts.runs.folder import Run, read_lines
 from edarts.runs.pool import Inline, Outcome, Pool
@@ -34,7 +34,7 @@ from edarts.space import architecture
 from edarts.space.base import Architecture, SearchSpace
 
 # What a trial's user attributes say beside its choices.
-DIGEST, GENOTYPE, OWNER, REASON = "digest", "genotype", "owner", "reason"
+GENOTYPE, OWNER, REASON = "genotype", "owner", "reason"
 RETRY_OF, SECONDS = "retry_of", "seconds"
 SCORED = "scored"  # whether the score was computed for this trial, rather than known already
 
@@ -78,7 +78,11 @@ def resolve_config(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
             raise UsageError(f"{flag} trains networks: it needs --score train")
         reason = f": {method.REASONS[name]}" if name in method.REASONS else ""
         raise UsageError(f"method {config.method} takes no {flag}{reason}; one-shot methods may")
-    return resolve(config, TRAINING if trains else {}), kind.of(config.space_options)
+    space = kind.of(config.space_options)
+    wanted = method.wanted(config.method, config.options, space)
+    options = resolve(config.options, {"trials": wanted.usual, "repeats": 0 if trains else 1})
+    config = dataclasses.replace(config, options=options)
+    return resolve(config, TRAINING if trains else {}), space
 
 
 def make_sampler(space: SearchSpace, config: SearchConfig, seed: int) -> BaseSampler:
@@ -177,7 +181,8 @@ class _Search:
         digest = genotype.digest()
         scores = self.scores.get(digest, [])
         alike = sum(digest == other for other, _ in self.running.values())
-        if len(scores) + alike < self.config.options.repeats:
+        repeats = self.config.options.repeats
+        if repeats == 0 or len(scores) + alike < repeats:
             again = RETRY_OF in trial.user_attrs
             seed = derive(self.seed, "score", digest, len(scores) + alike, again)
             self.running[pool.submit(genotype, seed)] = digest, trial
@@ -296,6 +301,9 @@ def black_box(
         if finished:
             progress.say(f"search: continues a ledger of {len(finished)} trials")
     total, begun, start = config.options.trials, search.spent, time.monotonic()
+    wanted = config.plugins()[0].wanted(config.method, config.options, space)
+    if warning := wanted.warning(config.method, total):
+        progress.note(warning)
     with progress.phase():
         while True:
             search.look()
@@ -317,11 +325,18 @@ def black_box(
 
 
 def result(study: Study) -> BlackBoxResult:
-    """The genotype of the highest mean score; of equal ones that which was found first."""
+    """The genotype of the highest mean score; of equal ones that which was found first.
+
+    Of those that the study's sampler may return.
+    """
     trials = study.get_trials(deepcopy=False)
     scores: dict[str, list[float]] = {}
     found: dict[str, FrozenTrial] = {}
-    for trial in history(study):
+    done = history(study)
+    sampler = study.sampler
+    allowed = sampler.returnable(done) if done and isinstance(sampler, BlackBox) else done
+    returnable = {trial.user_attrs[DIGEST] for trial in allowed}
+    for trial in done:
         digest = trial.user_attrs[DIGEST]
         found.setdefault(digest, trial)
         if trial.user_attrs[SCORED]:
@@ -331,7 +346,7 @@ def result(study: Study) -> BlackBoxResult:
         reasons = [t.user_attrs[REASON] for t in trials if REASON in t.user_attrs]
         raise EdartsError(f"no trial has a score; the last reason: {[*reasons[-1:], 'none'][0]}")
     means = {digest: sum(s) / len(s) for digest, s in scores.items()}
-    best = max(means, key=lambda digest: means[digest])
+    best = max((digest for digest in means if digest in returnable), key=lambda digest: means[digest])
     states = Counter(trial.state for trial in trials)
     return BlackBoxResult(
         architecture.parse(found[best].user_attrs[GENOTYPE]),

@@ -1,5 +1,7 @@
 """The ledger of a search is an Optuna study: what samplers read of it, and how it is opened."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, cast
 
 import optuna
@@ -11,6 +13,9 @@ from sqlalchemy import event
 
 from edarts.errors import EdartsError, one_line
 from edarts.space.base import Architecture, SearchSpace
+
+
+DIGEST = "digest"  # what a trial's user attributes call its architecture's
 
 
 def history(study: Study) -> list[FrozenTrial]:
@@ -27,6 +32,16 @@ def goodness(study: Study, trial: FrozenTrial) -> float:
     """A finished trial's score; its negative where the study minimises."""
     assert trial.value is not None
     return trial.value if study.direction == StudyDirection.MAXIMIZE else -trial.value
+
+
+def means(study: Study, done: Sequence[FrozenTrial]) -> dict[int, float]:
+    """Number of each finished trial -> the mean goodness of its architecture, over all of them."""
+    scores: dict[str, list[float]] = defaultdict(list)
+    alike = {t.number: t.user_attrs.get(DIGEST) or str(sorted(t.params.items())) for t in done}
+    for trial in done:
+        scores[alike[trial.number]].append(goodness(study, trial))
+    found = {key: sum(values) / len(values) for key, values in scores.items()}
+    return {number: found[key] for number, key in alike.items()}
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

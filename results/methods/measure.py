@@ -1,0 +1,268 @@
+"""Does every black-box method find better cells than random search, and what should evolution do
+with scores that are noisy? python results/methods/measure.py
+
+Nothing is trained: each architecture has a planted value, which its operations draw, and a score is
+that value and noise. Both are in standard deviations of random architectures of the space.
+rows.csv: each method at its defaults, in its own space, and random search in that space with as
+many trials. noise.csv: three ways of evolution with an architecture that it proposes again, at
+equal numbers of scores. Each search is a row, written when it ends; what is there is not done
+again. Then prints two tables.
+"""
+
+import csv
+import json
+import random
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from scipy.stats import binomtest
+
+from edarts.config import SearchConfig
+from edarts.errors import Interrupted
+from edarts.methods.blackbox import driver, ledger, regularized_evolution
+from edarts.runs.environment import environment
+from edarts.runtime import Runtime
+from edarts.space.base import Architecture, SearchSpace
+from edarts.space.genotype import INPUTS, KINDS
+
+HERE = Path(__file__).parent
+SEEDS = range(10)
+METHODS = (
+    "regularized_evolution",
+    "hierarchical_evolution",
+    "pnas",
+    "nasnet_rl",
+    "optuna:TPESampler",
+    "optuna:NSGAIISampler",
+)
+NOISES = (0.0, 0.5)
+EDGES = 16  # of both cells of the DARTS space; a value is a mean over these, or over all, if more
+DRAWS = 500  # random architectures that give the unit
+
+
+@cache
+def drawn(*what: object) -> float:
+    """A standard normal number that the arguments alone decide."""
+    return random.Random(repr(what)).gauss(0, 1)
+
+
+def planted(found: Architecture) -> float:
+    """What an architecture is worth, before it is brought to the space's unit.
+
+    Each edge brings what its operation is worth in this kind of cell, on an input or within the
+    cell; each two operations into one node bring what they are worth together.
+    """
+    total, count = 0.0, 0
+    for kind in KINDS:
+        nodes: dict[int, list[str]] = defaultdict(list)
+        for edge in found.edges(kind):  # type: ignore[attr-defined]
+            total += drawn(kind, edge.operation, edge.source < INPUTS)
+            nodes[edge.node].append(edge.operation)
+            count += 1
+        for names in map(sorted, nodes.values()):
+            total += sum(drawn(kind, *pair) for pair in zip(names, names[1:], strict=False))
+    return total / max(EDGES, count)
+
+
+@dataclass
+class Problem:
+    """The planted value of a space's architectures, and scores of it with noise."""
+
+    space: SearchSpace
+    noise: float
+
+    def __post_init__(self) -> None:
+        draw = random.Random(0)
+        values = [planted(self.space.sample(draw)) for _ in range(DRAWS)]
+        self.mean, self.unit = statistics.mean(values), statistics.stdev(values)
+
+    def value(self, found: Architecture) -> float:
+        """Standard deviations above the mean of random architectures."""
+        return (planted(found) - self.mean) / self.unit
+
+    def __call__(self, found: Architecture, seed: int) -> float:
+        return self.value(found) + self.noise * random.Random(seed).gauss(0, 1)
+
+
+def search(config: SearchConfig, noise: float, seed: int, scores: int | None = None) -> list[Any]:
+    """[trials, scores computed, true value of what it returned]; ends after `scores`, if given."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    config, space = driver.resolve_config(config)
+    problem, runtime, done = Problem(space, noise), Runtime(torch.device("cpu"), seed), 0
+
+    def score(found: Architecture, own: int) -> float:
+        nonlocal done
+        done += 1
+        runtime.stop.requested = done == scores
+        return problem(found, own)
+
+    sampler = driver.make_sampler(space, config, seed)
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    try:
+        driver.black_box(study, space, score, config, runtime)
+    except Interrupted:
+        pass  # it has all its scores
+    value = problem.value(driver.result(study).architecture)
+    return [len(study.trials), done, round(value, 4)]
+
+
+# -- every method beside random search ------------------------------------------------------------
+
+
+def beside_random(method: str, noise: float, seed: int) -> list[Any]:
+    """[trials, value of the method's, value of random search's]."""
+    resolved, _ = driver.resolve_config(SearchConfig.of(method))
+    trials = resolved.options.trials
+    baseline = SearchConfig.of(
+        "random_search", trials=trials, space=resolved.space, **asdict(resolved.space_options)
+    )
+    values = [
+        search(config, noise, seed)[2] for config in (SearchConfig.of(method), baseline)
+    ]
+    return [trials, *values]
+
+
+# -- scores that are noisy ------------------------------------------------------------------------
+
+SCORES, MOST = 200, 1000  # scores of a search, and trials after which it ends without them
+SPACES = {"all topologies": "all", "one topology": "1"}
+
+
+def own_scores(study: Any, done: Sequence[Any]) -> dict[int, float]:
+    """In place of `means`: every trial fights with its own score, as in the paper."""
+    return {trial.number: ledger.goodness(study, trial) for trial in done}
+
+
+HOW: dict[str, tuple[int, Callable[..., dict[int, float]]]] = {
+    "known scores used again": (1, ledger.means),
+    "scored again": (0, own_scores),
+    "scored again, means": (0, ledger.means),
+}
+
+
+def evolved(how: str, space: str, noise: float, seed: int) -> list[Any]:
+    """[trials, scores, value]."""
+    repeats, ranked = HOW[how]
+    regularized_evolution.means = ranked  # type: ignore[attr-defined]
+    config = SearchConfig.of(
+        "regularized_evolution",
+        space="darts",
+        operations="all",
+        topology=SPACES[space],
+        repeats=repeats,
+        trials=MOST,
+    )
+    return search(config, noise, seed, SCORES)
+
+
+# -- rows and tables ------------------------------------------------------------------------------
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """What was measured."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def measure(path: Path, keys: Sequence[str], values: Sequence[str], key: list[Any], run: Any) -> None:
+    """One row, unless it is there."""
+    known = {tuple(row[name] for name in keys) for row in rows(path)}
+    if tuple(map(str, key)) in known:
+        return
+    first = not path.exists()
+    found = run(*key)
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if first:
+            writer.writerow([*keys, *values])
+        writer.writerow([*key, *found])
+    text = json.dumps(environment(), indent=2) + "\n"
+    (HERE / "environment.json").write_text(text, encoding="utf-8")
+
+
+def p_value(first: Sequence[float], second: Sequence[float]) -> float:
+    """Of the sign test that the first are not higher; ties do not count."""
+    higher = sum(a > b for a, b in zip(first, second, strict=True))
+    lower = sum(a < b for a, b in zip(first, second, strict=True))
+    if higher + lower == 0:
+        return 1.0
+    return float(binomtest(higher, higher + lower, alternative="greater").pvalue)
+
+
+def table_of_methods() -> str:
+    """Each method, and random search in its space."""
+    lines = [
+        "| method | trials | noise | its cell | random search's | better in | p (sign test) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    found = rows(HERE / "rows.csv")
+    for method in METHODS:
+        for noise in NOISES:
+            mine = [r for r in found if r["method"] == method and float(r["noise"]) == noise]
+            if not mine:
+                continue
+            ours, others = ([float(r[name]) for r in mine] for name in ("value", "random"))
+            wins = sum(a > b for a, b in zip(ours, others, strict=True))
+            lines.append(
+                f"| {method} | {mine[0]['trials']} | {noise} | {statistics.mean(ours):.2f} |"
+                f" {statistics.mean(others):.2f} | {wins} of {len(mine)} |"
+                f" {p_value(ours, others):.4f} |"
+            )
+    return "\n".join(lines)
+
+
+def table_of_noise() -> str:
+    """The three ways, at each noise."""
+    lines = [
+        f"| noise | space | {' | '.join(HOW)} | last better than first in |",
+        "|---|---|---|---|---|---|",
+    ]
+    found = rows(HERE / "noise.csv")
+    for noise in sorted({float(row["noise"]) for row in found}):
+        for space in SPACES:
+            by_way = [
+                [
+                    float(r["value"])
+                    for r in found
+                    if (r["how"], r["space"], float(r["noise"])) == (how, space, noise)
+                ]
+                for how in HOW
+            ]
+            count = min(map(len, by_way))
+            if count == 0:
+                continue
+            by_way = [values[:count] for values in by_way]
+            means = " | ".join(f"{statistics.mean(values):.2f}" for values in by_way)
+            wins = sum(a > b for a, b in zip(by_way[2], by_way[0], strict=True))
+            p = p_value(by_way[2], by_way[0])
+            lines.append(f"| {noise} | {space} | {means} | {wins} of {count} (p = {p:.3f}) |")
+    return "\n".join(lines)
+
+
+def main(parts: list[str]) -> None:
+    for seed in SEEDS:
+        for noise in (0.5, 1.0):
+            for space in SPACES if "noise" in parts else ():
+                for how in HOW:
+                    keys, values = ("how", "space", "noise", "seed"), ("trials", "scores", "value")
+                    key = [how, space, noise, seed]
+                    measure(HERE / "noise.csv", keys, values, key, evolved)
+        for noise in NOISES:
+            for method in METHODS if "methods" in parts else ():
+                keys, values = ("method", "noise", "seed"), ("trials", "value", "random")
+                measure(HERE / "rows.csv", keys, values, [method, noise, seed], beside_random)
+    print(table_of_methods(), table_of_noise(), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["noise", "methods"])
