@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,6 @@ METHODS = (
     "pnas",
     "nasnet_rl",
     "optuna:TPESampler",
-    "optuna:NSGAIISampler",
 )
 NOISES = (0.0, 0.5)
 EDGES = 16  # of both cells of the DARTS space; a value is a mean over these, or over all, if more
@@ -124,15 +124,14 @@ def beside_random(method: str, noise: float, seed: int) -> list[Any]:
     baseline = SearchConfig.of(
         "random_search", trials=trials, space=resolved.space, **asdict(resolved.space_options)
     )
-    values = [
-        search(config, noise, seed)[2] for config in (SearchConfig.of(method), baseline)
-    ]
+    values = [search(config, noise, seed)[2] for config in (SearchConfig.of(method), baseline)]
     return [trials, *values]
 
 
 # -- scores that are noisy ------------------------------------------------------------------------
 
 SCORES, MOST = 200, 1000  # scores of a search, and trials after which it ends without them
+NOISES_OF_EVOLUTION = (0.5, 1.0)
 SPACES = {"all topologies": "all", "one topology": "1"}
 
 
@@ -165,6 +164,9 @@ def evolved(how: str, space: str, noise: float, seed: int) -> list[Any]:
 
 # -- rows and tables ------------------------------------------------------------------------------
 
+OF_METHODS = ("method", "noise", "seed", "trials", "value", "random")
+OF_NOISE = ("how", "space", "noise", "seed", "trials", "scores", "value")
+
 
 def rows(path: Path) -> list[dict[str, str]]:
     """What was measured."""
@@ -174,17 +176,16 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def measure(path: Path, keys: Sequence[str], values: Sequence[str], key: list[Any], run: Any) -> None:
-    """One row, unless it is there."""
-    known = {tuple(row[name] for name in keys) for row in rows(path)}
-    if tuple(map(str, key)) in known:
+def measure(path: Path, names: Sequence[str], run: Callable[..., list[Any]], key: Any) -> None:
+    """One row: the key, and what `run` gives for it; nothing if it is there."""
+    if list(map(str, key)) in [[row[name] for name in names[: len(key)]] for row in rows(path)]:
         return
-    first = not path.exists()
     found = run(*key)
+    first = not path.exists()
     with path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if first:
-            writer.writerow([*keys, *values])
+            writer.writerow(names)
         writer.writerow([*key, *found])
     text = json.dumps(environment(), indent=2) + "\n"
     (HERE / "environment.json").write_text(text, encoding="utf-8")
@@ -250,17 +251,12 @@ def table_of_noise() -> str:
 
 
 def main(parts: list[str]) -> None:
-    for seed in SEEDS:
-        for noise in (0.5, 1.0):
-            for space in SPACES if "noise" in parts else ():
-                for how in HOW:
-                    keys, values = ("how", "space", "noise", "seed"), ("trials", "scores", "value")
-                    key = [how, space, noise, seed]
-                    measure(HERE / "noise.csv", keys, values, key, evolved)
-        for noise in NOISES:
-            for method in METHODS if "methods" in parts else ():
-                keys, values = ("method", "noise", "seed"), ("trials", "value", "random")
-                measure(HERE / "rows.csv", keys, values, [method, noise, seed], beside_random)
+    for seed in SEEDS if "noise" in parts else ():
+        for key in product(HOW, SPACES, NOISES_OF_EVOLUTION, [seed]):
+            measure(HERE / "noise.csv", OF_NOISE, evolved, key)
+    for seed in SEEDS if "methods" in parts else ():
+        for key in product(METHODS, NOISES, [seed]):
+            measure(HERE / "rows.csv", OF_METHODS, beside_random, key)
     print(table_of_methods(), table_of_noise(), sep="\n\n")
 
 

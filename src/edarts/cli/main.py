@@ -5,7 +5,6 @@ Nothing here imports torch before a verb runs, so --help is quick.
 
 import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from edarts import __version__, registry
 from edarts.cli.parser import Given, Parser, Values
 from edarts.cli.verbs import VERBS
-from edarts.errors import EdartsError, Interrupted, UsageError, one_line, unforeseen, unknown
+from edarts.errors import EdartsError, Interrupted, UsageError, again, one_line, unforeseen, unknown
 from edarts.runs.processes import is_main, world_size
 
 DESCRIPTION = "Finds a convolutional network for any labelled images, and says how far to trust it."
@@ -83,8 +82,7 @@ def _explain(error: BaseException, words: Sequence[str]) -> int:
     if isinstance(error, Interrupted | KeyboardInterrupt):
         code = Interrupted.exit_code
         many = f"torchrun --nproc-per-node {world_size()} -m " if world_size() > 1 else ""
-        again = many + shlex.join(["edarts", *words])
-        print(f"edarts: {one_line(error)}; to continue: {again}", file=sys.stderr)
+        print(f"edarts: {one_line(error)}; to continue: {many}{again(words)}", file=sys.stderr)
     elif isinstance(error, BrokenPipeError):  # the reader left; Python would complain as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif isinstance(error, EdartsError):
