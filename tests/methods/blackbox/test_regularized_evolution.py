@@ -3,8 +3,10 @@
 import random
 
 import optuna
+import pytest
 
 from edarts import DartsSpace
+from edarts.methods.blackbox import ledger
 from edarts.methods.blackbox.ledger import suggest
 from edarts.methods.blackbox.regularized_evolution import Options, RegularizedEvolution
 from edarts.space.base import Decisions
@@ -32,3 +34,39 @@ def test_the_oldest_dies_whatever_its_score() -> None:
     trials = [trial.params for trial in study.trials]
     # The best ever, 0, is alive for trial 4 alone; then 4 is best, and dies after trial 8.
     assert [trials.index(dict(parent)) for parent in parents] == [0, 4, 4, 4, 4, 6]
+
+
+def test_the_first_are_drawn_and_the_others_mutated() -> None:
+    """Algorithm 1: as many random ones as the population has, then one mutation a trial."""
+    space = DartsSpace.parse("all", "7")
+    sampler = RegularizedEvolution(space, 3, Options(population=6, tournament=2))
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    study.optimize(lambda trial: (suggest(space, trial), trial.number)[1], n_trials=20)
+    decisions = [trial.params for trial in study.trials]
+
+    def apart(one: Decisions, other: Decisions) -> int:
+        return sum(one[name] != other[name] for name in one)
+
+    assert min(apart(a, b) for i, a in enumerate(decisions[:6]) for b in decisions[:i]) > 1
+    for number in range(6, 20):
+        alive = decisions[number - 6 : number]
+        assert min(apart(decisions[number], other) for other in alive) <= 1
+
+
+def test_an_architecture_fights_with_the_mean_of_its_scores() -> None:
+    """Three scores of one, one of another that is worse than the best but not than their mean."""
+    space = DartsSpace.parse("skip_connect,sep_conv_3x3", "7")
+    draws = [space.sample_decisions(random.Random(i)) for i in (0, 0, 0, 1)]
+    sampler = RegularizedEvolution(space, 0, Options(population=4, tournament=60))
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    for decisions, score in zip(draws, (0.9, 0.1, 0.2, 0.5), strict=True):
+        trial = optuna.trial.create_trial(
+            params=decisions, distributions=sampler._distributions, value=score
+        )
+        study.add_trial(trial)
+    mean = ledger.means(study, study.trials)
+    assert list(mean.values()) == pytest.approx([0.4, 0.4, 0.4, 0.5])
+    study.tell(study.ask(sampler._distributions), 0.0)
+    child, fittest = study.trials[-1].params, draws[3]
+    assert sum(child[name] != fittest[name] for name in fittest) <= 1
+    assert sum(child[name] != draws[0][name] for name in fittest) > 1

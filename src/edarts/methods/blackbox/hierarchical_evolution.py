@@ -9,7 +9,7 @@ Differences: a node sums its edges, as in all cells here, in place of concatenat
 reads the cell before it alone (node 1); the reduction cell has the same motifs, the edges from its
 input with stride 2; the depthwise convolution is the dilated one; motifs that connect source and
 sink in no way are drawn again; one that was scored more than once fights with the mean of its
-scores; the population is a tenth of the paper's 200.
+scores; the population is a fifth of the paper's 200.
 """
 
 import random
@@ -35,7 +35,7 @@ class Options(LedgerOptions):
     trials: Annotated[int, Between(1)] = UNSET
     """Architectures proposed in all; more than before continue a search. If not given, ten times
     the population."""
-    population: Annotated[int, Between(1)] = 20
+    population: Annotated[int, Between(1)] = 40
     """How many genotypes are drawn before any is mutated."""
 
 
