@@ -10,8 +10,8 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, create_trial
 from sqlalchemy import MetaData, create_engine, insert, select
 
-from edarts.methods.blackbox.driver import GENOTYPE, SCORED
-from edarts.methods.blackbox.ledger import DIGEST, distributions
+from edarts.methods.blackbox.driver import DIGEST, GENOTYPE, SCORED
+from edarts.methods.blackbox.ledger import distributions
 from edarts.methods.blackbox.pnas import PNAS
 from edarts.space.base import Architecture, Decisions, SearchSpace
 from edarts.space.blocks import BlockSpace

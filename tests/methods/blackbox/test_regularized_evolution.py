@@ -3,10 +3,8 @@
 import random
 
 import optuna
-import pytest
 
 from edarts import DartsSpace
-from edarts.methods.blackbox import ledger
 from edarts.methods.blackbox.ledger import suggest
 from edarts.methods.blackbox.regularized_evolution import Options, RegularizedEvolution
 from edarts.space.base import Decisions
@@ -51,22 +49,3 @@ def test_the_first_are_drawn_and_the_others_mutated() -> None:
     for number in range(6, 20):
         alive = decisions[number - 6 : number]
         assert min(apart(decisions[number], other) for other in alive) <= 1
-
-
-def test_an_architecture_fights_with_the_mean_of_its_scores() -> None:
-    """Three scores of one, one of another that is worse than the best but not than their mean."""
-    space = DartsSpace.parse("skip_connect,sep_conv_3x3", "7")
-    draws = [space.sample_decisions(random.Random(i)) for i in (0, 0, 0, 1)]
-    sampler = RegularizedEvolution(space, 0, Options(population=4, tournament=60))
-    study = optuna.create_study(sampler=sampler, direction="maximize")
-    for decisions, score in zip(draws, (0.9, 0.1, 0.2, 0.5), strict=True):
-        trial = optuna.trial.create_trial(
-            params=decisions, distributions=sampler._distributions, value=score
-        )
-        study.add_trial(trial)
-    mean = ledger.means(study, study.trials)
-    assert list(mean.values()) == pytest.approx([0.4, 0.4, 0.4, 0.5])
-    study.tell(study.ask(sampler._distributions), 0.0)
-    child, fittest = study.trials[-1].params, draws[3]
-    assert sum(child[name] != fittest[name] for name in fittest) <= 1
-    assert sum(child[name] != draws[0][name] for name in fittest) > 1

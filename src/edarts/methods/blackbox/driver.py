@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from edarts.config import SHARED, UNSET, SearchConfig, option_names, resolve
 from edarts.errors import EdartsError, Interrupted, UsageError
 from edarts.methods.blackbox.base import TRAINING, BlackBox
-from edarts.methods.blackbox.ledger import DIGEST, by_end, history, suggest
+from edarts.methods.blackbox.ledger import by_end, history, suggest
 from edarts.methods.blackbox.objective import Objective, parse_score
 from edarts.runs.folder import Run, read_lines
 from edarts.runs.pool import Inline, Outcome, Pool
@@ -34,7 +34,7 @@ from edarts.space import architecture
 from edarts.space.base import Architecture, SearchSpace
 
 # What a trial's user attributes say beside its choices.
-GENOTYPE, OWNER, REASON = "genotype", "owner", "reason"
+DIGEST, GENOTYPE, OWNER, REASON = "digest", "genotype", "owner", "reason"
 RETRY_OF, SECONDS = "retry_of", "seconds"
 SCORED = "scored"  # whether the score was computed for this trial, rather than known already
 
@@ -346,7 +346,9 @@ def result(study: Study) -> BlackBoxResult:
         reasons = [t.user_attrs[REASON] for t in trials if REASON in t.user_attrs]
         raise EdartsError(f"no trial has a score; the last reason: {[*reasons[-1:], 'none'][0]}")
     means = {digest: sum(s) / len(s) for digest, s in scores.items()}
-    best = max((digest for digest in means if digest in returnable), key=lambda digest: means[digest])
+    best = max(
+        (digest for digest in means if digest in returnable), key=lambda digest: means[digest]
+    )
     states = Counter(trial.state for trial in trials)
     return BlackBoxResult(
         architecture.parse(found[best].user_attrs[GENOTYPE]),

@@ -8,8 +8,7 @@ finished ones is mutated (methods.md section 13, most of it from memory).
 Differences: a node sums its edges, as in all cells here, in place of concatenating them; the cell
 reads the cell before it alone (node 1); the reduction cell has the same motifs, the edges from its
 input with stride 2; the depthwise convolution is the dilated one; motifs that connect source and
-sink in no way are drawn again; one that was scored more than once fights with the mean of its
-scores; the population is a fifth of the paper's 200.
+sink in no way are drawn again; the population is a fifth of the paper's 200.
 """
 
 import random
@@ -22,7 +21,7 @@ from optuna.trial import FrozenTrial
 
 from edarts.config import UNSET, Between
 from edarts.methods.blackbox.base import LedgerOptions, LedgerSampler, Wanted
-from edarts.methods.blackbox.ledger import history, means
+from edarts.methods.blackbox.ledger import goodness, history
 from edarts.space.base import SearchSpace
 
 SHARE = 0.05  # of all finished trials, in a tournament
@@ -60,8 +59,7 @@ class HierarchicalEvolution(LedgerSampler):
         if trial.number < self.options.population or not everybody:
             return self.space.sample_decisions(draw)
         fighters = draw.sample(everybody, max(1, round(SHARE * len(everybody))))
-        mean = means(study, everybody)
-        parent = max(fighters, key=lambda fighter: mean[fighter.number])
+        parent = max(fighters, key=lambda fighter: goodness(study, fighter))
         return self.space.mutate_decisions(parent.params, draw)
 
 

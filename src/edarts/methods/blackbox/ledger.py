@@ -3,8 +3,7 @@
 import random
 import sqlite3
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -21,9 +20,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from edarts.errors import EdartsError, masked, one_line
 from edarts.space.base import Architecture, SearchSpace
 
-
 OPENING = 30.0  # seconds in which other processes may be making the same database
-DIGEST = "digest"  # what a trial's user attributes call its architecture's
 
 
 def history(study: Study) -> list[FrozenTrial]:
@@ -40,16 +37,6 @@ def goodness(study: Study, trial: FrozenTrial) -> float:
     """A finished trial's score; its negative where the study minimises."""
     assert trial.value is not None
     return trial.value if study.direction == StudyDirection.MAXIMIZE else -trial.value
-
-
-def means(study: Study, done: Sequence[FrozenTrial]) -> dict[int, float]:
-    """Number of each finished trial -> the mean goodness of its architecture, over all of them."""
-    scores: dict[str, list[float]] = defaultdict(list)
-    alike = {t.number: t.user_attrs.get(DIGEST) or str(sorted(t.params.items())) for t in done}
-    for trial in done:
-        scores[alike[trial.number]].append(goodness(study, trial))
-    found = {key: sum(values) / len(values) for key, values in scores.items()}
-    return {number: found[key] for number, key in alike.items()}
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
@@ -148,8 +135,8 @@ def _own(url: str, name: str, known: list[str]) -> str:
         return name
     if len(known) > 1:
         raise EdartsError(
-            f"{masked(url)}: holds {len(known)} studies ({', '.join(sorted(known))}), none of which is this"
-            f" run's, {name}; give another --out"
+            f"{masked(url)}: holds {len(known)} studies ({', '.join(sorted(known))}), none of which"
+            f" is this run's, {name}; give another --out"
         )
     return known[0]
 

@@ -6,7 +6,8 @@ tried; the last level goes on down its ranking for as long as there are trials, 
 of the last level is what is found. One kind of cell
 serves as both, in the reduction cell with stride 2; it gives out all its blocks (methods.md section
 12, most of it from memory). The predictor goes on from the fit of the level before.
-Differences: a beam of 16 for the paper's 256; `STEPS` full batches in each fit, as the paper's number is not known; with many workers
+The predictor ends in a sigmoid, so scores are accuracies, 0..1. Differences: a beam of 16 for the
+paper's 256; `STEPS` full batches in each fit, as the paper's number is not known; with many workers
 a level begins when all of the one before have begun.
 """
 

@@ -5,10 +5,11 @@ Algorithm 1: `population` genotypes are drawn uniformly; then, for every trial, 
 population are drawn with replacement, the best of them is mutated (`DartsSpace.mutate`), and its
 child takes the place of the oldest: the population is the last ones finished. The space is the
 paper's: five nodes of two pairs, the operations of section 11 of its comparison, sums only.
-Differences: an architecture that was scored more than once fights with the mean of its scores
-(`results/methods` says why); with many workers a trial begins on what is finished then, and those
-drawn uniformly are the first `population` trials, finished or not; the defaults are a fifth of the
-paper's 100 and 25, so that a search of 200 networks evolves for nine tenths of them.
+Every child is trained and fights with its own score, as in the paper; what is returned has the
+highest mean of its scores.
+Differences: with many workers a trial begins on what is finished then, and those drawn uniformly
+are the first `population` trials, finished or not; the defaults are a fifth of the paper's 100 and
+25, so that a search of 200 networks evolves for nine tenths of them.
 """
 
 import random
@@ -21,7 +22,7 @@ from optuna.trial import FrozenTrial
 
 from edarts.config import UNSET, Between
 from edarts.methods.blackbox.base import LedgerOptions, LedgerSampler, Wanted
-from edarts.methods.blackbox.ledger import history, means
+from edarts.methods.blackbox.ledger import goodness, history
 from edarts.space.base import SearchSpace
 
 
@@ -68,13 +69,11 @@ class RegularizedEvolution(LedgerSampler):
     def propose(
         self, study: Study, trial: FrozenTrial, draw: random.Random
     ) -> dict[str, int | str]:
-        done = history(study)
-        alive = done[-self.options.population :]
+        alive = history(study)[-self.options.population :]
         if trial.number < self.options.population or not alive:
             return self.space.sample_decisions(draw)
         fighters = draw.choices(alive, k=self.options.tournament)
-        mean = means(study, done)
-        parent = max(fighters, key=lambda fighter: mean[fighter.number])
+        parent = max(fighters, key=lambda fighter: goodness(study, fighter))
         return self.space.mutate_decisions(parent.params, draw)
 
 
