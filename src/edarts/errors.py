@@ -1,7 +1,11 @@
 """The errors a user can cause, each one line that names what is wrong and what to do."""
 
 import difflib
-from collections.abc import Iterable
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+
+SECRETS = re.compile(r"(://[^\s:/@]*:)\S*(@)|([?&](?:password|passwd|pwd)=)[^&\s]*")
 
 
 class EdartsError(Exception):
@@ -42,7 +46,17 @@ def unforeseen(error: BaseException) -> str:
     text = one_line(error)
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
         return "out of memory; give a smaller --batch-size, --channels or --image-size"
-    return f"{type(error).__name__}: {text} (a bug; EDARTS_DEBUG=1 shows where)"
+    return f"{type(error).__name__}: {masked(text)} (a bug; EDARTS_DEBUG=1 shows where)"
+
+
+def masked(text: str) -> str:
+    """The text with *** for the password of every URL in it, `//USER:PASSWORD@` or `?password=`."""
+    return SECRETS.sub(lambda m: f"{m[1]}***{m[2]}" if m[1] else f"{m[3]}***", text)
+
+
+def again(words: Sequence[str]) -> str:
+    """The command to type once more, for people to read: without passwords."""
+    return shlex.join(["edarts", *map(masked, words)])
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:

@@ -115,7 +115,7 @@ def driver_trial(study: Study, space: SearchSpace, rounds: int) -> LedgerRow:
     runtime, times = Runtime(torch.device("cpu")), []
     count = len(study.get_trials(deepcopy=False))
     for more in (0, rounds):  # what a search does before its first trial and after its last
-        config = SearchConfig.of(DRIVEN, trials=count + more).with_options({})
+        config = SearchConfig.of(DRIVEN, trials=count + more, repeats=1).with_options({})
         start = time.perf_counter()
         black_box(study, space, score, config, runtime)
         times.append(time.perf_counter() - start)

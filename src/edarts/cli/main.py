@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from edarts import __doc__ as description
 from edarts import __version__, registry
 from edarts.cli.parser import Given, Parser, Values
 from edarts.cli.verbs import VERBS
-from edarts.errors import EdartsError, Interrupted, UsageError, one_line, unforeseen, unknown
+from edarts.errors import EdartsError, Interrupted, UsageError, again, one_line, unforeseen, unknown
 from edarts.runs.processes import launcher, listen, speak, world_size
 
 
@@ -73,8 +72,9 @@ def _explain(error: BaseException, words: Sequence[str]) -> int:
     code = error.exit_code if isinstance(error, EdartsError) else 1
     if isinstance(error, Interrupted | KeyboardInterrupt):
         code = Interrupted.exit_code
-        again = f"{launcher()} {shlex.join(words)}"
-        print(f"edarts: {one_line(error)}; to continue: {again}", file=sys.stderr)
+        print(
+            f"edarts: {one_line(error)}; to continue: {launcher()}{again(words)}", file=sys.stderr
+        )
     elif isinstance(error, BrokenPipeError):  # the reader left; Python would complain as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif isinstance(error, EdartsError):

@@ -29,8 +29,8 @@ def listen() -> None:
 
 
 def launcher() -> str:
-    """What a command of this run begins with: `edarts`, started by torchrun where this run is."""
-    return f"torchrun --nproc-per-node {world_size()} -m edarts" if world_size() > 1 else "edarts"
+    """What stands before `edarts` in a command of this run, where torchrun has started it."""
+    return f"torchrun --nproc-per-node {world_size()} -m " if world_size() > 1 else ""
 
 
 def world_size() -> int:

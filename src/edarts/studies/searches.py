@@ -75,6 +75,12 @@ def cost(config: SearchConfig, images: int, classes: int, channels: int) -> floa
     return seen * passes * config.cells * edges * config.channels / channels
 
 
+def trials(config: SearchConfig) -> int:
+    """How many networks a black-box search scores."""
+    count: int = _resolved(config, *ANY_DATA)[0].options.trials
+    return count
+
+
 def _black_box_cost(config: SearchConfig, images: int, channels: int) -> float:
     """That of its trainings; a score that trains nothing counts as one epoch of each network."""
     seen = images * (config.data_fraction or 1.0) * (config.epochs or 1)

@@ -52,8 +52,8 @@ def _seconds_of(job: Job, data: Dataset, runtime: Runtime) -> float:
     if job.search is not None:
         found = searches.draws(job.search).sample(random.Random(0))
         if is_black_box(job.search.method):
-            trials: int = job.search.with_options({}).options.trials
-            return (1 + trials) * _seconds_of_training(found, job, data, runtime)
+            trained = 1 + searches.trials(job.search)
+            return trained * _seconds_of_training(found, job, data, runtime)
         total = _seconds_of_search(job.search, data, runtime)
     assert found is not None
     return total + _seconds_of_training(found, job, data, runtime)

@@ -7,10 +7,15 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 
-from edarts import DartsSpace, SearchConfig, UsageError
+from edarts import DartsSpace, SearchConfig, UsageError, registry
+from edarts.cli.main import main
+from edarts.methods.blackbox.driver import resolve_config
+from edarts.methods.blackbox.optuna import OptunaSampler
+from edarts.testing.blackbox import run_ledger
 from methods.blackbox.planted import planted
 from support import fails, run
 
@@ -104,6 +109,7 @@ def test_of_several_studies_none_is_taken_for_the_run_s(
         (["--method", "random_search", "--score", "table"], "takes a JSON file after it"),
         (["--method", "optuna:TPESamplr"], "did you mean optuna:TPESampler"),
         (["--method", "optuna:GridSampler"], "cannot be made by its name alone"),
+        (["--method", "optuna:CmaEsSampler"], "cannot learn categorical decisions"),
         (["--method", "random_serch"], "did you mean random_search"),
         (["--method", "random_search", "--trials", "0"], "trials must be at least 1"),
     ],
@@ -138,3 +144,133 @@ def test_a_database_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_pa
         str(tmp_path / "r"),
     )
     assert "--storage postgresql" in line
+
+
+# -- defaults --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "trials", "least", "rule"),
+    [
+        ("random_search", 100, 1, "(default: 100)"),
+        ("regularized_evolution", 200, 21, "If not given, ten times the population."),
+        ("hierarchical_evolution", 400, 41, "If not given, ten times the population."),
+        ("pnas", 136 + 4 * 16, 136 + 3 * 16 + 1, "(136 with eight operations) and `beam` at each"),
+        ("nasnet_rl", 400, 21, "400: twenty batches of 20"),
+        ("optuna:TPESampler", 100, 1, "If not given, 100; of a genetic sampler ten times"),
+        ("optuna:NSGAIISampler", 500, 51, "If not given, 100; of a genetic sampler ten times"),
+    ],
+)
+def test_each_method_has_trials_enough_to_act(
+    capsys: pytest.CaptureFixture[str], method: str, trials: int, least: int, rule: str
+) -> None:
+    config, space = resolve_config(SearchConfig.of(method))
+    wanted = config.plugins()[0].wanted(method, config.options, space)
+    assert (config.options.trials, wanted.usual, wanted.least) == (trials, trials, least)
+    assert wanted.warning(method, least) is None
+    if least > 1:
+        words = f"{method}: {least - 1} trials are too few: "
+        assert str(wanted.warning(method, least - 1)).startswith(words)
+    with contextlib.suppress(SystemExit):
+        main(["search", "--method", method, "--help"])
+    assert rule in " ".join(capsys.readouterr().out.split())
+
+
+def test_trials_follow_the_population_and_the_beam() -> None:
+    evolution = SearchConfig.of("regularized_evolution", population=7)
+    assert resolve_config(evolution)[0].options.trials == 70
+    small = SearchConfig.of("pnas", beam=3, operations="skip_connect,sep_conv_3x3")
+    assert resolve_config(small)[0].options.trials == 10 + 4 * 3
+
+
+def test_too_few_trials_are_said_first(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, argv: list[str]
+) -> None:
+    argv = [*argv, "--method", "regularized_evolution", "--space", "darts", "--trials", "4"]
+    assert main([*argv, "--out", str(tmp_path / "r")]) == 0
+    said = [x for x in capsys.readouterr().err.splitlines() if not x.startswith("data: ")]
+    assert said[0] == (
+        "regularized_evolution: 4 trials are too few: its first 20 are drawn at random; give"
+        " --trials 21 or more (usual here: 200), or a smaller --population"
+    )
+
+
+def test_only_noisy_scores_are_computed_again() -> None:
+    """By default each proposal is trained, as in the papers; a table says the same each time."""
+    for score, repeats in (("train", 0), ("table:x.json", 1), ("supernet:run", 1)):
+        config = SearchConfig.of("regularized_evolution", score=score)
+        assert resolve_config(config)[0].options.repeats == repeats
+    computed = {}
+    for repeats in (0, 1, 2):
+        config = SearchConfig.of(
+            "random_search",
+            operations="skip_connect,sep_conv_3x3",
+            topology="01 01",
+            trials=60,
+            repeats=repeats,
+        )
+        found, _ = run_ledger(config, lambda *_: 0.5)
+        assert found.trials.scored + found.trials.known == 60
+        computed[repeats] = found.trials.scored
+    assert computed[0] == 60 > computed[2] > computed[1] > 1
+
+
+def test_a_run_of_earlier_defaults_goes_on_as_it_was(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, argv: list[str]
+) -> None:
+    """Begun with the defaults of version 0.1, which the same command no longer gives today."""
+    evolution = [*argv, "--method", "regularized_evolution", "--space", "darts"]
+    was = ["--population", "100", "--tournament", "25", "--repeats", "1"]
+    out = tmp_path / "r"
+    run(capsys, *evolution, *was, "--trials", "100", "--out", str(out))
+    before = (out / "config.yaml").read_text()
+    again = run(capsys, *evolution, "--out", str(out))
+    assert sum(again["trials"].values()) == 100
+    assert (out / "config.yaml").read_text() == before
+    run(capsys, *evolution, "--trials", "103", "--out", str(out))
+    whole = tmp_path / "whole"
+    run(capsys, *evolution, *was, "--trials", "103", "--out", str(whole))
+    parts = ("trial", "score", "genotype")
+    continued, straight = ([[x[k] for k in parts] for x in lines(o)] for o in (out, whole))
+    assert continued == straight
+    new = tmp_path / "new"  # a run of today has today's
+    run(capsys, *evolution, "--trials", "3", "--out", str(new))
+    assert yaml.safe_load((new / "config.yaml").read_text())["population"] == 20
+
+
+# -- samplers of Optuna's --------------------------------------------------------------------------
+
+
+def test_samplers_that_leave_categories_to_chance_are_refused() -> None:
+    """All of Optuna's that can be made by their name: which of them do is found by asking them."""
+    works, refused = set(), set()
+    for name in optuna.samplers.__all__:
+        if name.endswith("Sampler"):
+            try:
+                OptunaSampler(f"optuna:{name}")
+                works.add(name)
+            except UsageError as error:
+                if "categorical" in str(error):
+                    refused.add(name)
+    assert refused == {"CmaEsSampler"}
+    assert {"TPESampler", "RandomSampler", "NSGAIISampler", "BruteForceSampler"} <= works
+
+
+def test_what_paper_says_is_an_option_of_the_method() -> None:
+    for name, sampler in registry.members("samplers"):
+        SearchConfig.of("optuna:TPESampler" if name == "optuna" else name, **sampler.PAPER)
+    evolution = registry.get("samplers", "regularized_evolution").PAPER
+    assert (evolution["trials"], evolution["population"], evolution["tournament"]) == (
+        20_000,
+        100,
+        25,
+    )
+
+
+def test_the_preset_of_the_paper() -> None:
+    """It fills in what is not given, options of the training too; others have no paper."""
+    config, _ = resolve_config(SearchConfig.of("pnas", preset="paper", beam=7))
+    assert (config.options.trials, config.options.beam) == (1160, 7)
+    assert (config.cells, config.channels, config.epochs, config.lr) == (6, 24, 20, 0.01)
+    with pytest.raises(UsageError, match="random_search takes no --preset: no paper ran it"):
+        resolve_config(SearchConfig.of("random_search", preset="paper"))

@@ -54,3 +54,22 @@ def test_the_ledger_alone_gives_the_controller() -> None:
     assert len(cold.seen) == 40 and warm.seen == cold.seen
     for a, b in zip(warm.controller.parameters(), cold.controller.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_batch_of_twenty_teaches_once_and_the_baseline_moves_with_every_score() -> None:
+    """The rule: nothing is learned from fewer; the baseline keeps 0.95 of itself."""
+    space = DartsSpace.parse("skip_connect,sep_conv_3x3", "7")
+    sampler = nasnet_rl.PLUGIN(space)
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    untaught = [p.detach().clone() for p in sampler.learner(study).controller.parameters()]
+    for count, batches in ((19, 0), (1, 1), (19, 1), (1, 2)):
+        study.optimize(lambda trial: planted(suggest(space, trial)), n_trials=count)
+        learner = sampler.learner(study)
+        assert len(learner.seen) == 20 * batches
+        same = zip(untaught, learner.controller.parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in same) == (batches == 0)
+    scores = [trial.value for trial in study.trials]
+    baseline = sum(scores[:20]) / 20
+    for score in scores:
+        baseline = 0.95 * baseline + 0.05 * score
+    assert learner.baseline == pytest.approx(baseline, abs=1e-12)

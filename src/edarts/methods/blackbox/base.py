@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from edarts.config import Between
+from edarts.config import UNSET, Between
 from edarts.errors import UsageError, unknown
 from edarts.methods.blackbox.ledger import distributions
 from edarts.runs.seeds import derive
@@ -31,9 +31,40 @@ class LedgerOptions:
     score: str = "train"
     """What an architecture is judged by. train: accuracy after a training from scratch, on images
     held out; supernet:RUN, with the weights of a one-shot search; table:FILE, JSON."""
-    repeats: Annotated[int, Between(1)] = 1
-    """How often an architecture that is proposed again is scored anew; then it gets the mean of its
-    scores."""
+    repeats: Annotated[int, Between(0)] = UNSET
+    """How many scores an architecture that is proposed again and again is given; then it gets their
+    mean. 0: each proposal is scored. If not given, 0 with score=train, whose scores are noisy, and
+    1 with the others, which give the same again."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many trials a method wants.
+
+    `usual`: where none are given. `least`: with fewer it is not yet the method, for what `why`
+    says; `smaller`: the option that would let fewer do.
+    """
+
+    usual: int = 100
+    least: int = 1
+    why: str = ""
+    smaller: str = ""
+
+    @classmethod
+    def of_population(cls, population: int) -> "Wanted":
+        """Of a method that changes nothing before it has drawn a population at random."""
+        why = f"its first {population} are drawn at random"
+        return cls(10 * population, population + 1, why, "population")
+
+    def warning(self, method: str, trials: int) -> str | None:
+        """What a user should know of a search of so many trials; None: nothing."""
+        if trials >= self.least:
+            return None
+        smaller = f", or a smaller --{self.smaller}" if self.smaller else ""
+        return (
+            f"{method}: {trials} trials are too few: {self.why}; give --trials {self.least} or"
+            f" more (usual here: {self.usual}){smaller}"
+        )
 
 
 TRAINING: dict[str, Any] = {
@@ -57,6 +88,8 @@ class BlackBox(BaseSampler):
     `Options`: its own options, beside those of `LedgerOptions`. `DEFAULTS`: its values for options
     of its space, `SPACE`. `REASONS`: why it does not take an option. `PLANTED`: the arguments with
     which it finds the planted best of the contract tests; None: it need not, as it does not learn.
+    `PAPER`: the options at which its paper ran, as far as they are published. `EARLIER`: what its
+    options had as defaults in version 0.1, with which a run of then goes on.
     """
 
     Options: ClassVar[type] = LedgerOptions
@@ -64,12 +97,23 @@ class BlackBox(BaseSampler):
     REASONS: ClassVar[Mapping[str, str]] = {}
     SPACE: ClassVar[str] = "darts"
     PLANTED: ClassVar[Mapping[str, Any] | None] = {}
+    PAPER: ClassVar[Mapping[str, Any]] = {}
+    EARLIER: ClassVar[Mapping[str, Any]] = {"trials": 100, "repeats": 1}
     is_black_box: ClassVar[bool] = True
 
     @classmethod
     def taken(cls) -> dict[str, Any]:
         """The shared options that it takes, and its space's, with its values for them."""
         return TRAINING | dict(cls.DEFAULTS)
+
+    @classmethod
+    def wanted(cls, method: str, options: Any, space: SearchSpace) -> Wanted:
+        """How many trials it wants with these options; `method`: the name it was asked for by."""
+        return Wanted()
+
+    def returnable(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Those of the trials with a score that a search may return: all of them."""
+        return trials
 
     @classmethod
     @abstractmethod

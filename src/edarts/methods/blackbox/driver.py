@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from edarts.config import SHARED, UNSET, SearchConfig, option_names, resolve
 from edarts.errors import EdartsError, Interrupted, UsageError
-from edarts.methods.blackbox.base import TRAINING
+from edarts.methods.blackbox.base import TRAINING, BlackBox
 from edarts.methods.blackbox.ledger import by_end, history, suggest
 from edarts.methods.blackbox.objective import Objective, parse_score
 from edarts.runs.folder import Run, read_lines
@@ -67,18 +67,28 @@ def resolve_config(config: SearchConfig) -> tuple[SearchConfig, SearchSpace]:
     Raises UsageError if the method or the score does not accept an option.
     """
     method, kind = config.plugins()
+    paper = method.PAPER if config.preset == "paper" else {}
+    if config.preset is not UNSET and not paper:
+        raise UsageError(f"method {config.method} takes no --preset: no paper ran it")
     usual = {name: value for name, value in method.taken().items() if name in option_names(kind)}
-    config = dataclasses.replace(config, space=config.space or method.SPACE).with_options(usual)
+    config = dataclasses.replace(config, space=config.space or method.SPACE)
+    config = config.with_options({**usual, **paper})
     trains = parse_score(config.options.score)[0] == "train"
     for name in SHARED:
-        if getattr(config, name) is UNSET or name == "space" or (name in TRAINING and trains):
+        allowed = name in ("space", "preset") or (name in TRAINING and trains)
+        if getattr(config, name) is UNSET or allowed:
             continue
         flag = f"--{name.replace('_', '-')}"
         if name in TRAINING:
             raise UsageError(f"{flag} trains networks: it needs --score train")
         reason = f": {method.REASONS[name]}" if name in method.REASONS else ""
         raise UsageError(f"method {config.method} takes no {flag}{reason}; one-shot methods may")
-    return resolve(config, TRAINING if trains else {}), kind.of(config.space_options)
+    space = kind.of(config.space_options)
+    wanted = method.wanted(config.method, config.options, space)
+    options = resolve(config.options, {"trials": wanted.usual, "repeats": 0 if trains else 1})
+    config = dataclasses.replace(config, options=options)
+    training = {name: paper.get(name, value) for name, value in TRAINING.items()}
+    return resolve(config, training if trains else {}), space
 
 
 def make_sampler(space: SearchSpace, config: SearchConfig, seed: int) -> BaseSampler:
@@ -177,7 +187,8 @@ class _Search:
         digest = genotype.digest()
         scores = self.scores.get(digest, [])
         alike = sum(digest == other for other, _ in self.running.values())
-        if len(scores) + alike < self.config.options.repeats:
+        repeats = self.config.options.repeats
+        if repeats == 0 or len(scores) + alike < repeats:
             again = RETRY_OF in trial.user_attrs
             seed = derive(self.seed, "score", digest, len(scores) + alike, again)
             self.running[pool.submit(genotype, seed)] = digest, trial
@@ -296,6 +307,9 @@ def black_box(
         if finished:
             progress.say(f"search: continues a ledger of {len(finished)} trials")
     total, begun, start = config.options.trials, search.spent, time.monotonic()
+    wanted = config.plugins()[0].wanted(config.method, config.options, space)
+    if warning := wanted.warning(config.method, total):
+        progress.note(warning)
     with progress.phase():
         while True:
             search.look()
@@ -317,11 +331,18 @@ def black_box(
 
 
 def result(study: Study) -> BlackBoxResult:
-    """The genotype of the highest mean score; of equal ones that which was found first."""
+    """The genotype of the highest mean score; of equal ones that which was found first.
+
+    Of those that the study's sampler may return.
+    """
     trials = study.get_trials(deepcopy=False)
     scores: dict[str, list[float]] = {}
     found: dict[str, FrozenTrial] = {}
-    for trial in history(study):
+    done = history(study)
+    sampler = study.sampler
+    allowed = sampler.returnable(done) if done and isinstance(sampler, BlackBox) else done
+    returnable = {trial.user_attrs[DIGEST] for trial in allowed}
+    for trial in done:
         digest = trial.user_attrs[DIGEST]
         found.setdefault(digest, trial)
         if trial.user_attrs[SCORED]:
@@ -331,7 +352,9 @@ def result(study: Study) -> BlackBoxResult:
         reasons = [t.user_attrs[REASON] for t in trials if REASON in t.user_attrs]
         raise EdartsError(f"no trial has a score; the last reason: {[*reasons[-1:], 'none'][0]}")
     means = {digest: sum(s) / len(s) for digest, s in scores.items()}
-    best = max(means, key=lambda digest: means[digest])
+    best = max(
+        (digest for digest in means if digest in returnable), key=lambda digest: means[digest]
+    )
     states = Counter(trial.state for trial in trials)
     return BlackBoxResult(
         architecture.parse(found[best].user_attrs[GENOTYPE]),

@@ -8,7 +8,7 @@ finished ones is mutated (methods.md section 13, most of it from memory).
 Differences: a node sums its edges, as in all cells here, in place of concatenating them; the cell
 reads the cell before it alone (node 1); the reduction cell has the same motifs, the edges from its
 input with stride 2; the depthwise convolution is the dilated one; motifs that connect source and
-sink in no way are drawn again.
+sink in no way are drawn again; the population is a fifth of the paper's 200.
 """
 
 import random
@@ -19,9 +19,10 @@ from typing import Annotated, Any, ClassVar
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from edarts.config import Between
-from edarts.methods.blackbox.base import LedgerOptions, LedgerSampler
+from edarts.config import UNSET, Between
+from edarts.methods.blackbox.base import LedgerOptions, LedgerSampler, Wanted
 from edarts.methods.blackbox.ledger import goodness, history
+from edarts.space.base import SearchSpace
 
 SHARE = 0.05  # of all finished trials, in a tournament
 
@@ -30,7 +31,10 @@ SHARE = 0.05  # of all finished trials, in a tournament
 class Options(LedgerOptions):
     """What can be chosen of the method."""
 
-    population: Annotated[int, Between(1)] = 200
+    trials: Annotated[int, Between(1)] = UNSET
+    """Architectures proposed in all; more than before continue a search. If not given, ten times
+    the population."""
+    population: Annotated[int, Between(1)] = 40
     """How many genotypes are drawn before any is mutated."""
 
 
@@ -40,7 +44,13 @@ class HierarchicalEvolution(LedgerSampler):
     Options: ClassVar[type] = Options
     SPACE: ClassVar[str] = "motifs"
     PLANTED: ClassVar[Mapping[str, Any] | None] = {"trials": 800, "edges": 20}
+    PAPER: ClassVar[Mapping[str, Any]] = {"trials": 7000, "population": 200}
+    EARLIER: ClassVar[Mapping[str, Any]] = {**LedgerSampler.EARLIER, "population": 200}
     REASONS: ClassVar[Mapping[str, str]] = {"topology": "its motifs are the topology"}
+
+    @classmethod
+    def wanted(cls, method: str, options: Any, space: SearchSpace) -> Wanted:
+        return Wanted.of_population(options.population)
 
     def propose(
         self, study: Study, trial: FrozenTrial, draw: random.Random

@@ -2,10 +2,12 @@
 
 Level 1 tries every cell of one block. At level b each of the `beam` cells tried at level b - 1 is
 widened by every possible block, an ensemble of predictors ranks them all, and the best `beam` are
-tried; the last level goes on down its ranking for as long as there are trials. One kind of cell
+tried; the last level goes on down its ranking for as long as there are trials, and the best cell
+of the last level is what is found. One kind of cell
 serves as both, in the reduction cell with stride 2; it gives out all its blocks (methods.md section
 12, most of it from memory). The predictor goes on from the fit of the level before.
-Differences: `STEPS` full batches in each fit, as the paper's number is not known; with many workers
+The predictor ends in a sigmoid, so scores are accuracies, 0..1. Differences: a beam of 16 for the
+paper's 256; `STEPS` full batches in each fit, as the paper's number is not known; with many workers
 a level begins when all of the one before have begun.
 """
 
@@ -14,6 +16,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import comb
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -21,9 +24,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from torch import Tensor, nn
 
-from edarts.config import Between
+from edarts.config import UNSET, Between
 from edarts.errors import UsageError
-from edarts.methods.blackbox.base import LedgerOptions, LedgerSampler
+from edarts.methods.blackbox.base import LedgerOptions, LedgerSampler, Wanted
 from edarts.methods.blackbox.ledger import goodness, history
 from edarts.runs.seeds import derive
 from edarts.space.base import SearchSpace
@@ -42,7 +45,10 @@ CHUNK = 8192  # cells that are ranked at once
 class Options(LedgerOptions):
     """What can be chosen of the method."""
 
-    beam: Annotated[int, Between(1)] = 256
+    trials: Annotated[int, Between(1)] = UNSET
+    """Architectures proposed in all; more than before continue a search. If not given, those of
+    level 1 (136 with eight operations) and `beam` at each of the four others."""
+    beam: Annotated[int, Between(1)] = 16
     """Cells tried, and widened, at each level."""
     surrogate: Literal["mlp", "lstm"] = "mlp"
     """What predicts scores."""
@@ -121,6 +127,16 @@ def _tensor(cells: Sequence[Cell]) -> Tensor:
     return torch.tensor([[(a[0], b[0], a[1], b[1]) for a, b in cell] for cell in cells])
 
 
+def _levels(space: BlockSpace, beam: int) -> list[int]:
+    """How many cells are tried at each level."""
+    found: list[int] = []
+    for level in range(space.blocks):
+        halves = (FIRST + level) * len(space.operations)
+        wider = comb(halves + 1, 2)
+        found.append(min(beam, found[-1] * wider) if found else wider)
+    return found
+
+
 class PNAS(LedgerSampler):
     """Widens the best cells block by block. Raises UsageError for a space that has no blocks."""
 
@@ -131,6 +147,15 @@ class PNAS(LedgerSampler):
         "seeds": 3,
         "edges": 20,
     }
+    PAPER: ClassVar[Mapping[str, Any]] = {
+        "trials": 1160,
+        "beam": 256,
+        "cells": 6,
+        "channels": 24,
+        "epochs": 20,
+        "lr": 0.01,
+    }
+    EARLIER: ClassVar[Mapping[str, Any]] = {**LedgerSampler.EARLIER, "beam": 256}
     REASONS: ClassVar[Mapping[str, str]] = {"topology": "its cells grow by blocks of two pairs"}
 
     space: BlockSpace
@@ -142,6 +167,18 @@ class PNAS(LedgerSampler):
         self._cells: dict[int, Cell] = {}  # of trials by number
         # From level 2 on: when it began, the cells to try, the surrogate as it was then.
         self._levels: list[tuple[datetime, list[Cell], Surrogate]] = []
+
+    @classmethod
+    def wanted(cls, method: str, options: Any, space: SearchSpace) -> Wanted:
+        levels = _levels(space, options.beam) if isinstance(space, BlockSpace) else [1]
+        last = sum(levels[:-1])
+        why = f"cells of {len(levels)} blocks, which it returns, are tried after the first {last}"
+        return Wanted(sum(levels), last + 1, why, "beam")
+
+    def returnable(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Those of the last level that was reached, as in the paper."""
+        levels = [int(trial.params["blocks"]) for trial in trials]
+        return [t for t, level in zip(trials, levels, strict=True) if level == max(levels)]
 
     def _cell(self, trial: FrozenTrial) -> Cell:
         if trial.number not in self._cells:
