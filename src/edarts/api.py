@@ -54,6 +54,7 @@ from edarts.reporting.work import (
     working,
 )
 from edarts.runs.clock import Clock
+from edarts.runs.files import is_kept
 from edarts.runs.folder import Run, read_settings, reading
 from edarts.runs.processes import barrier, is_main
 from edarts.runtime import Session
@@ -383,7 +384,7 @@ def _model(
         work.opened.listing.fingerprint,
         fitted.calibration,
     )
-    if is_main() and not (work.run.path / "model.json").exists():
+    if is_main() and (save_model(work.run, model) or not is_kept(work.run.path / pictures.TRAINED)):
         assert fitted.margins is not None
         shown = pictures.of_training(
             dataset.images.numpy(),
@@ -393,6 +394,5 @@ def _model(
             lambda image: work.opened.place("train", image),
         )
         work.run.write_json(pictures.TRAINED, pictures.to_json(shown))
-        save_model(work.run, model)
     barrier()
     return model

@@ -14,7 +14,9 @@ from edarts import __version__, registry
 from edarts.cli.parser import Given, Parser, Values
 from edarts.cli.verbs import VERBS
 from edarts.errors import EdartsError, Interrupted, UsageError, one_line, unforeseen, unknown
-from edarts.runs.processes import is_main, world_size
+from edarts.runs.processes import is_main, speak, world_size
+from edarts.runs.progress import tell
+from edarts.runs.stop import terminable
 
 DESCRIPTION = "Finds a convolutional network for any labelled images, and says how far to trust it."
 LAST_WORDS = 5.0  # seconds that the first of many processes has to tell why all end
@@ -23,15 +25,15 @@ LAST_WORDS = 5.0  # seconds that the first of many processes has to tell why all
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not is_main():  # one process speaks for all
-        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    speak()
     try:
-        name, values = parse(words)
-        report = VERBS[name].run(name, values)
+        with terminable():
+            name, values = parse(words)
+            report = VERBS[name].run(name, values)
         if not values["shown"].get("quiet"):
-            print(report.summary(), flush=True)
+            tell(report.summary())
         if values["shown"].get("json"):
-            print(json.dumps(report.to_dict()), flush=True)
+            tell(json.dumps(report.to_dict()))
         return int(getattr(report, "exit_code", 0))
     except (Exception, KeyboardInterrupt) as error:
         return _explain(error, words)
@@ -87,9 +89,7 @@ def _explain(error: BaseException, words: Sequence[str]) -> int:
         print(f"edarts: {one_line(error)}; to continue: {again}", file=sys.stderr)
     elif isinstance(error, BrokenPipeError):  # the reader left; Python would complain as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    elif isinstance(error, EdartsError):
-        print(f"edarts: error: {error}", file=sys.stderr)
-    elif os.environ.get("EDARTS_DEBUG"):
+    elif os.environ.get("EDARTS_DEBUG") and not isinstance(error, EdartsError):
         raise error
     else:
         print(f"edarts: error: {unforeseen(error)}", file=sys.stderr)

@@ -16,7 +16,7 @@ from edarts.config.fields import (
     resolve,
     takers,
 )
-from edarts.config.files import read_options, read_yaml, upgraded, write_yaml
+from edarts.config.files import parse_yaml, read_options, read_yaml, to_yaml, upgraded
 from edarts.config.search import (
     OPTUNA,
     SHARED,
@@ -45,11 +45,12 @@ __all__ = [
     "method_class",
     "option_names",
     "parse_attention",
+    "parse_yaml",
     "read_options",
     "read_yaml",
     "resolve",
     "takers",
+    "to_yaml",
     "untaken",
     "upgraded",
-    "write_yaml",
 ]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from edarts import registry
 from edarts.config.fields import Between, check_fields
-from edarts.errors import unknown
+from edarts.errors import EdartsError, unknown
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,10 @@ class DataConfig:
         Options that the source does not take are passed over: old files name `label_column` for
         all data, and other data may have been put in the place of `data`.
         """
+        if "data" not in settings:
+            raise EdartsError("config.yaml: damaged: it names no data")
         own = {name: settings[name] for name in cls.names() if name in settings}
-        config = cls(settings.get("data", "digits"), **own)
+        config = cls(settings["data"], **own)
         kind = registry.locate("edarts.data.sources:options_for")(config.data)
         if kind is None:
             return config

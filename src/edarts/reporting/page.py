@@ -14,11 +14,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from edarts.config.reading import open_regular
+from edarts.errors import escaped
 from edarts.reporting import plots, replay, run_content
 from edarts.reporting.drawing import Drawable, picture_of, svg
 from edarts.reporting.model import Column, Summary, Table
 from edarts.reporting.stats import Estimate
-from edarts.runs.folder import Run, read_lines, read_settings
+from edarts.runs.folder import Run, read_metrics, read_settings, reading
 
 FILES = ("config.yaml", "environment.json")
 
@@ -54,12 +56,13 @@ def write_run(run: Run) -> Path:
     Returns the page's path. Raises EdartsError.
     """
     settings = read_settings(run.path)
-    lines = read_lines(run.path / "metrics.jsonl")
-    shown = replay.replay(settings, lines)
-    found = run_content.found(run, shown is not None)
-    summary = run_content.summarise(run, settings, lines)
-    subtitle = f"seed {settings['seed']}, run in {run.path.name}"
-    return _write(run, summary, summary.tables, subtitle, found, shown=shown)
+    lines = read_metrics(run.path)
+    with reading(run.path):
+        shown = replay.replay(settings, lines)
+        found = run_content.found(run, shown is not None)
+        summary = run_content.summarise(run, settings, lines)
+        subtitle = f"seed {settings['seed']}, run in {run.path.name}"
+        return _write(run, summary, summary.tables, subtitle, found, shown=shown)
 
 
 def _write(
@@ -90,9 +93,15 @@ def _write(
         notes=dict.fromkeys(note for _, note in drawings if note),
         tables=[_table(table, links or {}) for table in tables],
         galleries=summary.galleries,
-        files={n: p.read_text(encoding="utf-8") for n, p in files.items() if p.exists()},
+        files={name: _text(path) for name, path in files.items() if path.exists()},
     )
     return run.write_text("report.html", text)
+
+
+def _text(path: Path) -> str:
+    """A file of the run to show; what is no text in it is escaped."""
+    with open_regular(path, links=False) as file:
+        return escaped(file.read().decode(errors="backslashreplace"), keep="\n\t")
 
 
 def _drawing(caption: str, architecture: Drawable) -> tuple[list[dict[str, str]], str]:

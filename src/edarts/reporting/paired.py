@@ -1,5 +1,6 @@
 """Two trained networks on the same test images, compared image by image."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edarts.reporting.stats import Estimate, paired_proportion
+from edarts.runs.files import read_kept
 from edarts.runs.folder import read_settings
 
 PREDICTIONS = "predictions.npz"  # of a run that was evaluated
@@ -86,7 +88,8 @@ def right_answers(first: Path, second: Path) -> tuple[Answers, Answers] | None:
 def _predictions(run: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
     """`probabilities` (N, classes) and `labels` (N,) of a run's predictions.npz, if it is there."""
     try:
-        with np.load(run / PREDICTIONS, allow_pickle=False) as kept:
+        content = io.BytesIO(read_kept(run / PREDICTIONS))
+        with np.load(content, allow_pickle=False) as kept:
             return kept["probabilities"], kept["labels"]
     except (OSError, ValueError, KeyError, BadZipFile):  # absent, cut off, or of another version
         return None

@@ -4,7 +4,9 @@ torchrun tells each process by environment variables, so that asking needs neith
 accelerate; only meeting the others does. A process alone is its own main process.
 """
 
+import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +27,15 @@ def rank() -> int:
 def is_main() -> bool:
     """Whether this is the process that writes files and prints."""
     return rank() == 0
+
+
+def speak() -> None:
+    """Let the main process alone print, and names of files that are no text as escapes."""
+    if not is_main():
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where a test or a notebook listens
+            stream.reconfigure(errors="backslashreplace")
 
 
 def barrier() -> None:

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from edarts import registry
 from edarts.data.batches import Transform
-from edarts.errors import EdartsError
+from edarts.errors import EdartsError, one_line
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.operations import count_flops, count_parameters
+from edarts.runs.files import disk_errors, read_kept
 from edarts.runs.folder import Run, read_json, reading
 from edarts.runtime import Runtime
 from edarts.space import architecture
@@ -24,6 +26,7 @@ from edarts.training import evaluation
 from edarts.training.calibration import Answers, Calibration
 
 FORMAT = "edarts.model/1"
+WEIGHTS = "model.safetensors"
 CALIBRATION = "calibration.safetensors"  # what is long of it; its numbers stand in model.json
 NUMBERS = ("images", "temperature", "threshold", "farthest")
 
@@ -77,10 +80,11 @@ class TrainedModel:
         return evaluation.predict(self.network, images, self.transform, runtime, self.calibration)
 
 
-def save_model(run: Run, model: TrainedModel) -> None:
+def save_model(run: Run, model: TrainedModel) -> bool:
     """Write model.safetensors, then model.json: it is written last, as the commit marker.
 
-    The auxiliary head helps training only and is left out.
+    The auxiliary head helps training only and is left out. Returns whether there was no such model,
+    or another or a damaged one, of which an evaluation says nothing: that is deleted.
     """
     mirrored = isinstance(model.network, Mirrored)
     network: Any = model.network.network if mirrored else model.network
@@ -89,33 +93,51 @@ def save_model(run: Run, model: TrainedModel) -> None:
         for name, tensor in network.state_dict().items()
         if not name.startswith("auxiliary")
     }
-    run.write_bytes("model.safetensors", save_tensors(tensors))
-    learned = model.calibration
-    if learned is not None:
-        run.write_bytes(CALIBRATION, save_tensors({"references": learned.references}))
-    used = registry.used()
-    run.write_json(
-        "model.json",
-        {
-            "format": FORMAT,
-            "genotype": model.architecture.to_dict(),
-            "cells": model.size.cells,
-            "channels": model.size.channels,
-            "whitening": model.size.whitening,
-            "mirrored": mirrored,
-            "image": list(model.image),
-            "classes": list(model.classes),
-            "mean": list(model.transform.mean),
-            "std": list(model.transform.std),
-            "parameters": model.parameters,
-            "flops": model.flops,
-            "data": model.data,
-            "fingerprint": model.fingerprint,
-            **({} if model.white is None else {"white": model.white}),
-            "calibration": None if learned is None else {k: getattr(learned, k) for k in NUMBERS},
-            **({"plugins": used} if used else {}),
-        },
+    if _is_saved(run.path, tensors):
+        return False
+    with disk_errors(run.path):
+        (run.path / "evaluation.json").unlink(missing_ok=True)
+    run.write_bytes(WEIGHTS, save_tensors(tensors))
+    if model.calibration is not None:
+        run.write_bytes(CALIBRATION, save_tensors({"references": model.calibration.references}))
+    run.write_json("model.json", _told(model, mirrored))
+    return True
+
+
+def _is_saved(folder: Path, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the folder holds a whole model with these tensors."""
+    try:
+        kept = load_tensors(read_kept(folder / WEIGHTS))
+        load_model(folder)
+    except Exception:  # there is none, or it is damaged in any way
+        return False
+    return kept.keys() == tensors.keys() and all(
+        torch.equal(kept[name], tensor) for name, tensor in tensors.items()
     )
+
+
+def _told(model: TrainedModel, mirrored: bool) -> dict[str, Any]:
+    """The content of model.json."""
+    learned, used = model.calibration, registry.used()
+    return {
+        "format": FORMAT,
+        "genotype": model.architecture.to_dict(),
+        "cells": model.size.cells,
+        "channels": model.size.channels,
+        "whitening": model.size.whitening,
+        "mirrored": mirrored,
+        "image": list(model.image),
+        "classes": list(model.classes),
+        "mean": list(model.transform.mean),
+        "std": list(model.transform.std),
+        "parameters": model.parameters,
+        "flops": model.flops,
+        "data": model.data,
+        "fingerprint": model.fingerprint,
+        **({} if model.white is None else {"white": model.white}),
+        "calibration": None if learned is None else {k: getattr(learned, k) for k in NUMBERS},
+        **({"plugins": used} if used else {}),
+    }
 
 
 def save_predictions(run: Run, probabilities: Tensor, labels: Tensor) -> None:
@@ -133,7 +155,7 @@ def load_model(run: str | Path) -> TrainedModel:
     if not (folder / "model.json").exists():
         raise EdartsError(f"{folder}: no trained model; `edarts train {folder}` makes one")
     fields = read_json(folder / "model.json")
-    weights = folder / "model.safetensors"
+    weights = folder / WEIGHTS
     with reading(folder):
         try:
             return _read(fields, weights)
@@ -141,7 +163,8 @@ def load_model(run: str | Path) -> TrainedModel:
             raise
         except Exception as error:  # safetensors, torch and the parsers each raise their own
             raise EdartsError(
-                f"{weights}: damaged model ({' '.join(str(error).split())[:120]}); train it again"
+                f"{weights}: damaged model ({one_line(error)[:200]}); repeat the command that made"
+                " the run: it writes the model again"
             ) from None
 
 
@@ -151,7 +174,7 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
     channels, height, width = fields["image"]
     classes = tuple(fields["classes"])
     network = design.build(size, (channels, height, width), len(classes))
-    network.load_state_dict(load_tensors(weights.read_bytes()))
+    network.load_state_dict(load_tensors(read_kept(weights)))
     return TrainedModel(
         Mirrored(network) if fields.get("mirrored") else network,
         design,
@@ -171,5 +194,5 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
 def _calibration(numbers: Mapping[str, Any] | None, path: Path) -> Calibration | None:
     if numbers is None:
         return None
-    references = load_tensors(path.read_bytes())["references"]
+    references = load_tensors(read_kept(path))["references"]
     return Calibration(**{name: numbers[name] for name in NUMBERS}, references=references)
