@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint loops clean
+.PHONY: demo test test-slow test-faults lint loops clean
 
 # Search, train and evaluate on the bundled digits.
 demo: $(VENV)/ready
@@ -15,6 +15,10 @@ test: $(VENV)/ready
 
 test-slow: $(VENV)/ready
 	$(BIN)/pytest -m slow --timeout 3000
+
+# Hours: kills, mutated files and full disks. It goes on where it was stopped, and prints a table.
+test-faults: $(VENV)/ready
+	$(BIN)/python tests/faults/measure.py results/faults
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

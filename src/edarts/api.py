@@ -346,12 +346,12 @@ def compare(data: Data = "digits", *arguments: Any, **options: Any) -> StudyRepo
     return study("compare", data, *arguments, **options)
 
 
-def report(runs: Sequence[str | Path]) -> PagesReport:
+def report(runs: Sequence[str | Path], without_config: bool = False) -> PagesReport:
     """Draw the pages of runs and studies again, and compare each pair of evaluated runs image by
-    image. Raises EdartsError.
+    image. `without_config`: config.yaml does not stand on them. Raises EdartsError.
     """
     folders = [Path(run) for run in runs]
-    files = tuple(map(studies.write_report, folders))
+    files = tuple(studies.write_report(folder, not without_config) for folder in folders)
     return PagesReport(files, tuple(paired.compare(folders)))
 
 
@@ -370,7 +370,7 @@ def _model(
     work: Work, design: Architecture, recipe: TrainConfig, fitted: fit.FitResult
 ) -> TrainedModel:
     """The trained network with all that its use needs, written into the run folder."""
-    dataset, name = work.dataset, work.opened.config.data
+    dataset, name = work.dataset, work.opened.config.shown
     size = fit.size_of(recipe) if design.sized else Size()
     model = TrainedModel.of(
         fitted.network,

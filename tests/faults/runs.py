@@ -10,7 +10,17 @@ TINY = ["--limit", "60", "--cells", "1", "--channels", "4", "--batch-size", "16"
 TRAIN = ["train", "darts.v1", "digits", *TINY, "--epochs", "2", "--checkpoint-seconds", "0"]
 SEARCH = ["search", "digits", *TINY, "--epochs", "2", "--checkpoint-seconds", "0",
           "--operations", "skip_connect,sep_conv_3x3"]  # fmt: skip
-TIMES = {"seconds", "created", "minutes"}
+FIND = ["find", *SEARCH[1:], "--train.cells", "1", "--train.channels", "4", "--candidates", "found"]
+RACE = [*FIND[:-1], "found,linear"]
+BLACK_BOX = ["search", "digits", *TINY, "--epochs", "1", "--method", "random_search",
+             "--trials", "6"]  # fmt: skip
+STUDY = ["study", "depth", "digits", "--limit", "60", "--quiet", "--seeds", "1", "--cells", "1,2",
+         "--search.epochs", "2", "--search.channels", "4", "--search.batch-size", "16",
+         "--search.operations", "skip_connect,sep_conv_3x3",
+         "--train.epochs", "2", "--train.channels", "4", "--train.batch-size", "16"]  # fmt: skip
+LEFT_OUT = {".lock", "digests.json", "rows.csv", "study.json"}
+TIMES = {"run", "seconds", "created", "minutes", "search_seconds", "train_seconds", "search_peak_mib",
+         "train_peak_mib", "clock"}  # fmt: skip
 
 
 def artefacts(folder: Path) -> dict[str, Any]:
@@ -21,8 +31,9 @@ def artefacts(folder: Path) -> dict[str, Any]:
 
 
 def _content(path: Path) -> Any:
-    if path.suffix in (".html", ".db") or path.name in (".lock", "digests.json"):
-        return None  # the page tells seconds and the folder's name
+    drawn = path.suffix in (".html", ".png") and path.name != "cell.png"
+    if drawn or path.suffix == ".db" or path.name in LEFT_OUT:
+        return None  # they tell seconds, or the folder's name
     if path.suffix == ".json":
         return _plain(json.loads(path.read_text()))
     if path.suffix == ".jsonl":

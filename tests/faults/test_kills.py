@@ -98,7 +98,8 @@ STUDY = ["study", "depth", "digits", "--limit", "60", "--quiet", "--seeds", "3",
 COMPARE = ["compare", "digits", "--limit", "60", "--quiet", "--seeds", "3", "--methods", "darts",
            "--random-cells", "2", *STUDY[10:]]  # fmt: skip
 BLACK_BOX = ["search", "digits", "--limit", "60", "--quiet", "--method", "random_search",
-             "--trials", "60", "--cells", "1", "--channels", "4", "--epochs", "1", "--batch-size", "16"]  # fmt: skip
+             "--trials", "60", "--cells", "1", "--channels", "4", "--epochs", "1",
+             "--batch-size", "16"]  # fmt: skip
 
 
 @pytest.mark.processes

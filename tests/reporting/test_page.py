@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -265,46 +263,6 @@ def test_foreign_pictures_are_passed_over(gallery: Path) -> None:
 
 
 # -- in a browser --------------------------------------------------------------------------------
-
-
-def chromium() -> str | None:
-    """$EDARTS_CHROMIUM, or what is installed."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    return os.environ.get("EDARTS_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    program = chromium()
-    if program is None:
-        pytest.skip("no Chromium here; install one (Debian: apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Any]:
-    """Opens a page from disk; at the end no error, and no request but for the page, was seen."""
-    errors: list[str] = []
-    requests: list[str] = []
-    opened = []
-
-    def visit(path: Path, width: int = 1280) -> Any:
-        tab = browser.new_page(viewport={"width": width, "height": 800}, offline=True)
-        tab.on("console", lambda message: errors.append(message.text))
-        tab.on("pageerror", lambda error: errors.append(str(error)))
-        tab.on("dialog", lambda dialog: errors.append(dialog.message))
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(path.as_uri())
-        opened.append(path.as_uri())
-        return tab
-
-    yield visit
-    assert not errors
-    assert requests == opened
 
 
 def test_tables_sort_both_ways_with_gaps_last(visit: Any, study: Path) -> None:

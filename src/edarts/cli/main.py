@@ -19,7 +19,6 @@ from edarts.runs.progress import tell
 from edarts.runs.stop import terminable
 
 DESCRIPTION = "Finds a convolutional network for any labelled images, and says how far to trust it."
-LAST_WORDS = 5.0  # seconds that the first of many processes has to tell why all end
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,5 +93,5 @@ def _explain(error: BaseException, words: Sequence[str]) -> int:
     else:
         print(f"edarts: error: {unforeseen(error)}", file=sys.stderr)
     if not is_main():  # torchrun ends the first process, which tells why, as soon as another ended
-        time.sleep(LAST_WORDS)
+        time.sleep(5.0)
     return code

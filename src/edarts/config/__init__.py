@@ -5,7 +5,7 @@ run folder's config.yaml holds the resolved values. Nothing here imports torch.
 """
 
 from edarts.config.budget import CANDIDATES, Budget
-from edarts.config.data import DataConfig
+from edarts.config.data import DataConfig, shown
 from edarts.config.fields import (
     UNSET,
     Between,
@@ -49,6 +49,7 @@ __all__ = [
     "read_options",
     "read_yaml",
     "resolve",
+    "shown",
     "takers",
     "to_yaml",
     "untaken",

@@ -32,6 +32,12 @@ def check_regular(path: str | Path, links: bool = True) -> None:
         return
 
 
+def check_no_link(folder: Path) -> None:
+    """Raises EdartsError for a folder that is a link, where the program makes its own."""
+    if folder.is_symlink():
+        raise EdartsError(f"{folder}: a link, which is not followed; delete it")
+
+
 def open_regular(path: str | Path, links: bool = True) -> BinaryIO:
     """Open a regular file to read its bytes; `links`: the path may be a link to one.
 

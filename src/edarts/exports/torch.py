@@ -27,6 +27,9 @@ class TorchProgram(Export):
         program = torch.export.export(
             network, (example,), dynamic_shapes=({0: Dim("batch", min=1)},), strict=False
         )
+        for module in program.graph_module.modules():  # which would tell where its sources lie
+            for node in getattr(getattr(module, "graph", None), "nodes", ()):
+                node.meta.pop("stack_trace", None)
         extra = {
             "mean": "\n".join(map(str, model.transform.mean)),
             "std": "\n".join(map(str, model.transform.std)),

@@ -13,6 +13,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from edarts import registry
+from edarts.data import Opened
 from edarts.data.batches import Transform
 from edarts.errors import EdartsError, one_line
 from edarts.nn.mirrored import Mirrored
@@ -55,6 +56,12 @@ class TrainedModel:
     white: float | None = None
     fingerprint: str = ""
     calibration: Calibration | None = None
+
+    def is_of(self, opened: Opened) -> bool:
+        """Whether it was trained on these data; models of old are known by their path alone."""
+        if self.fingerprint:
+            return self.fingerprint == opened.listing.fingerprint
+        return self.data in (opened.config.data, opened.config.shown)
 
     @classmethod
     def of(

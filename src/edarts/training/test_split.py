@@ -29,7 +29,7 @@ def evaluate_once(work: Work, model: TrainedModel, before: Mapping[str, float]) 
     if run.read_json("evaluation.json") is None and is_main():
         report = evaluate(run, model, work.opened, work.runtime)
         report = replace(report, seconds={**before, **report.seconds})
-        run.write_json("evaluation.json", report.to_dict())
+        run.write_json("evaluation.json", report.to_dict() | {"run": run.path.name})
     barrier()
     known = run.read_json("evaluation.json")
     low, high = known["test_accuracy_ci95"]
@@ -53,7 +53,7 @@ def evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) ->
     """
     dataset = opened.split("test", model.image, model.white).in_classes(model.classes)
     found = evaluation.evaluate(model.network, dataset, model.transform, runtime, model.calibration)
-    own, overlap = opened.config.data == model.data, None
+    own, overlap = model.is_of(opened), None
     if own:
         overlap = _overlap(opened, model)
         try:

@@ -168,5 +168,5 @@ class _Column(Sequence[Any]):
 def _content(value: Any) -> bytes:
     """The bytes of an image in a table, or those of the path that it names."""
     if isinstance(value, dict):
-        value = value["bytes"] or os.fsencode(value["path"])
+        value = value["bytes"] or os.fsencode(value["path"] or "")
     return value or b""
