@@ -232,11 +232,12 @@ def evaluate(
     session = session or Session()
     refuse("evaluate", session, *all_but("device", "progress"))
     settings = read_settings(folder)
-    own = DataConfig.from_settings(settings)
-    if data is None:
-        data = own
-    elif isinstance(data, str):
-        data = DataConfig.from_settings(settings | {"data": data})
+    with reading(folder):
+        own = DataConfig.from_settings(settings)
+        if data is None:
+            data = own
+        elif isinstance(data, str):
+            data = DataConfig.from_settings(settings | {"data": data})
     model = model or load_model(folder)
     with reading(folder):
         opened = open_to_evaluate(data, own)

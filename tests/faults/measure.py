@@ -268,7 +268,9 @@ def table(out: Path) -> str:
         for group, some in groups.items():
             ended = Counter(line["result"] for line in some)
             same = ended["identical"] + ended["right"]
-            rows.append((path.stem, group or "all", len(some), same, ended["refused"], ended["wrong"]))
+            rows.append(
+                (path.stem, group or "all", len(some), same, ended["refused"], ended["wrong"])
+            )
     head = ("what", "verb", "tries", "identical or right", "refused", "wrong")
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in [head, ["---"] * 6, *rows]]
     return "\n".join(lines)

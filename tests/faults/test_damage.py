@@ -48,11 +48,7 @@ def test_a_flipped_bit_is_refused_by_name(
     whole, rng = (trained / name).read_bytes(), random.Random(name)
     for _ in range(5):
         flip(trained / name, rng)
-        if name == "predictions.npz":
-            assert main(words) == 0
-            assert "damaged predictions" in capsys.readouterr().out
-        else:
-            assert f"{name}: damaged" in fails(capsys, 1, *words)
+        assert f"{name}: damaged" in fails(capsys, 1, *words)
         (trained / name).write_bytes(whole)
 
 

@@ -11,6 +11,8 @@ from edarts import registry
 from edarts.config.fields import Between, check_fields
 from edarts.errors import EdartsError, unknown
 
+MAX_GIB = 8.0
+
 
 def shown(data: str) -> str:
     """DATA without the folders that it lies in, which may tell who its owner is."""
@@ -44,7 +46,7 @@ class DataConfig:
     """Leave training images out that are test images too, or nearly."""
     skip_bad: bool = False
     """Go on without image files that cannot be read."""
-    max_gib: Annotated[float, Between(1e-6)] = 8.0
+    max_gib: Annotated[float, Between(1e-6)] = field(default=MAX_GIB, compare=False)
     """GiB that the images of a split may take when decoded, at most, and those of a file when
     unpacked: a small file can hold far more than any memory."""
     options: object | None = None
@@ -111,8 +113,8 @@ class DataConfig:
     def to_settings(self) -> dict[str, Any]:
         """Flat, for config.yaml: with the options of the source, also where they are defaults."""
         flat = {name: getattr(self, name) for name in ("data", *self.names())}
-        for name in ("drop_duplicates", "max_gib"):  # which older configs do not have
-            if flat[name] == getattr(DataConfig, name):
+        for name, usual in {"drop_duplicates": False, "max_gib": MAX_GIB}.items():
+            if flat[name] == usual:  # older configs do not have it
                 del flat[name]
         options = self.options
         if options is None:

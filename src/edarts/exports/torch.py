@@ -1,13 +1,14 @@
 """A `torch.export` program with a batch of any size: (N, C, H, W) float32, normalised -> logits."""
 
+import io
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch.export import Dim
 
-from edarts.errors import EdartsError, one_line
 from edarts.exports.base import Export
+from edarts.runs.files import write_bytes
 from edarts.training.models import TrainedModel
 
 
@@ -37,15 +38,9 @@ class TorchProgram(Export):
             "white": str(model.white or 255),
             "temperature": str(model.calibration.temperature if model.calibration else 1.0),
         }
-        aside = out.with_name(f"new-{out.name}")
-        try:
-            torch.export.save(program, aside, extra_files=extra)
-            aside.replace(out)
-        except (OSError, RuntimeError) as error:
-            raise EdartsError(f"{out}: cannot be written: {one_line(error)}") from None
-        finally:
-            if aside.exists():
-                aside.unlink()
+        file = io.BytesIO()
+        torch.export.save(program, file, extra_files=extra)
+        write_bytes(out, file.getbuffer())
         return [out]
 
 

@@ -113,7 +113,7 @@ def _write(
         },
         replay=replayed,
         script=Markup(_script()),
-        policy=_policy(),
+        policy=Markup(_policy()),
         panels=[panel for panels, _ in drawings for panel in panels],
         notes=dict.fromkeys(note for _, note in drawings if note),
         tables=[_table(table, links or {}) for table in tables],

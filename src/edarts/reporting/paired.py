@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edarts.errors import EdartsError
 from edarts.reporting.stats import Estimate, paired_proportion
 from edarts.runs.files import read_kept
 from edarts.runs.folder import read_settings
@@ -91,5 +91,7 @@ def _predictions(run: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | N
         content = io.BytesIO(read_kept(run / PREDICTIONS))
         with np.load(content, allow_pickle=False) as kept:
             return kept["probabilities"], kept["labels"]
-    except (OSError, ValueError, KeyError, BadZipFile):  # absent, cut off, or of another version
+    except EdartsError:
+        raise
+    except Exception:  # absent, cut off, or of another version: zip and zlib raise their own
         return None

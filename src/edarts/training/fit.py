@@ -14,6 +14,7 @@ from edarts.errors import UsageError
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.timm import begin_with
 from edarts.nn.whitening import Whitening
+from edarts.runs.processes import world_size
 from edarts.runtime import Runtime
 from edarts.seeds import permutation, seed_all
 from edarts.space.base import Architecture, Size
@@ -42,7 +43,7 @@ def resolve_config(
         config = replace(config, whitening=False)
     resolved = recipe.load(config.recipe).resolve(config, images, whole)
     trained = max(1, round(images * (1 - (resolved.valid_fraction or 0))))
-    if resolved.auxiliary and trained // batches(trained, resolved.batch_size) < 2:
+    if resolved.auxiliary and trained // batches(trained, resolved.batch_size) // world_size() < 2:
         raise UsageError(
             f"auxiliary: its norm needs more than one image a step, --batch-size is"
             f" {resolved.batch_size}; give a larger one, or --auxiliary 0"
