@@ -18,7 +18,7 @@ test-slow: $(VENV)/ready
 
 # Hours: kills, mutated files and full disks. It goes on where it was stopped, and prints a table.
 test-faults: $(VENV)/ready
-	$(BIN)/python tests/faults/measure.py results/faults
+	PYTHONPATH=tests $(BIN)/python -m faults.measure results/faults
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

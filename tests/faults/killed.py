@@ -1,4 +1,4 @@
-"""`python killed.py ROOT AT WORDS`: edarts WORDS, which kills itself at file event AT below ROOT.
+"""`python -m faults.killed ROOT AT WORDS`: edarts WORDS, which kills itself at file event AT below ROOT.
 
 Event 0: never; the number of all events goes to the file ROOT.events, whose name is beside it.
 """
@@ -7,8 +7,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from faults.faulty import faults
 

@@ -1,6 +1,6 @@
 """`make test-faults`: kills, mutated files, disks that fill up; each try is kept, so it can go on.
 
-`python tests/faults/measure.py OUT [--kills N] [--inputs N] [--disks N] [--only NAME]` adds what is
+`python -m faults.measure OUT [--kills N] [--inputs N] [--disks N] [--work FOLDER]` adds what is
 missing to OUT/*.jsonl and prints the table. A try is one line: what was done, and whether it ended
 as undisturbed (identical), in one clean line (refused), or in anything else (wrong).
 """
@@ -23,14 +23,12 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
 from edarts.cli.main import main
 from faults.faulty import faults
 from faults.mutations import mutated
 from faults.runs import BLACK_BOX, FIND, RACE, SEARCH, STUDY, TRAIN, artefacts
 
+HERE = Path(__file__).parent
 VERBS = {  # name -> words, and whether a measured time may decide what comes out
     "search": SEARCH,
     "train": TRAIN,
@@ -121,7 +119,7 @@ class Kills:
             words = ["export", str(self.work / "straight-train"), "--out", str(root / "model.pt2")]
         self.of("train") if name == "export" else None
         return subprocess.Popen(
-            [sys.executable, str(HERE / "killed.py"), str(root), str(at), *words, "--quiet"],
+            [sys.executable, "-m", "faults.killed", str(root), str(at), *words, "--quiet"],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
@@ -268,9 +266,8 @@ def table(out: Path) -> str:
         for group, some in groups.items():
             ended = Counter(line["result"] for line in some)
             same = ended["identical"] + ended["right"]
-            rows.append(
-                (path.stem, group or "all", len(some), same, ended["refused"], ended["wrong"])
-            )
+            counts = len(some), same, ended["refused"], ended["wrong"]
+            rows.append((path.stem, group or "all", *counts))
     head = ("what", "verb", "tries", "identical or right", "refused", "wrong")
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in [head, ["---"] * 6, *rows]]
     return "\n".join(lines)
