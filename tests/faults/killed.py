@@ -1,4 +1,4 @@
-"""`python -m faults.killed ROOT AT WORDS`: edarts WORDS, which kills itself at file event AT below ROOT.
+"""`python -m faults.killed ROOT AT WORDS`: edarts WORDS, killed at file event AT below ROOT.
 
 Event 0: never; the number of all events goes to the file ROOT.events, whose name is beside it.
 """

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edarts.errors import EdartsError
 from edarts.reporting.stats import Estimate, paired_proportion
 from edarts.runs.files import read_kept
-from edarts.runs.folder import read_settings
+from edarts.runs.folder import read_settings, reading
 
 PREDICTIONS = "predictions.npz"  # of a run that was evaluated
 SPLIT = ("fingerprint", "split_seed", "test_fraction", "test_limit")  # say which images are tested
@@ -67,7 +67,8 @@ def _compare(first: Path, second: Path) -> Comparison:
         one, other = (settings.get(name) for settings in known)
         if one != other and None not in (one, other):
             return Comparison(first, second, None, f"other test images ({name} differs)")
-    answers = right_answers(first, second)
+    with reading(first):
+        answers = right_answers(first, second)
     if answers is None:
         return Comparison(first, second, None, "other test images, or damaged predictions")
     return Comparison(first, second, paired_proportion(*answers))

@@ -346,7 +346,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = io.BytesIO(read_kept(path))
         states = torch.load(content, map_location="cpu", weights_only=True)
-        if not isinstance(states, dict):
+        if not isinstance(states, dict) or not all(isinstance(s, dict) for s in states.values()):
             raise ValueError("holds no phases")
     except EdartsError:
         raise

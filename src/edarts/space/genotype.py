@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from edarts import registry
-from edarts.errors import EdartsError, UsageError, unknown
+from edarts.errors import EdartsError, UsageError, reason_of, unknown
 from edarts.runs.files import read_kept
 from edarts.space import operations
 from edarts.space.base import Architecture, Image, Size
@@ -231,8 +231,10 @@ def read_file(path: str | Path, parse: Callable[[str], Parsed]) -> Parsed:
         return parse(read_kept(Path(path)).decode())
     except FileNotFoundError:
         raise EdartsError(f"{path}: no such file; give a genotype's JSON file") from None
-    except (OSError, UnicodeDecodeError, RecursionError, UsageError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except Exception as error:  # odd contents can be stumbled over in any way
+        if isinstance(error, EdartsError) and not isinstance(error, UsageError):
+            raise
+        reason = getattr(error, "strerror", None) or reason_of(error)
         # The cause tells a run folder's reader that a plug-in is missing.
         raise EdartsError(f"{path}: damaged genotype: {reason}") from error
 

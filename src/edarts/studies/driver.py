@@ -126,8 +126,8 @@ def write_report(folder: Path, config: bool = True) -> Path:
     run = Run(folder)
     if "study" not in settings:
         return page.write_run(run, config)
-    known = settings | (run.read_json("study.json") or {})
     with reading(folder):
+        known = settings | (run.read_json("study.json") or {})
         kind: type[Study] = registry.get("studies", settings["study"])
         question = kind(Recipe.from_dict(settings), base.read_options(kind, known))
         rows = read_ledger(folder)

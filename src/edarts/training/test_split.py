@@ -10,7 +10,7 @@ from edarts.reporting.reports import EvaluationReport
 from edarts.reporting.stats import Estimate
 from edarts.reporting.trust import Overlap, Trust, learned, trust
 from edarts.reporting.work import Work
-from edarts.runs.folder import Run
+from edarts.runs.folder import Run, reading
 from edarts.runs.processes import barrier, is_main
 from edarts.runtime import Runtime
 from edarts.training import evaluation
@@ -31,19 +31,20 @@ def evaluate_once(work: Work, model: TrainedModel, before: Mapping[str, float]) 
         report = replace(report, seconds={**before, **report.seconds})
         run.write_json("evaluation.json", report.to_dict() | {"run": run.path.name})
     barrier()
-    known = run.read_json("evaluation.json")
-    low, high = known["test_accuracy_ci95"]
-    return EvaluationReport(
-        model.architecture,
-        Estimate(known["test_accuracy"], low, high, known["test_images"]),
-        known["per_class"],
-        known["parameters"],
-        known["flops"],
-        known["seconds"],
-        run.path,
-        Trust.from_dict(known["trust"]) if "trust" in known else None,
-        Overlap.from_dict(known["duplicates"]) if "duplicates" in known else None,
-    )
+    with reading(run.path):
+        known = run.read_json("evaluation.json")
+        low, high = known["test_accuracy_ci95"]
+        return EvaluationReport(
+            model.architecture,
+            Estimate(known["test_accuracy"], low, high, known["test_images"]),
+            known["per_class"],
+            known["parameters"],
+            known["flops"],
+            known["seconds"],
+            run.path,
+            Trust.from_dict(known["trust"]) if "trust" in known else None,
+            Overlap.from_dict(known["duplicates"]) if "duplicates" in known else None,
+        )
 
 
 def evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) -> EvaluationReport:
