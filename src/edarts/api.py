@@ -28,7 +28,7 @@ from edarts.data import Data, open_data
 from edarts.data.decoding import read_image, to_pixels, transparent
 from edarts.data.opened import open_to_evaluate
 from edarts.data.sources.folder import image_files
-from edarts.errors import UsageError, unknown
+from edarts.errors import EdartsError, UsageError, unknown
 from edarts.methods.oneshot.driver import one_shot, resolve_config
 from edarts.race import candidates as entrants
 from edarts.race import driver as race
@@ -232,6 +232,8 @@ def evaluate(
     session = session or Session()
     refuse("evaluate", session, *all_but("device", "progress"))
     settings = read_settings(folder)
+    if "data" not in settings:
+        raise EdartsError(f"{folder / 'config.yaml'}: damaged: it names no data")
     with reading(folder):
         own = DataConfig.from_settings(settings)
         if data is None:

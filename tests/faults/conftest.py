@@ -12,7 +12,7 @@ from faults.runs import TRAIN
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("original") / "run"
-    assert main([*TRAIN, "--valid-fraction", "0.3", "--out", str(out)]) == 0
+    assert main([*TRAIN, "--valid-fraction", "0.6", "--out", str(out)]) == 0
     assert main(["evaluate", str(out), "--quiet"]) == 0
     return out
 
@@ -26,4 +26,4 @@ def trained(original: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def again(trained: Path) -> list[str]:
     """The command that made the run."""
-    return [*TRAIN, "--valid-fraction", "0.3", "--out", str(trained)]
+    return [*TRAIN, "--valid-fraction", "0.6", "--out", str(trained)]

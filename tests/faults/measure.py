@@ -159,7 +159,7 @@ class Inputs:
         self.work, self.run = work, work / "inputs"
         if not (self.run / "evaluated").exists():
             shutil.rmtree(self.run, ignore_errors=True)
-            assert quiet([*TRAIN, "--valid-fraction", "0.3", "--out", str(self.run)])[0] == 0
+            assert quiet([*TRAIN, "--valid-fraction", "0.6", "--out", str(self.run)])[0] == 0
             assert quiet(["evaluate", str(self.run), "--quiet"])[0] == 0
             (self.run / "evaluated").touch()
         self.cases = list(self._cases())
@@ -181,7 +181,7 @@ class Inputs:
             yield name, content, train
         yield "genotype.json", (run / "genotype.json").read_bytes(), ["zoo", "show", "FILE"]
         yield "checkpoint.pt", (run / "checkpoint.pt").read_bytes(), [
-            *TRAIN, "--valid-fraction", "0.3", "--out", "RUN"]  # fmt: skip
+            *TRAIN, "--valid-fraction", "0.6", "--out", "RUN"]  # fmt: skip
 
     def _data(self) -> dict[str, bytes]:
         import numpy as np

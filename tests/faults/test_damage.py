@@ -68,6 +68,7 @@ def test_the_command_that_made_it_mends_a_model(
     assert main(["evaluate", str(trained), "--quiet"]) == 0
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("name", ["checkpoint.pt", "genotype.json", "data.npz"])
 def test_what_is_deleted_is_made_again(
     name: str, trained: Path, again: list[str], capsys: pytest.CaptureFixture[str]

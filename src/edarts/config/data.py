@@ -100,10 +100,8 @@ class DataConfig:
         Options that the source does not take are passed over: old files name `label_column` for
         all data, and other data may have been put in the place of `data`.
         """
-        if "data" not in settings:
-            raise EdartsError("config.yaml: damaged: it names no data")
         own = {name: settings[name] for name in cls.names() if name in settings}
-        config = cls(settings["data"], **own)
+        config = cls(settings.get("data", "digits"), **own)
         kind = registry.locate("edarts.data.sources:options_for")(config.data)
         if kind is None:
             return config

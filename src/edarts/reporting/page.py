@@ -18,6 +18,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from edarts.config import shown
 from edarts.config.reading import open_regular
 from edarts.errors import escaped
 from edarts.reporting import plots, replay, run_content
@@ -45,11 +46,11 @@ def write_study(
     EdartsError.
     """
     names = list(dict.fromkeys(key for row in rows.values() for key in row))
-    shown = [name for name in names if name not in ("genotype", "run")]
+    told = [name for name in names if name not in ("genotype", "run")]
     every = Table(
         "Every run",
-        [Column(name, (units or {}).get(name, "")) for name in shown],
-        [[row.get(name) for name in shown] for row in rows.values()],
+        [Column(name, (units or {}).get(name, "")) for name in told],
+        [[row.get(name) for name in told] for row in rows.values()],
     )
     links = {
         row["name"]: f"{quote(row['run'])}/report.html"

@@ -29,6 +29,12 @@ from edarts.training.calibration import Answers, Calibration
 FORMAT = "edarts.model/1"
 WEIGHTS = "model.safetensors"
 CALIBRATION = "calibration.safetensors"  # what is long of it; its numbers stand in model.json
+TOLD = {
+    **dict.fromkeys(("parameters", "flops"), int),
+    **dict.fromkeys(("data", "fingerprint"), str),
+    **dict.fromkeys(("classes", "mean", "std"), list),
+}
+"""What of model.json is only told on, and must be of this kind."""
 NUMBERS = ("images", "temperature", "threshold", "farthest")
 
 
@@ -178,6 +184,9 @@ def load_model(run: str | Path) -> TrainedModel:
 def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
     design = architecture.from_dict(fields["genotype"])
     size = Size(fields["cells"], fields["channels"], whitening=fields.get("whitening", False))
+    for name, kind in TOLD.items():
+        if not isinstance(fields.get(name, kind()), kind):
+            raise ValueError(f"{name} is {fields[name]!r:.40}")
     channels, height, width = fields["image"]
     classes = tuple(fields["classes"])
     network = design.build(size, (channels, height, width), len(classes))

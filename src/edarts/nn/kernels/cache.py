@@ -13,14 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from numba.core.caching import IndexDataCacheFile, dumps
+from numba.core.caching import IndexDataCacheFile
+from numba.core.serialize import dumps
 
 Say = Callable[[str], None]
 SIZE = hashlib.sha256().digest_size
 _told: set[Path] = set()  # folders of which something damaged was said
 
 
-class Checked(IndexDataCacheFile):  # type: ignore[misc]
+class Checked(IndexDataCacheFile):
     """In place of numba's file of one function: a file for each of its signatures."""
 
     say: Say | None = None
@@ -41,7 +42,8 @@ class Checked(IndexDataCacheFile):  # type: ignore[misc]
 
     def save(self, key: Any, data: Any) -> None:
         """Keep it for the key; files of an older source go. A disk that is full keeps nothing."""
-        content, path = dumps(data), self._path(key)
+        content: bytes = dumps(data)  # type: ignore[no-untyped-call]
+        path = self._path(key)
         for old in path.parent.glob(f"{self._base}.*.loop"):
             if old.name.split(".")[-3] != path.name.split(".")[-3]:
                 old.unlink(missing_ok=True)
@@ -70,7 +72,7 @@ class Checked(IndexDataCacheFile):  # type: ignore[misc]
 def guard(loops: Any, say: Say | None = None) -> None:
     """Let the compiled functions of a module use such files; `say`: told about damaged ones."""
     for function in vars(loops).values():
-        cache = getattr(function, "_cache", None)
+        cache: Any = getattr(function, "_cache", None)
         if not isinstance(getattr(cache, "_cache_file", None), IndexDataCacheFile):
             continue
         file: Any = cache._cache_file
