@@ -116,7 +116,8 @@ def test_only_regular_files_are_opened(
     data = write_images(tmp_path / "images" / "train", {"a": 9, "b": 9})
     os.rename(data / "a" / "0.png", tmp_path / "first.png")
     os.rename(strange, data / "a" / "0.png")
-    assert needed in fails(capsys, 1, "train", "darts.v1", str(data.parent), *TINY, "--out", str(tmp_path / "t"))  # fmt: skip
+    words = ["train", "darts.v1", str(data.parent), *TINY, "--out", str(tmp_path / "t")]
+    assert needed in fails(capsys, 1, *words)
     os.rename(data / "a" / "0.png", strange)
     for suffix in (".npz", ".parquet", ".csv", ".zip"):
         place = strange.with_suffix(suffix)
