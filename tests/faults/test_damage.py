@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,26 @@ def test_a_change_that_is_meant(
     assert "digests.json: damaged" in fails(capsys, 1, "evaluate", str(trained))
     (trained / "digests.json").unlink()
     assert main(["evaluate", str(trained), "--quiet"]) == 0
+
+
+def test_a_value_of_the_wrong_type_is_named(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trained / "digests.json").unlink()
+    config = trained / "config.yaml"
+    text = config.read_text()
+    for line, message in {
+        "limit: abc": "limit must be a whole number, got 'abc'",
+        "skip_bad: 3": "skip_bad must be true or false, got 3",
+        "data: 5": "data is 5",
+        "test_fraction: [1]": "test_fraction must be a number, got [1]",
+        "seed: 2020-01-01": "seed is datetime.date",
+    }.items():
+        key = line.split(":")[0]
+        config.write_text(re.sub(rf"^{key}: .*$", line, text, flags=re.MULTILINE))
+        code = 2 if "must be" in message else 1
+        assert message in (told := fails(capsys, code, "evaluate", str(trained)))
+        assert str(trained) in told
 
 
 def test_a_damaged_row_of_a_study(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from edarts import registry
 from edarts.config import parse_yaml, to_yaml, upgraded
 from edarts.config.reading import check_regular, parse_json, read_text
-from edarts.errors import EdartsError, reason_of
+from edarts.errors import EdartsError, UsageError, reason_of
 from edarts.runs.clock import Clock
 from edarts.runs.environment import environment, explain
 from edarts.runs.files import CONFIG, DIGESTS, append_line, disk_errors, read_kept, write_kept
@@ -208,6 +208,8 @@ def reading(folder: str | Path) -> Iterator[None]:
             known = explain(folder, missing)
             if known is not missing:
                 raise known from None
+        elif isinstance(error, UsageError) and str(folder) not in str(error):
+            raise UsageError(f"{folder}: {error}") from None  # a value in its config.yaml
         raise
     except Exception as error:  # odd contents can be stumbled over in any way
         if os.environ.get("EDARTS_DEBUG"):
