@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint loops docs clean
+.PHONY: demo test test-slow test-faults lint loops docs clean
 
 # Search, train and evaluate on the bundled digits.
 demo: $(VENV)/ready
@@ -15,6 +15,10 @@ test: $(VENV)/ready
 
 test-slow: $(VENV)/ready
 	$(BIN)/pytest -m slow --timeout 3000
+
+# Hours: kills, mutated files and full disks. It goes on where it was stopped, and prints a table.
+test-faults: $(VENV)/ready
+	PYTHONPATH=tests $(BIN)/python -m faults.measure results/faults
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

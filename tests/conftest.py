@@ -33,22 +33,6 @@ def folder(tmp_path: Path) -> Path:
     return write_images(tmp_path / "animals", {"ant": 10, "bee": 10, "cat": 10})
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Headless Chromium: $EDARTS_CHROMIUM, or what is installed; else the test is skipped."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    program = os.environ.get("EDARTS_CHROMIUM") or next(
-        filter(None, map(shutil.which, names)), None
-    )
-    if program is None:
-        pytest.skip("no Chromium here; install one (Debian: apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that no core waits for it at the end."""
     items.sort(key=lambda item: item.get_closest_marker("processes") is None)
@@ -73,3 +57,51 @@ def nothing_handed_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test hands to the registry is known to that test alone."""
     monkeypatch.setattr(registry, "_handed_in", {})
     monkeypatch.setattr(registry, "_used", {})
+
+
+# -- a browser for pages ---------------------------------------------------------------------------
+
+
+def chromium() -> str | None:
+    """$EDARTS_CHROMIUM, or what is installed."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    return os.environ.get("EDARTS_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; where there is none the test is skipped."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = chromium()
+    if program is None:
+        pytest.skip("no Chromium here; install one (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Any]:
+    """Opens a page from disk; at the end no error, and no request but for the page, was seen.
+
+    `refused`: what the policy of the page refuses is no error.
+    """
+    errors: list[str] = []
+    requests: list[str] = []
+    opened = []
+
+    def visit(path: Path, width: int = 1280, refused: bool = False) -> Any:
+        tab = browser.new_page(viewport={"width": width, "height": 800}, offline=True)
+        if not refused:
+            tab.on("console", lambda message: errors.append(message.text))
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        tab.on("dialog", lambda dialog: errors.append(dialog.message))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.goto(path.as_uri())
+        opened.append(path.as_uri())
+        return tab
+
+    yield visit
+    assert not errors
+    assert requests == opened

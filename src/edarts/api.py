@@ -25,7 +25,7 @@ from edarts.config import (
 )
 from edarts.data import Data, open_data
 from edarts.data.opened import open_to_evaluate
-from edarts.errors import UsageError, unknown
+from edarts.errors import EdartsError, UsageError, unknown
 from edarts.exports import driver as exports
 from edarts.methods.oneshot.driver import one_shot, resolve_config, seconds_of_search
 from edarts.race import driver as race
@@ -52,6 +52,7 @@ from edarts.reporting.work import (
     working,
 )
 from edarts.runs.clock import Clock
+from edarts.runs.files import is_kept
 from edarts.runs.folder import Run, read_settings, reading
 from edarts.runs.processes import barrier, is_main
 from edarts.runtime import Session
@@ -248,11 +249,14 @@ def evaluate(
     session = session or Session()
     refuse("evaluate", session, *all_but("device", "progress"))
     settings = read_settings(folder)
-    own = DataConfig.from_settings(settings)
-    if data is None:
-        data = own
-    elif isinstance(data, str):
-        data = DataConfig.from_settings(settings | {"data": data})
+    if "data" not in settings:
+        raise EdartsError(f"{folder / 'config.yaml'}: damaged: it names no data")
+    with reading(folder):
+        own = DataConfig.from_settings(settings)
+        if data is None:
+            data = own
+        elif isinstance(data, str):
+            data = DataConfig.from_settings(settings | {"data": data})
     model = model or load_model(folder)
     with reading(folder):
         opened = open_to_evaluate(data, own)
@@ -365,12 +369,12 @@ def compare(data: Data = "digits", *arguments: Any, **options: Any) -> StudyRepo
     return study("compare", data, *arguments, **options)
 
 
-def report(runs: Sequence[str | Path]) -> PagesReport:
+def report(runs: Sequence[str | Path], without_config: bool = False) -> PagesReport:
     """Draw the pages of runs and studies again, and compare each pair of evaluated runs image by
-    image. Raises EdartsError.
+    image. `without_config`: config.yaml does not stand on them. Raises EdartsError.
     """
     folders = [Path(run) for run in runs]
-    files = tuple(map(studies.write_report, folders))
+    files = tuple(studies.write_report(folder, not without_config) for folder in folders)
     return PagesReport(files, tuple(paired.compare(folders)))
 
 
@@ -389,7 +393,7 @@ def _model(
     work: Work, design: Architecture, recipe: TrainConfig, fitted: fit.FitResult
 ) -> TrainedModel:
     """The trained network with all that its use needs, written into the run folder."""
-    dataset, name = work.dataset, work.opened.config.data
+    dataset, name = work.dataset, work.opened.config.shown
     size = fit.size_of(recipe) if design.sized else Size()
     model = TrainedModel.of(
         fitted.network,
@@ -403,7 +407,7 @@ def _model(
         work.opened.listing.fingerprint,
         fitted.calibration,
     )
-    if is_main() and not (work.run.path / "model.json").exists():
+    if is_main() and (save_model(work.run, model) or not is_kept(work.run.path / pictures.TRAINED)):
         assert fitted.margins is not None
         shown = pictures.of_training(
             dataset.images.numpy(),
@@ -413,6 +417,5 @@ def _model(
             lambda image: work.opened.place("train", image),
         )
         work.run.write_json(pictures.TRAINED, pictures.to_json(shown))
-        save_model(work.run, model)
     barrier()
     return model

@@ -3,9 +3,12 @@
 import difflib
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 SECRETS = re.compile(r"(://[^\s:/@]*:)\S*(@)|([?&](?:password|passwd|pwd)=)[^&\s]*")
+
+CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # kinds of characters that are no text, of Unicode
 
 
 class EdartsError(Exception):
@@ -31,8 +34,26 @@ class NotFinite(EdartsError):
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, on one line; its type if it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What an error says, on one line; its type if it says nothing.
+
+    What a library says is wrapped anywhere; in ours a new line can only be that of a name.
+    """
+    text = str(error) if isinstance(error, EdartsError) else " ".join(str(error).split())
+    return escaped(text) or type(error).__name__
+
+
+def escaped(text: str, keep: str = "") -> str:
+    """A text that a terminal only shows: control characters and lone surrogates become escapes.
+
+    `keep`: characters that stay as they are.
+    """
+    return "".join(
+        c if c in keep or unicodedata.category(c) not in CONTROLS else _escape(c) for c in text
+    )
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def reason_of(error: BaseException) -> str:
@@ -42,8 +63,10 @@ def reason_of(error: BaseException) -> str:
 
 
 def unforeseen(error: BaseException) -> str:
-    """What a user can do about an error that is none of ours."""
+    """What a user can do about an error that may be none of ours."""
     text = one_line(error)
+    if isinstance(error, EdartsError):
+        return text
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
         return "out of memory; give a smaller --batch-size, --channels or --image-size"
     return f"{type(error).__name__}: {masked(text)} (a bug; EDARTS_DEBUG=1 shows where)"

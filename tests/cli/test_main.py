@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import signal
 import time
@@ -321,11 +322,11 @@ def test_errors_of_files(capsys: pytest.CaptureFixture[str], folder: Path, tmp_p
         capsys, 1, "search", str(folder), *SEARCH, "--epochs", "3", "--out", str(out)
     )
     (out / "checkpoint.pt").write_bytes(b"damaged")
-    assert "damaged checkpoint" in fails(
+    assert "checkpoint.pt: damaged: not what was written there" in fails(
         capsys, 1, "search", str(folder), *SEARCH, "--out", str(out)
     )
     (out / "genotype.json").write_text("{}")
-    assert "genotype.json: damaged genotype" in fails(capsys, 1, "train", str(out), "--quiet")
+    assert "genotype.json: damaged: not what was" in fails(capsys, 1, "train", str(out), "--quiet")
     assert "no trained model" in fails(capsys, 1, "evaluate", str(out))
     (folder / "ant" / "0.png").write_bytes(b"x")
     assert re.search(
@@ -473,7 +474,7 @@ def test_no_space_left(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     argv = ["search", "digits", *SEARCH, "--out", str(tmp_path / "r")]
-    monkeypatch.setattr(torch, "save", full)
-    assert "checkpoint.pt: no space left on the disk" in fails(capsys, 1, *argv)
+    monkeypatch.setattr(os, "fsync", full)
+    assert "environment.json: no space left on the disk" in fails(capsys, 1, *argv)
     monkeypatch.undo()
     assert run(capsys, *argv)["genotype"]

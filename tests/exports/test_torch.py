@@ -1,6 +1,8 @@
 """Exported programs: any batch, any process, and nothing left where they cannot be written."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -80,13 +82,12 @@ def test_names_of_classes_are_any_text(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_no_half_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(program: object, path: Path, **_: object) -> None:
-        Path(path).write_bytes(b"half")
-        raise RuntimeError("PytorchStreamWriter failed writing file: file write failed")
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     (tmp_path / "model.pt2").write_bytes(b"the one before")
-    monkeypatch.setattr(torch.export, "save", full)
-    with pytest.raises(EdartsError, match=r"model\.pt2: cannot be written: .*file write failed"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(EdartsError, match=r"model\.pt2: no space left on the disk"):
         TorchProgram().write(tiny_model(), tmp_path / "model.pt2")
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
     assert (tmp_path / "model.pt2").read_bytes() == b"the one before"

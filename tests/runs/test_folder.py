@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from edarts import EdartsError
-from edarts.runs import folder as run
+from edarts.runs import files
 from edarts.runs.folder import Run, open_run, read_settings
 
 SETTINGS = {"epochs": 3, "data": "digits", "train": {"recipe": "darts"}}
@@ -79,11 +79,11 @@ def test_full_disk_keeps_the_old_checkpoint(
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(run.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(EdartsError, match="no space left on the disk"):
         kept.save("search", {"epoch": 2})
     assert Run(tmp_path).states()["search"]["epoch"] == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint.pt", "digests.json"}
 
 
 def test_rewind_drops_later_and_broken_lines(tmp_path: Path) -> None:
@@ -107,6 +107,7 @@ def test_a_folder_of_version_0_1_is_read_and_resumed(tmp_path: Path) -> None:
     with open_run(tmp_path, SETTINGS):
         pass
     old = {"epochs": 3, "data": "digits", "train": {"size": "full"}}
+    (tmp_path / "digests.json").unlink()  # which it did not have
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
     assert read_settings(tmp_path) == SETTINGS
     with open_run(tmp_path, SETTINGS):

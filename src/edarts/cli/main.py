@@ -11,6 +11,8 @@ from edarts.cli.parser import Given, Parser, Values
 from edarts.cli.verbs import VERBS
 from edarts.errors import EdartsError, Interrupted, UsageError, again, one_line, unforeseen, unknown
 from edarts.runs.processes import launcher, listen, speak, world_size
+from edarts.runs.progress import tell
+from edarts.runs.stop import terminable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,12 +20,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     speak()
     try:
-        name, values = parse(words)
-        report = VERBS[name].run(name, values)
+        with terminable():
+            name, values = parse(words)
+            report = VERBS[name].run(name, values)
         if not values["shown"].get("quiet"):
-            print(report.summary(), flush=True)
+            tell(report.summary())
         if values["shown"].get("json"):
-            print(json.dumps(report.to_dict()), flush=True)
+            tell(json.dumps(report.to_dict()))
         return int(getattr(report, "exit_code", 0))
     except (Exception, KeyboardInterrupt) as error:
         return _explain(error, words)
@@ -77,9 +80,7 @@ def _explain(error: BaseException, words: Sequence[str]) -> int:
         )
     elif isinstance(error, BrokenPipeError):  # the reader left; Python would complain as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    elif isinstance(error, EdartsError):
-        print(f"edarts: error: {error}", file=sys.stderr)
-    elif os.environ.get("EDARTS_DEBUG"):
+    elif os.environ.get("EDARTS_DEBUG") and not isinstance(error, EdartsError):
         raise error
     else:
         print(f"edarts: error: {unforeseen(error)}", file=sys.stderr)

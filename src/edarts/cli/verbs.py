@@ -85,8 +85,8 @@ class Verb:
             parser.add("own", options.of_plugin(group, plugin) if plugin else ())
         for part in self.parts:
             parser.add(part.argument, part.options(part, given), part.prefix)
-        session = options.of_fields(Session, "options")
-        parser.add("session", (option for option in session if option.name in self.session))
+        session = (o for o in options.of_fields(Session, "options") if o.name in self.session)
+        parser.add("session", session)
         parser.add("shown", (FILE, JSON, QUIET) if "out" in self.session else (JSON, QUIET))
         return parser
 
@@ -110,6 +110,7 @@ def _kind(given: Given) -> str:
 FILE = Option("config", "YAML file with options, such as a run's config.yaml.")
 JSON = Option("json", "A JSON object as the last line.", bool)
 QUIET = Option("quiet", "No progress and no summary; notes on the data stay.", bool)
+NO_CONFIG = Option("without_config", "Leave config.yaml out of the page.", bool)
 A_RUN = Option("run", "Folder of a trained run.", many="1")
 ARCHITECTURE = "JSON file, run folder, zoo name such as darts.v2, baseline, or timm:NAME."
 SEEDS = Option("seeds", "How many seeds: 0, 1, ...; if not given, the study's number.", int)
@@ -194,7 +195,7 @@ VERBS: dict[str, Verb] = {
     ),
     "report": Verb(
         "the web page of runs and studies, drawn again; runs compared image by image",
-        (Option("runs", "Folders of runs or studies.", many="+"),),
+        (Option("runs", "Folders of runs or studies.", many="+"), NO_CONFIG),
     ),
     "bench": Verb(
         "steps of searching and training against their textbook form, timed here",

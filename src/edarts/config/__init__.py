@@ -5,7 +5,7 @@ run folder's config.yaml holds the resolved values. Nothing here imports torch.
 """
 
 from edarts.config.budget import CANDIDATES, Budget
-from edarts.config.data import DataConfig
+from edarts.config.data import DataConfig, shown
 from edarts.config.fields import (
     UNSET,
     Between,
@@ -16,7 +16,7 @@ from edarts.config.fields import (
     resolve,
     takers,
 )
-from edarts.config.files import read_options, read_yaml, upgraded, write_yaml
+from edarts.config.files import parse_yaml, read_options, read_yaml, to_yaml, upgraded
 from edarts.config.search import (
     OPTUNA,
     SHARED,
@@ -45,11 +45,13 @@ __all__ = [
     "method_class",
     "option_names",
     "parse_attention",
+    "parse_yaml",
     "read_options",
     "read_yaml",
     "resolve",
+    "shown",
     "takers",
+    "to_yaml",
     "untaken",
     "upgraded",
-    "write_yaml",
 ]

@@ -4,11 +4,19 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from edarts import registry
 from edarts.config.fields import Between, check_fields
-from edarts.errors import unknown
+from edarts.errors import EdartsError, unknown
+
+MAX_GIB = 8.0
+
+
+def shown(data: str) -> str:
+    """DATA without the folders that it lies in, which may tell who its owner is."""
+    return data if data.startswith("hf:") else PurePath(data).name or data
 
 
 @dataclass(frozen=True)
@@ -38,14 +46,17 @@ class DataConfig:
     """Leave training images out that are test images too, or nearly."""
     skip_bad: bool = False
     """Go on without image files that cannot be read."""
+    max_gib: Annotated[float, Between(1e-6)] = field(default=MAX_GIB, compare=False)
+    """GiB that the images of a split may take when decoded, at most, and those of a file when
+    unpacked: a small file can hold far more than any memory."""
     options: object | None = None
     """What the source of these data alone takes: its `Options`; None: their defaults."""
     handed_in: object | None = field(default=None, repr=False, compare=False)
     """Data from Python, whose name and fingerprint are `data`; set by giving (X, y) as `data`."""
 
     def __post_init__(self) -> None:
-        check_fields(self)
         self._take_in()
+        check_fields(self)
         if self.options is not None and self.options == type(self.options)():
             object.__setattr__(self, "options", None)  # configs that mean the same are equal
 
@@ -100,13 +111,27 @@ class DataConfig:
     def to_settings(self) -> dict[str, Any]:
         """Flat, for config.yaml: with the options of the source, also where they are defaults."""
         flat = {name: getattr(self, name) for name in ("data", *self.names())}
-        if not self.drop_duplicates:  # which older configs do not have
-            del flat["drop_duplicates"]
+        for name, usual in {"drop_duplicates": False, "max_gib": MAX_GIB}.items():
+            if flat[name] == usual:  # older configs do not have it
+                del flat[name]
         options = self.options
         if options is None:
             kind = registry.locate("edarts.data.sources:options_for")(self.data)
             options = kind() if kind is not None else None
         return flat | (dataclasses.asdict(options) if options is not None else {})  # type: ignore[call-overload]
+
+    @property
+    def shown(self) -> str:
+        """What others may read of `data`: of a path its last part."""
+        return shown(self.data)
+
+    def check_size(self, count: int, what: object) -> None:
+        """Raises EdartsError if so many bytes, of `what`, are more than `max_gib`."""
+        if count > self.max_gib * 2**30:
+            raise EdartsError(
+                f"{what}: {count / 2**30:.3g} GiB when decoded, more than --max-gib"
+                f" {self.max_gib:g}; raise it, or give --limit or --image-size"
+            )
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
 import ast
 import dataclasses
 import inspect
+import numbers
 import textwrap
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from itertools import pairwise
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar
 
 from edarts import registry
@@ -40,18 +42,56 @@ class Between:
         raise UsageError(f"{name} must be {bound}, got {value}")
 
 
+WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+NUMBERS = {int: numbers.Integral, float: numbers.Real}  # numpy's are such too
+
+
 def check_fields(settings: object) -> None:
-    """Check every field of a dataclass instance that has a `Between` or is a `Literal`.
+    """Check every field of a dataclass instance that is plain, has a `Between` or is a `Literal`.
 
     Raises UsageError that names the field.
     """
     kind: Any = type(settings)
+    for name, kinds in _plain(kind):
+        value = getattr(settings, name)
+        if value is not None and not any(_is_a(value, one) for one in kinds):
+            wanted = " or ".join(WORDS[one] for one in kinds)
+            raise UsageError(f"{name} must be {wanted}, got {value!r:.40}")
     for name, bounds in _bounds(kind):
         bounds.check(name, getattr(settings, name))
     for name, known in _choices(kind):
         value = getattr(settings, name)
         if value is not None and value not in known:
             raise unknown(f"value of {name}", str(value), map(str, known))
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, NUMBERS.get(kind, kind))
+
+
+@cache
+def _plain(kind: Any) -> list[tuple[str, list[Any]]]:
+    """The fields that hold nothing but numbers, text or truth, and which of these."""
+    found = []
+    for name, hint in _hints(kind).items():
+        kinds = set(_kinds(hint)) - {NoneType}
+        if kinds and kinds <= WORDS.keys() and any(f.name == name for f in fields(kind)):
+            found.append((name, sorted(kinds, key=list(WORDS).index)))
+    return found
+
+
+def _kinds(hint: Any) -> Iterator[Any]:
+    """The types that a field may have; those of `Annotated` and of unions, one by one."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is Annotated:
+        yield from _kinds(parts[0])
+    elif typing.get_origin(hint) in (typing.Union, UnionType):
+        for part in parts:
+            yield from _kinds(part)
+    else:
+        yield hint
 
 
 @cache

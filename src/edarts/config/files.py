@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from edarts.errors import EdartsError
+from edarts.config.reading import open_regular
+from edarts.errors import EdartsError, reason_of
 
 RENAMED = {"size": "recipe"}  # a key of config.yaml -> what it is called now
 RECIPES = {"full": "darts"}  # a recipe -> what it is called now
@@ -83,20 +84,44 @@ def _with_space(old: dict[str, Any]) -> dict[str, Any]:
     return new
 
 
-def write_yaml(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write settings in the order given."""
-    path.write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
+def to_yaml(settings: Mapping[str, Any]) -> str:
+    """Settings as YAML, in the order given."""
+    return yaml.dump(dict(settings), Dumper=_Plain, sort_keys=False)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read settings; raises EdartsError that names the file."""
     try:
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            return parse_yaml(file.read(), path)
     except FileNotFoundError:
         raise EdartsError(f"{path}: no such file; give a YAML file with options") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise EdartsError(f"{path}: cannot be read as YAML: {reason}") from None
-    if not isinstance(settings, dict):
+    except OSError as error:
+        raise EdartsError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def parse_yaml(content: bytes, path: str | Path) -> dict[str, Any]:
+    """The settings in the content of a file; raises EdartsError that names it."""
+    try:
+        settings = yaml.load(content.decode(), Loader=_NoAliases)
+    except Exception as error:  # a value can be wrong in any way: a date, digits, brackets
+        raise EdartsError(f"{path}: cannot be read as YAML: {reason_of(error)}") from None
+    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
         raise EdartsError(f"{path}: expected 'option: value' lines")
     return settings
+
+
+class _NoAliases(yaml.SafeLoader):
+    """Refuses aliases: a few lines of them stand for more than any memory holds."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise ValueError("it has an alias (*name); write its value out")
+        return super().compose_node(parent, index)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes every value out, also one that stands there twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

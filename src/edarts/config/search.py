@@ -36,7 +36,7 @@ class SearchConfig:
     ends; 0: never before the last. find: 5."""
     batch_size: Annotated[int, Between(1)] = UNSET
     """Images per step."""
-    cells: Annotated[int, Between(1)] = UNSET
+    cells: Annotated[int, Between(1, 1000)] = UNSET
     """Depth of the supernet or network in cells."""
     channels: Annotated[int, Between(1)] = UNSET
     """Channels of its first cell."""

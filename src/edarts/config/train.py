@@ -27,7 +27,7 @@ class TrainConfig:
     """How networks are trained: fast, 5 cells of 16 channels as the CIFAR-10 speed record is;
     darts, the published training of 20 cells of 36 channels with auxiliary head, drop path and
     cutout; shallow, that of 5 cells of 16 channels without these; or a plug-in's."""
-    cells: Count = UNSET
+    cells: Annotated[int, Between(1, 1000)] = UNSET
     """Depth of the network in cells."""
     channels: Count = UNSET
     """Channels of its first cell."""

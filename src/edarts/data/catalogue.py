@@ -94,6 +94,9 @@ def check(catalogue: Catalogue, what: str) -> None:
     `what`: how messages call the data set.
     """
     count = len(catalogue.classes)
+    for name in catalogue.classes:
+        if name != name.encode(errors="ignore").decode():
+            raise EdartsError(f"{what}: class '{name}': its name is not UTF-8; rename it")
     check_length(len(catalogue.items), len(catalogue.labels), what)
     check_range(catalogue.labels, count, what)
     if count < 2:

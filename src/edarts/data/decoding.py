@@ -6,6 +6,7 @@ decode, not with the number of photographs.
 """
 
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 from edarts.config import DataConfig
+from edarts.config.reading import open_regular
 from edarts.data.catalogue import Item, Items, Labels, Pixels
 from edarts.errors import EdartsError, one_line
 
@@ -94,7 +96,8 @@ def _opened(item: Item) -> Iterator[Image.Image]:
     """The image file while the block looks at it; whatever it raises becomes one line."""
     name = _name(item)
     try:
-        with Image.open(item if isinstance(item, Path) else io.BytesIO(item.data)) as image:
+        file = open_regular(item) if isinstance(item, Path) else io.BytesIO(item.data)
+        with file, Image.open(file) as image:
             yield image
     except FileNotFoundError:
         raise EdartsError(f"{name}: no such file") from None
@@ -259,6 +262,7 @@ def decode(
         what = "image has" if frames == 1 else "images have"
         notes.append(f"{frames} {what} several pages or frames: the first is taken")
     target = shape
+    config.check_size(len(headers) * math.prod(shape), f"{len(headers)} images")
     images = good.each(lambda item: _shrunk(item, target))
     if white is None:
         white = white_of(np.asarray(image) for image in images if image.mode in DEEP)
@@ -317,6 +321,7 @@ def _decode_array(
     notes: list[str] = []
     _, height, width, channels = pixels.shape
     target = shape or (channels, *_target_size([(height, width)], config, notes))
+    config.check_size(len(pixels) * math.prod(target), f"{len(pixels)} images")
     if (channels, height, width) == target:
         return np.ascontiguousarray(pixels), notes
     images = [Image.fromarray(p.squeeze(-1) if p.shape[-1] == 1 else p) for p in pixels]

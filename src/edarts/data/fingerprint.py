@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edarts.config.reading import open_regular
 from edarts.data.catalogue import Catalogue, Items, Labels
 
 DIGITS = 16  # of the hash that are kept: 64 bits
@@ -70,7 +71,7 @@ class Listing:
     def read(cls, path: Path) -> "Listing | None":
         """The inverse of `to_bytes`, from a file; None if it is not there or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open_regular(path, links=False) as file, np.load(file) as arrays:
                 found = {name: arrays[name].tolist() for name in ("places", "marks", "classes")}
         except Exception:  # what is not known cannot be compared, which is no reason to stop
             return None

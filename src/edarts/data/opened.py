@@ -264,9 +264,9 @@ def _stamp(data: str) -> str:
     path = Path(data)
     if not path.exists():
         return ""
-    digest = hashlib.sha256(str(path.resolve()).encode())
+    digest = hashlib.sha256(os.fsencode(path.resolve()))
     for file, state in sorted(_files(path)):
-        digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+        digest.update(os.fsencode(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0"))
     return digest.hexdigest()
 
 

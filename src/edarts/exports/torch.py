@@ -1,5 +1,6 @@
 """A `torch.export` program with a batch of any size: uint8 images (N, H, W, C) -> probabilities."""
 
+import io
 import json
 from pathlib import Path
 from typing import ClassVar
@@ -7,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch.export import Dim, ExportedProgram
 
-from edarts.exports.base import Answer, Export, card, check_place, classifier, unwritable
+from edarts.exports.base import Answer, Export, card, check_place, classifier
+from edarts.runs.files import write_bytes
 from edarts.training.models import TrainedModel
 
 CARD = "model.json"
@@ -24,17 +26,10 @@ class TorchProgram(Export):
 
     def write(self, model: TrainedModel, out: Path) -> list[Path]:
         check_place(out)
+        file = io.BytesIO()
         extra = {CARD: json.dumps(card(model, self.facts))}
-        made = program(model)
-        aside = out.with_name(f"new-{out.name}")
-        try:
-            torch.export.save(made, aside, extra_files=extra)
-            aside.replace(out)
-        except (OSError, RuntimeError) as error:
-            raise unwritable(out, error) from None
-        finally:
-            if aside.exists():
-                aside.unlink()
+        torch.export.save(program(model), file, extra_files=extra)
+        write_bytes(out, file.getbuffer())
         return [out]
 
     def open(self, out: Path) -> Answer:
@@ -52,8 +47,9 @@ def program(model: TrainedModel) -> ExportedProgram:
     made = torch.export.export(
         classifier(model), (example,), dynamic_shapes=({0: Dim("N", min=1)},), strict=False
     )
-    for node in made.graph.nodes:
-        node.meta.pop("stack_trace", None)
+    for module in made.graph_module.modules():
+        for node in getattr(getattr(module, "graph", None), "nodes", ()):
+            node.meta.pop("stack_trace", None)
     return made
 
 

@@ -12,6 +12,7 @@ from edarts.space.picture import Box, Line, Panel, Picture, Point, Text
 UNIT = 46.0  # pixels of a unit of a picture, in SVG
 INCHES = 0.85  # of a unit of a picture, in PNG
 DPI = 110
+ENDS = {".svg": b"</svg>\n", ".png": b"IEND\xaeB`\x82"}  # of files that are whole
 STROKE, THIN = 0.035, 0.022  # widths of lines, and of dashed lines, in units
 
 
@@ -42,6 +43,19 @@ def draw(
             raise EdartsError(f"{folder}: cannot be written: {error.strerror or error}") from None
         folder = Run(folder)
     return [folder.write_bytes(name, content) for name, content in files.items()]
+
+
+def is_drawn(folder: Path, since: Path, stem: str = "cell") -> bool:
+    """Whether the files of `draw` are there, whole, and no older than what they show."""
+    try:
+        written = since.stat().st_mtime_ns
+        return all(
+            (folder / f"{stem}{suffix}").stat().st_mtime_ns >= written
+            and (folder / f"{stem}{suffix}").read_bytes().endswith(end)
+            for suffix, end in ENDS.items()
+        )
+    except OSError:
+        return False
 
 
 def picture_of(architecture: Drawable, title: str = "") -> Picture | None:

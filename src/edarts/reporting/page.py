@@ -2,24 +2,33 @@
 
 Plots and drawings are inline SVG and the page's script is 80 lines of plain JavaScript: a plotting
 library would add megabytes to every run's page and do no more. Jinja escapes all that is inserted,
-and the page's content security policy allows no request.
+and the page's content security policy lets its own script run alone, and no request.
 """
 
+import base64
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
+from edarts.config import shown
+from edarts.config.reading import open_regular
+from edarts.errors import escaped
 from edarts.reporting import plots, replay, run_content
 from edarts.reporting.drawing import Drawable, picture_of, svg
 from edarts.reporting.model import Column, Summary, Table
 from edarts.reporting.stats import Estimate
-from edarts.runs.folder import Run, read_lines, read_settings
+from edarts.runs.folder import Run, read_metrics, read_settings, reading
 
+FOLDERS = re.compile(r"(?<![\w.~])(?:~|[A-Za-z]:)?(?:[/\\]+[^\s/\\'\":,;]+)+[/\\]+")
+"""The folders of a path that begins at a root, or at somebody's home."""
 FILES = ("config.yaml", "environment.json")
 
 
@@ -28,38 +37,52 @@ def write_study(
     summary: Summary,
     rows: Mapping[str, Mapping[str, Any]],
     units: Mapping[str, str] | None = None,
+    config: bool = True,
 ) -> Path:
     """Write the report.html of a study, and a PNG of each plot; returns the page's path.
 
     `rows`: name of a run -> the columns of its row; a row whose `run` names a folder links to that
-    run's page. `units`: of the columns that have one. Raises EdartsError.
+    run's page. `units`: of the columns that have one. `config`: see `write_run`. Raises
+    EdartsError.
     """
     names = list(dict.fromkeys(key for row in rows.values() for key in row))
-    shown = [name for name in names if name not in ("genotype", "run")]
+    told = [name for name in names if name not in ("genotype", "run")]
     every = Table(
         "Every run",
-        [Column(name, (units or {}).get(name, "")) for name in shown],
-        [[row.get(name) for name in shown] for row in rows.values()],
+        [Column(name, (units or {}).get(name, "")) for name in told],
+        [[row.get(name) for name in told] for row in rows.values()],
     )
-    links = {row["name"]: f"{row['run']}/report.html" for row in rows.values() if "run" in row}
+    links = {
+        row["name"]: f"{quote(row['run'])}/report.html"
+        for row in rows.values()
+        if is_inside(row.get("run"))
+    }
     settings = read_settings(run.path)
-    subtitle = f"{len(rows)} runs on {settings['data']}; study in {run.path.name}"
+    subtitle = f"{len(rows)} runs on {shown(settings['data'])}; study in {run.path.name}"
     tables = [*summary.tables, every]
-    return _write(run, summary, tables, subtitle, summary.architectures, links=links)
+    return _write(run, summary, tables, subtitle, summary.architectures, links=links, config=config)
 
 
-def write_run(run: Run) -> Path:
+def is_inside(run: object) -> bool:
+    """Whether this names a folder of the study's runs, not anything else that a link can be."""
+    return isinstance(run, str) and run.startswith("runs/") and ".." not in run.split("/")
+
+
+def write_run(run: Run, config: bool = True) -> Path:
     """Write the report.html of a search or training, finished or not, and a PNG of each plot.
 
-    Returns the page's path. Raises EdartsError.
+    `config`: whether config.yaml stands on it. Returns the page's path. Raises EdartsError.
     """
     settings = read_settings(run.path)
-    lines = read_lines(run.path / "metrics.jsonl")
-    shown = replay.replay(settings, lines)
-    found = run_content.found(run, shown is not None)
-    summary = run_content.summarise(run, settings, lines)
-    subtitle = f"seed {settings['seed']}, run in {run.path.name}"
-    return _write(run, summary, summary.tables, subtitle, found, shown=shown)
+    lines = read_metrics(run.path)
+    with reading(run.path):
+        replayed = replay.replay(settings, lines)
+        found = run_content.found(run, replayed is not None)
+        summary = run_content.summarise(run, settings, lines)
+        subtitle = f"seed {settings['seed']}, run in {run.path.name}"
+        return _write(
+            run, summary, summary.tables, subtitle, found, replayed=replayed, config=config
+        )
 
 
 def _write(
@@ -69,30 +92,57 @@ def _write(
     subtitle: str,
     architectures: Mapping[str, Drawable],
     links: Mapping[str, str] | None = None,
-    shown: replay.Replay | None = None,
+    replayed: replay.Replay | None = None,
+    config: bool = True,
 ) -> Path:
     drawn = [plots.draw(plot) for plot in summary.plots]
     for plot, picture in zip(summary.plots, drawn, strict=True):
         run.write_bytes(f"{plot.name}.png", picture.png)
     drawings = [_drawing(caption, one) for caption, one in architectures.items()]
-    files = {name: run.path / name for name in FILES}
+    files = {name: run.path / name for name in (FILES if config else FILES[1:])}
     text = _template().render(
         title=summary.title,
         subtitle=subtitle,
-        sentences=summary.sentences,
+        sentences=[FOLDERS.sub(".../", sentence) for sentence in summary.sentences],
         plots=[
             {"name": plot.name, "title": plot.title, "svg": Markup(picture.svg)}
             for plot, picture in zip(summary.plots, drawn, strict=True)
         ],
-        texts={mark: texts for one in drawn for mark, texts in one.texts.items()},
-        replay=shown,
+        data={
+            "texts": {mark: texts for one in drawn for mark, texts in one.texts.items()},
+            "replay": replayed and replayed.frames,
+        },
+        replay=replayed,
+        script=Markup(_script()),
+        policy=Markup(_policy()),
         panels=[panel for panels, _ in drawings for panel in panels],
         notes=dict.fromkeys(note for _, note in drawings if note),
         tables=[_table(table, links or {}) for table in tables],
         galleries=summary.galleries,
-        files={n: p.read_text(encoding="utf-8") for n, p in files.items() if p.exists()},
+        files={name: _text(path) for name, path in files.items() if path.exists()},
     )
     return run.write_text("report.html", text)
+
+
+def _text(path: Path) -> str:
+    """A file of the run to show; what is no text in it is escaped, of a path its end is left."""
+    with open_regular(path, links=False) as file:
+        text = escaped(file.read().decode(errors="backslashreplace"), keep="\n\t")
+    return FOLDERS.sub(".../", text)
+
+
+@cache
+def _script() -> str:
+    return resources.files("edarts.reporting").joinpath("page.js").read_text("utf-8")
+
+
+def _policy() -> str:
+    """The page's own script may run, by its hash, and nothing else; no request is made."""
+    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline';"
+        " img-src data:; base-uri 'none'; form-action 'none'"
+    )
 
 
 def _drawing(caption: str, architecture: Drawable) -> tuple[list[dict[str, str]], str]:
@@ -139,7 +189,7 @@ def _entry(column: Column, value: Any, links: Mapping[str, str]) -> dict[str, An
             entry["interval"] = f"{low} to {high}"
     elif isinstance(value, bool | str):
         href = links.get(str(value)) if column.name == "name" else None
-        entry |= {"text": str(value), "href": href}
+        entry |= {"text": FOLDERS.sub(".../", str(value)), "href": href}
     elif value is not None:
         entry |= {"text": _number(value, column.unit), "key": value}
     return entry

@@ -1,17 +1,19 @@
 """Two trained networks on the same test images, compared image by image."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edarts.errors import EdartsError
 from edarts.reporting.stats import Estimate, paired_proportion
-from edarts.runs.folder import read_settings
+from edarts.runs.files import read_kept
+from edarts.runs.folder import read_settings, reading
 
 PREDICTIONS = "predictions.npz"  # of a run that was evaluated
 SPLIT = ("fingerprint", "split_seed", "test_fraction", "test_limit")  # say which images are tested
@@ -65,7 +67,8 @@ def _compare(first: Path, second: Path) -> Comparison:
         one, other = (settings.get(name) for settings in known)
         if one != other and None not in (one, other):
             return Comparison(first, second, None, f"other test images ({name} differs)")
-    answers = right_answers(first, second)
+    with reading(first):
+        answers = right_answers(first, second)
     if answers is None:
         return Comparison(first, second, None, "other test images, or damaged predictions")
     return Comparison(first, second, paired_proportion(*answers))
@@ -86,7 +89,10 @@ def right_answers(first: Path, second: Path) -> tuple[Answers, Answers] | None:
 def _predictions(run: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
     """`probabilities` (N, classes) and `labels` (N,) of a run's predictions.npz, if it is there."""
     try:
-        with np.load(run / PREDICTIONS, allow_pickle=False) as kept:
+        content = io.BytesIO(read_kept(run / PREDICTIONS))
+        with np.load(content, allow_pickle=False) as kept:
             return kept["probabilities"], kept["labels"]
-    except (OSError, ValueError, KeyError, BadZipFile):  # absent, cut off, or of another version
+    except EdartsError:
+        raise
+    except Exception:  # absent, cut off, or of another version: zip and zlib raise their own
         return None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edarts.errors import EdartsError
+from edarts.runs.files import write_bytes
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,7 @@ class Predictions(tuple[Prediction, ...]):
             writer = csv.DictWriter(file, [*rows[0]], lineterminator="\n")
             writer.writeheader()
             writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
-        try:
-            path.write_text(file.getvalue(), encoding="utf-8")
-        except OSError as error:
-            raise EdartsError(f"{path}: cannot be written: {error.strerror or error}") from None
+        write_bytes(path, file.getvalue().encode(errors="backslashreplace"))
 
 
 def _cell(value: Any) -> Any:

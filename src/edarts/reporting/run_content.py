@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from edarts.config import shown
 from edarts.reporting import pictures, race_content, trust_content
 from edarts.reporting.drawing import Drawable
 from edarts.reporting.model import Column, Plot, Series, Summary, Table
@@ -21,7 +22,7 @@ def summarise(run: Run, settings: Mapping[str, Any], lines: Sequence[Line]) -> S
     result: dict[str, Any] = {}
     for name in ("model.json", "evaluation.json"):
         result |= run.read_json(name) or {}
-    title = f"{settings.get('method', 'training')} on {settings['data']}"
+    title = f"{settings.get('method', 'training')} on {shown(settings['data'])}"
     trust = Trust.from_dict(result["trust"]) if "trust" in result else None
     sentences = [*_accuracy(result, trust), *_size(result), *_phases(lines)]
     tables, curves = _classes(result, trust), _curves(lines)

@@ -142,5 +142,5 @@ def keep_architecture(run: Run, design: Architecture, *, replace_other: bool = F
         raise EdartsError(f"{path}: holds another genotype; give another --out")
     if known != design:
         run.write_text("genotype.json", design.to_json())
-    if known != design or not (run.path / "cell.png").exists():
+    if not drawing.is_drawn(run.path, since=path):
         drawing.draw(design, run)

@@ -1,6 +1,5 @@
 """environment.json: what a run was made with, and what to install when a part of it is missing."""
 
-import json
 import os
 import platform
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edarts import registry
+from edarts.config.reading import parse_json, read_text
 from edarts.errors import EdartsError
 from edarts.runs.processes import world_size
 
@@ -76,9 +76,9 @@ def explain(folder: str | Path, error: registry.UnknownPlugin) -> EdartsError:
 
 def _plugins(folder: Path) -> Mapping[str, str]:
     try:
-        recorded = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        recorded = parse_json(read_text(folder / "environment.json", links=False))
         return {str(name): str(origin) for name, origin in recorded["plugins"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (EdartsError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # older than the record, or damaged: then there is nothing to add
 
 

@@ -5,8 +5,8 @@ process out. A file is replaced as a whole or not at all. torch is imported only
 checkpoint.
 """
 
-import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,14 +18,18 @@ import yaml
 from filelock import FileLock, Timeout
 
 from edarts import registry
-from edarts.config import read_yaml, upgraded, write_yaml
-from edarts.errors import EdartsError
+from edarts.config import parse_yaml, to_yaml, upgraded
+from edarts.config.reading import check_regular, parse_json, read_text
+from edarts.errors import EdartsError, UsageError, reason_of
 from edarts.runs.clock import Clock
 from edarts.runs.environment import environment, explain
+from edarts.runs.files import CONFIG, DIGESTS, append_line, disk_errors, read_kept, write_kept
 from edarts.runs.loggers import Loggers
 from edarts.runs.processes import barrier, is_main, world_size
 
 CHECKPOINT_SECONDS = 10.0  # between two checkpoints
+METRICS, ENVIRONMENT, LOCK = "metrics.jsonl", "environment.json", ".lock"
+MEND = "restore it from a copy, or delete the line"
 CLOCK = "clock"  # where a checkpoint keeps the seconds of the run
 
 
@@ -57,33 +61,27 @@ class Run:
         return self._states
 
     def save(self, phase: str, state: Mapping[str, Any]) -> None:
-        """Replace the state of `phase` in checkpoint.pt: written aside, fsynced, renamed."""
+        """Replace the state of `phase` in checkpoint.pt, as a whole. Raises EdartsError."""
         import torch
 
         states = self.states() | {phase: dict(state)}
         if self.clock is not None:
             states[CLOCK] = {"seconds": self.clock.seconds}
-        path = self.path / "checkpoint.pt"
-        with _disk_errors(path), _replacing(path) as aside, aside.open("wb") as file:
-            torch.save(states, file)
-            file.flush()
-            os.fsync(file.fileno())
+        file = io.BytesIO()
+        torch.save(states, file)
+        self.write_bytes("checkpoint.pt", file.getbuffer())
         self._states = states
 
-    # -- text files ------------------------------------------------------------------------------
+    # -- other files -----------------------------------------------------------------------------
 
-    def write_bytes(self, name: str, content: bytes) -> Path:
-        """Write a file of the run atomically."""
-        path = self.path / name
-        with _disk_errors(path), _replacing(path) as aside, aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        return path
+    def write_bytes(self, name: str, content: bytes | memoryview) -> Path:
+        """Write a file of the run atomically, and keep its digest."""
+        write_kept(self.path / name, content)
+        return self.path / name
 
     def write_text(self, name: str, text: str) -> Path:
-        """Write a text file of the run atomically."""
-        return self.write_bytes(name, text.encode())
+        """Write a text file of the run atomically; what is no text of a file's name is escaped."""
+        return self.write_bytes(name, text.encode(errors="backslashreplace"))
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a JSON file of the run atomically."""
@@ -95,9 +93,7 @@ class Run:
 
     def record(self, **metrics: Any) -> None:
         """Append one line to metrics.jsonl."""
-        path = self.path / "metrics.jsonl"
-        with _disk_errors(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+        append_line(self.path / METRICS, json.dumps(metrics))
         self.log(**metrics)
 
     def log(self, **metrics: Any) -> None:
@@ -107,13 +103,15 @@ class Run:
 
     def rewind(self, phase: str, epoch: int) -> None:
         """Drop lines of `phase` from `epoch` on, and a line cut off by a kill."""
-        path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return
         kept = [
-            line for line in read_lines(path) if line["phase"] != phase or line["epoch"] < epoch
+            line
+            for line in read_metrics(self.path)
+            if line["phase"] != phase or line.get("epoch", -1) < epoch
         ]
-        self.write_text("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        path = self.path / METRICS
+        if path.exists() and read_text(path, links=False) != text:
+            self.write_text(METRICS, text)
 
 
 class Follower(Run):
@@ -123,7 +121,7 @@ class Follower(Run):
         """Remember the state of `phase` in memory alone."""
         self._states = self.states() | {phase: dict(state)}
 
-    def write_bytes(self, name: str, content: bytes) -> Path:
+    def write_bytes(self, name: str, content: bytes | memoryview) -> Path:
         """Does nothing: the main process writes the file. Returns its path."""
         return self.path / name
 
@@ -135,20 +133,44 @@ class Follower(Run):
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file with one on each line, without a line that a kill has cut off."""
+    """The objects of a file with one on each line, without a line that a kill has cut off.
+
+    Raises EdartsError that names the file, and the line that is no object.
+    """
     found = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    try:
+        lines = read_text(path, links=False).splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise EdartsError(f"{path}: damaged: {reason_of(error)}; {MEND}") from None
+    for number, text in enumerate(lines, start=1):
         try:
-            found.append(json.loads(text))
+            line = parse_json(text)
         except ValueError:
             continue
+        if not isinstance(line, dict):
+            raise EdartsError(f"{path}: damaged: line {number} is no object; {MEND}")
+        found.append(line)
     return found
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl: an epoch or a trial of a phase each. Raises EdartsError
+    for a line that is none.
+    """
+    lines = read_lines(folder / METRICS)
+    for number, line in enumerate(lines, start=1):
+        at = line.get("epoch", line.get("trial"))
+        if not isinstance(line.get("phase"), str) or type(at) is not int:
+            raise EdartsError(f"{folder / METRICS}: damaged: line {number} names no epoch; {MEND}")
+    return lines
 
 
 def read_json(path: Path) -> Any:
     """A JSON file; raises EdartsError that names it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_kept(path))
     except FileNotFoundError:
         raise EdartsError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
@@ -159,14 +181,22 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     """The settings of a run: its config.yaml, with the keys of older versions renamed.
 
     Every reader of a run's config.yaml comes through here. Raises EdartsError if the folder is
-    none, or has no such file, or it is no YAML.
+    none, or has no such file, or it is no YAML, or not that of a run.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise EdartsError(f"{folder}: no such run folder")
-    if not (folder / "config.yaml").exists():
+    path = folder / CONFIG
+    if not path.exists():
         raise EdartsError(f"{folder}: no run: it has no config.yaml")
-    return upgraded(read_yaml(folder / "config.yaml"))
+    try:
+        settings = upgraded(parse_yaml(read_kept(path), path))
+    except OSError as error:
+        raise EdartsError(f"{path}: cannot be read: {error.strerror or error}") from None
+    for key, kind in {"data": str, "seed": int, "seeds": int}.items():
+        if not isinstance(settings.get(key, kind()), kind):
+            raise EdartsError(f"{path}: damaged: {key} is {settings[key]!r:.40}")
+    return settings
 
 
 @contextmanager
@@ -174,17 +204,28 @@ def reading(folder: str | Path) -> Iterator[None]:
     """The block makes something of what the run in `folder` holds.
 
     If it needs a plug-in that is not installed here, the EdartsError says with which package the
-    run was made.
+    run was made. What else it stumbles over are contents that no run has: an EdartsError too.
     """
     try:
         yield
+    except (MemoryError, OSError):
+        raise
     except EdartsError as error:
         missing = error if isinstance(error, registry.UnknownPlugin) else error.__cause__
         if isinstance(missing, registry.UnknownPlugin):
             known = explain(folder, missing)
             if known is not missing:
                 raise known from None
+        elif isinstance(error, UsageError) and str(folder) not in str(error):
+            raise UsageError(f"{folder}: {error}") from None  # a value in its config.yaml
         raise
+    except Exception as error:  # odd contents can be stumbled over in any way
+        if os.environ.get("EDARTS_DEBUG"):
+            raise
+        raise EdartsError(
+            f"{folder}: a file of the run holds what no run writes ({reason_of(error)[:200]});"
+            " restore the folder from a copy"
+        ) from None
 
 
 def default_path(verb: str, name: str, settings: Mapping[str, Any]) -> Path:
@@ -225,15 +266,17 @@ def open_run(
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """The folder exists, and no other process may open it, while the block lasts."""
-    with _disk_errors(path):
+    with disk_errors(path):
         path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise EdartsError(
-            f"{path}: another process is using this run; wait, or give --out"
-        ) from None
+    check_regular(path / LOCK, links=False)
+    lock = FileLock(path / LOCK)
+    with disk_errors(path / LOCK):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise EdartsError(
+                f"{path}: another process is using this run; wait, or give --out"
+            ) from None
     try:
         yield
     finally:
@@ -246,15 +289,13 @@ def _opened(
     run = Run(path, checkpoint_seconds)
     # As YAML reads it back: tuples become lists.
     plain = yaml.safe_load(yaml.safe_dump(dict(settings), sort_keys=False))
-    config = path / "config.yaml"
-    old = read_settings(path) if config.exists() else None
+    old = read_settings(path) if (path / CONFIG).exists() else None
     if old is not None:
         _check_settings(path, old | {k: plain[k] for k in free}, plain)
     else:
         _begin(run)
     if old != plain:
-        with _disk_errors(config), _replacing(config) as aside:
-            write_yaml(aside, plain)
+        run.write_text(CONFIG, to_yaml(plain))
     if world_size() > 1:
         run.states()
         barrier()
@@ -263,13 +304,24 @@ def _opened(
 
 
 def _begin(run: Run) -> None:
-    strangers = [p.name for p in run.path.iterdir() if p.name != ".lock"]
+    strangers = [p.name for p in run.path.iterdir() if not _unfinished(p)]
     if strangers:
         raise EdartsError(
             f"{run.path}: holds other files ({strangers[0]}) but no config.yaml; give an empty"
             " or new folder with --out"
         )
-    run.write_json("environment.json", environment())
+    run.write_json(ENVIRONMENT, environment())
+
+
+def _unfinished(path: Path) -> bool:
+    """Whether a run that was killed before it had a config.yaml has left this file."""
+    begun = (ENVIRONMENT, DIGESTS, CONFIG)
+    if path.name == ENVIRONMENT:
+        try:
+            return {"created", "versions"} <= set(parse_json(read_text(path, links=False)))
+        except (EdartsError, OSError, ValueError, TypeError):
+            return False
+    return path.name in (LOCK, DIGESTS, *(f"{name}.new" for name in begun))
 
 
 def _check_settings(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -302,48 +354,15 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     import torch
 
     try:
-        states = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(states, dict):
+        content = io.BytesIO(read_kept(path))
+        states = torch.load(content, map_location="cpu", weights_only=True)
+        if not isinstance(states, dict) or not all(isinstance(s, dict) for s in states.values()):
             raise ValueError("holds no phases")
+    except EdartsError:
+        raise
     except Exception as error:  # torch, pickle and zip each raise their own
         raise EdartsError(
             f"{path}: damaged checkpoint ({type(error).__name__}); delete it to begin this"
             " run again, or give another --out"
         ) from None
     return states
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` that takes its place when the block ends well."""
-    aside = path.with_name(path.name + ".new")
-    try:
-        yield aside
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    aside.replace(path)
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        # torch.save reports a full disk as a RuntimeError of its file writer.
-        code = error.errno if isinstance(error, OSError) else _errno_behind(error)
-        if code in (errno.ENOSPC, errno.EDQUOT):
-            raise EdartsError(
-                f"{path}: no space left on the disk; free some and repeat the command, it resumes"
-            ) from None
-        if isinstance(error, OSError):
-            raise EdartsError(f"{path}: cannot be written: {error.strerror or error}") from None
-        raise
-
-
-def _errno_behind(error: BaseException) -> int | None:
-    while error.__context__ is not None:
-        error = error.__context__
-        if isinstance(error, OSError):
-            return error.errno
-    return errno.ENOSPC if "file write failed" in str(error) else None

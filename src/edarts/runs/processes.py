@@ -4,6 +4,7 @@ torchrun tells each process by environment variables, so that asking needs neith
 accelerate; only meeting the others does. A process alone is its own main process.
 """
 
+import io
 import os
 import sys
 import time
@@ -14,12 +15,6 @@ from typing import Any
 from edarts.errors import EdartsError
 
 LAST_WORDS = 5.0  # seconds that the main process has to tell why all end
-
-
-def speak() -> None:
-    """One process speaks for all: what the others print goes nowhere."""
-    if not is_main():
-        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def listen() -> None:
@@ -46,6 +41,15 @@ def rank() -> int:
 def is_main() -> bool:
     """Whether this is the process that writes files and prints."""
     return rank() == 0
+
+
+def speak() -> None:
+    """Let the main process alone print, and names of files that are no text as escapes."""
+    if not is_main():
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where a test or a notebook listens
+            stream.reconfigure(errors="backslashreplace")
 
 
 def barrier() -> None:

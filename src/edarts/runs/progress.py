@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from edarts.errors import escaped
+
 if TYPE_CHECKING:
     from rich.live import Live
 
@@ -17,6 +19,11 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def tell(text: str) -> None:
+    """Print a result on stdout, at once; a name in it cannot steer the terminal."""
+    print(escaped(text, keep="\n"), flush=True)
 
 
 class Progress:
@@ -65,7 +72,7 @@ class Progress:
     def _print(self, line: str, style: str | None = None) -> None:
         from rich.text import Text
 
-        self.console.print(Text(line), soft_wrap=True, style=style)
+        self.console.print(Text(escaped(line)), soft_wrap=True, style=style)
 
     @contextmanager
     def phase(self) -> Iterator[None]:
@@ -96,7 +103,7 @@ class Progress:
         if self.quiet:
             return
         line = f"{line}  {self._whole()}" if self._whole is not None else line
-        self._line = line
+        self._line = line = escaped(line)
         if self._live is not None:
             from rich.text import Text
 

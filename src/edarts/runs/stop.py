@@ -1,4 +1,7 @@
-"""Stopping on request: Ctrl-C and SIGTERM end a run after its step, with a checkpoint."""
+"""Stopping on request: Ctrl-C and SIGTERM end a run after its step, with a checkpoint.
+
+A verb inside another, as a study has many, stops with it: who listens outermost is told too.
+"""
 
 import signal
 import sys
@@ -7,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 from edarts.runs.processes import world_size
+
+_listening: list["Stop"] = []  # the outermost first
 
 
 class Stop:
@@ -20,7 +25,8 @@ class Stop:
             return  # torchrun passes on what the terminal has sent already
         if self.requested:
             raise KeyboardInterrupt
-        self.requested = True
+        for stop in _listening:
+            stop.requested = True
         print("\nstopping after this step, with a checkpoint ...", file=sys.stderr)
 
     @contextmanager
@@ -31,8 +37,29 @@ class Stop:
         except ValueError:
             yield self
             return
+        self.requested |= any(stop.requested for stop in _listening)
+        _listening.append(self)
         try:
             yield self
         finally:
+            _listening.remove(self)
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Inside the block SIGTERM does what Ctrl-C does, where nobody listens for either."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # outside the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

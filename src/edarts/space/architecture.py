@@ -1,11 +1,11 @@
 """Architectures as JSON: which class reads which format."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edarts import registry
+from edarts.config.reading import parse_json
 from edarts.errors import UsageError
 from edarts.space.base import Architecture
 from edarts.space.genotype import Genotype, read_file
@@ -43,7 +43,7 @@ def _class_of(text: str) -> Any:
 def parse(text: str) -> Architecture:
     """Read JSON, or the text of a genotype (see `Genotype.parse`). Raises UsageError."""
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
     except ValueError:
         return Genotype.parse(text)
     return from_dict(fields)

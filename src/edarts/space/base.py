@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from edarts.space.picture import Picture
 
+MOST = 2_000_000_000  # parameters of a network; eight GB
 Image = tuple[int, int, int]
 """(C, H, W) of every image."""
 Chosen = Mapping[str, Sequence[tuple[int, int]]]
@@ -42,6 +43,15 @@ class Size:
     channels: int | None = None
     auxiliary: bool = False
     whitening: bool = False
+
+    def __post_init__(self) -> None:
+        cells, channels = self.cells or 0, self.channels or 0
+        least = cells * channels**2  # of each cell, its 1 x 1 convolutions alone
+        if least > MOST:
+            raise UsageError(
+                f"{cells} cells of {channels} channels: at least {least:,} parameters, more than"
+                f" {MOST:,}; give fewer --cells or --channels"
+            )
 
     def of_cells(self) -> dict[str, int]:
         """`cells` and `channels`, for what is built of cells. Raises UsageError if one is open."""

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from edarts import registry
-from edarts.errors import EdartsError, UsageError, unknown
+from edarts.errors import EdartsError, UsageError, reason_of, unknown
+from edarts.runs.files import read_kept
 from edarts.space import operations
 from edarts.space.base import Architecture, Image, Size
 from edarts.space.cell_picture import cells_picture
@@ -227,11 +228,13 @@ class Genotype(Architecture):
 def read_file(path: str | Path, parse: Callable[[str], Parsed]) -> Parsed:
     """What `parse` makes of a file's text; errors name the file. Raises EdartsError."""
     try:
-        return parse(Path(path).read_text(encoding="utf-8"))
+        return parse(read_kept(Path(path)).decode())
     except FileNotFoundError:
         raise EdartsError(f"{path}: no such file; give a genotype's JSON file") from None
-    except (OSError, UnicodeDecodeError, UsageError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except Exception as error:  # odd contents can be stumbled over in any way
+        if isinstance(error, EdartsError) and not isinstance(error, UsageError):
+            raise
+        reason = getattr(error, "strerror", None) or reason_of(error)
         # The cause tells a run folder's reader that a plug-in is missing.
         raise EdartsError(f"{path}: damaged genotype: {reason}") from error
 

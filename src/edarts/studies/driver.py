@@ -117,21 +117,21 @@ def study(
         return _finish(run, asked, rows, schedule.plan())
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, config: bool = True) -> Path:
     """Draw the page of a run or a study again, from its files; returns report.html's path.
 
-    Raises EdartsError.
+    `config`: whether config.yaml stands on it. Raises EdartsError.
     """
     settings = read_settings(folder)
     run = Run(folder)
     if "study" not in settings:
-        return page.write_run(run)
-    known = settings | (run.read_json("study.json") or {})
+        return page.write_run(run, config)
     with reading(folder):
+        known = settings | (run.read_json("study.json") or {})
         kind: type[Study] = registry.get("studies", settings["study"])
         question = kind(Recipe.from_dict(settings), base.read_options(kind, known))
         rows = read_ledger(folder)
-    _write(run, question, *_summary(question, rows))
+        _write(run, question, *_summary(question, rows), config)
     return folder / "report.html"
 
 
@@ -273,7 +273,7 @@ def _summary(question: Study, rows: Rows) -> tuple[Summary, Rows]:
     return replace(summary, tables=[*summary.tables, *_failures(failed)]), ordered
 
 
-def _write(run: Run, question: Study, summary: Summary, rows: Rows) -> None:
+def _write(run: Run, question: Study, summary: Summary, rows: Rows, config: bool = True) -> None:
     """The files that tell what was found."""
     failed = [row.to_dict() for row in rows.values() if row.status == "failed"]
     run.write_text("rows.csv", to_csv(rows))
@@ -287,7 +287,7 @@ def _write(run: Run, question: Study, summary: Summary, rows: Rows) -> None:
         },
     )
     plain = {name: row.to_dict() for name, row in rows.items()}
-    page.write_study(run, summary, plain, Row.UNITS)
+    page.write_study(run, summary, plain, Row.UNITS, config)
 
 
 def _failures(failed: list[Row]) -> list[Table]:

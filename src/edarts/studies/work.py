@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from edarts.config import DataConfig, SearchConfig, TrainConfig
+from edarts.config.reading import check_no_link
 from edarts.data import Opened, open_data
 from edarts.errors import Interrupted, reason_of
 from edarts.runs import memory
@@ -163,7 +164,10 @@ class Work:
         }
 
     def _out(self, job: Job, suffix: str = "") -> Path:
-        return self.folder / "runs" / f"{job.name}{suffix}"
+        path = self.folder / "runs" / f"{job.name}{suffix}"
+        for place in (path, path.parent):
+            check_no_link(place)
+        return path
 
     def _session(self, job: Job, out: Path) -> Session:
         return replace(self.session, seed=job.seed, out=out, progress=Inner(quiet=self.quiet))

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from edarts.config import TrainConfig
-from edarts.data.batches import Loader, Transform
+from edarts.data.batches import Loader, Transform, batches
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
 from edarts.errors import UsageError
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.timm import begin_with
 from edarts.nn.whitening import Whitening
+from edarts.runs.processes import world_size
 from edarts.runs.seeds import permutation, seed_all
 from edarts.runtime import Runtime
 from edarts.space.base import Architecture, Size
@@ -40,7 +41,14 @@ def resolve_config(
         if config.whitening:
             raise UsageError("whitening: these networks of cells have a first layer of their own")
         config = replace(config, whitening=False)
-    return recipe.load(config.recipe).resolve(config, images, whole)
+    resolved = recipe.load(config.recipe).resolve(config, images, whole)
+    trained = max(1, round(images * (1 - (resolved.valid_fraction or 0))))
+    if resolved.auxiliary and trained // batches(trained, resolved.batch_size) // world_size() < 2:
+        raise UsageError(
+            f"auxiliary: its norm needs more than one image a step, --batch-size is"
+            f" {resolved.batch_size}; give a larger one, or --auxiliary 0"
+        )
+    return resolved
 
 
 def size_of(config: TrainConfig) -> Size:

@@ -103,7 +103,10 @@ class Loop:
         """Go to where the run's checkpoint is, if it knows this phase."""
         run = self.runtime.run
         saved = run.states().get(self.name) if run is not None else None
-        if run is None or saved is None:
+        if run is None:
+            return
+        if saved is None:
+            run.rewind(self.name, 0)  # epochs that no checkpoint has kept
             return
         try:
             self._load(saved)

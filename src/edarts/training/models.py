@@ -14,14 +14,16 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from edarts import registry
+from edarts.data import Opened
 from edarts.data.batches import Transform
 from edarts.data.catalogue import Pixels
 from edarts.data.dataset import Dataset
 from edarts.data.preprocessing import Preprocessing, array_images, file_images
 from edarts.data.sources.folder import image_files
-from edarts.errors import EdartsError, UsageError
+from edarts.errors import EdartsError, UsageError, one_line
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.operations import count_flops, count_parameters
+from edarts.runs.files import disk_errors, read_kept
 from edarts.runs.folder import Run, read_json, reading
 from edarts.runtime import Runtime, Session
 from edarts.space import architecture
@@ -35,6 +37,12 @@ DESCRIBED = "model.json", "config.json"  # what describes a model: in a run fold
 WEIGHTS = "model.safetensors"
 HUB = "hf:"  # begins the name of a model of the Hugging Face hub
 CALIBRATION = "calibration.safetensors"  # what is long of it; its numbers stand in model.json
+TOLD = {
+    **dict.fromkeys(("parameters", "flops"), int),
+    **dict.fromkeys(("data", "fingerprint"), str),
+    **dict.fromkeys(("classes", "mean", "std"), list),
+}
+"""What of model.json is only told on, and must be of this kind."""
 NUMBERS = ("images", "temperature", "threshold", "farthest")
 
 
@@ -66,6 +74,12 @@ class TrainedModel:
     calibration: Calibration | None = None
     preprocessing: Preprocessing | None = None
     labels: tuple[Any, ...] | None = None
+
+    def is_of(self, opened: Opened) -> bool:
+        """Whether it was trained on these data; models of old are known by their path alone."""
+        if self.fingerprint:
+            return self.fingerprint == opened.listing.fingerprint
+        return self.data in (opened.config.data, opened.config.shown)
 
     @classmethod
     def of(
@@ -143,10 +157,11 @@ def is_files(values: Any) -> bool:
     )
 
 
-def save_model(run: Run, model: TrainedModel) -> None:
+def save_model(run: Run, model: TrainedModel) -> bool:
     """Write model.safetensors, then model.json: it is written last, as the commit marker.
 
-    The auxiliary head helps training only and is left out.
+    The auxiliary head helps training only and is left out. Returns whether there was no such model,
+    or another or a damaged one, of which an evaluation says nothing: that is deleted.
     """
     mirrored = isinstance(model.network, Mirrored)
     network: Any = model.network.network if mirrored else model.network
@@ -155,35 +170,53 @@ def save_model(run: Run, model: TrainedModel) -> None:
         for name, tensor in network.state_dict().items()
         if not name.startswith("auxiliary")
     }
+    if _is_saved(run.path, tensors):
+        return False
+    with disk_errors(run.path):
+        (run.path / "evaluation.json").unlink(missing_ok=True)
     run.write_bytes(WEIGHTS, save_tensors(tensors))
-    learned = model.calibration
-    if learned is not None:
-        run.write_bytes(CALIBRATION, save_tensors({"references": learned.references}))
-    used = registry.used()
-    run.write_json(
-        DESCRIBED[0],
-        {
-            "format": FORMAT,
-            "genotype": model.architecture.to_dict(),
-            "cells": model.size.cells,
-            "channels": model.size.channels,
-            "whitening": model.size.whitening,
-            "mirrored": mirrored,
-            "image": list(model.image),
-            "classes": list(model.classes),
-            "mean": list(model.transform.mean),
-            "std": list(model.transform.std),
-            "parameters": model.parameters,
-            "flops": model.flops,
-            "data": model.data,
-            "fingerprint": model.fingerprint,
-            **({} if model.white is None else {"white": model.white}),
-            "calibration": None if learned is None else {k: getattr(learned, k) for k in NUMBERS},
-            **({} if model.preprocessing is None else {"preprocessing": vars(model.preprocessing)}),
-            **({} if model.labels is None else {"labels": list(model.labels)}),
-            **({"plugins": used} if used else {}),
-        },
+    if model.calibration is not None:
+        run.write_bytes(CALIBRATION, save_tensors({"references": model.calibration.references}))
+    run.write_json(DESCRIBED[0], _told(model, mirrored))
+    return True
+
+
+def _is_saved(folder: Path, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the folder holds a whole model with these tensors."""
+    try:
+        kept = load_tensors(read_kept(folder / WEIGHTS))
+        load_model(folder)
+    except Exception:  # there is none, or it is damaged in any way
+        return False
+    return kept.keys() == tensors.keys() and all(
+        torch.equal(kept[name], tensor) for name, tensor in tensors.items()
     )
+
+
+def _told(model: TrainedModel, mirrored: bool) -> dict[str, Any]:
+    """The content of model.json."""
+    learned, used = model.calibration, registry.used()
+    return {
+        "format": FORMAT,
+        "genotype": model.architecture.to_dict(),
+        "cells": model.size.cells,
+        "channels": model.size.channels,
+        "whitening": model.size.whitening,
+        "mirrored": mirrored,
+        "image": list(model.image),
+        "classes": list(model.classes),
+        "mean": list(model.transform.mean),
+        "std": list(model.transform.std),
+        "parameters": model.parameters,
+        "flops": model.flops,
+        "data": model.data,
+        "fingerprint": model.fingerprint,
+        **({} if model.white is None else {"white": model.white}),
+        "calibration": None if learned is None else {k: getattr(learned, k) for k in NUMBERS},
+        **({} if model.preprocessing is None else {"preprocessing": vars(model.preprocessing)}),
+        **({} if model.labels is None else {"labels": list(model.labels)}),
+        **({"plugins": used} if used else {}),
+    }
 
 
 def save_predictions(run: Run, probabilities: Tensor, labels: Tensor) -> None:
@@ -215,17 +248,21 @@ def load_model(run: str | Path) -> TrainedModel:
             raise
         except Exception as error:  # safetensors, torch and the parsers each raise their own
             raise EdartsError(
-                f"{weights}: damaged model ({' '.join(str(error).split())[:120]}); train it again"
+                f"{weights}: damaged model ({one_line(error)[:200]}); repeat the command that made"
+                " the run: it writes the model again"
             ) from None
 
 
 def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
     design = architecture.from_dict(fields["genotype"])
     size = Size(fields["cells"], fields["channels"], whitening=fields.get("whitening", False))
+    for name, kind in TOLD.items():
+        if not isinstance(fields.get(name, kind()), kind):
+            raise ValueError(f"{name} is {fields[name]!r:.40}")
     channels, height, width = fields["image"]
     classes = tuple(fields["classes"])
     network = design.build(size, (channels, height, width), len(classes))
-    network.load_state_dict(load_tensors(weights.read_bytes()))
+    network.load_state_dict(load_tensors(read_kept(weights)))
     return TrainedModel(
         Mirrored(network) if fields.get("mirrored") else network,
         design,
@@ -251,5 +288,5 @@ def _preprocessing(fields: Mapping[str, Any] | None) -> Preprocessing | None:
 def _calibration(numbers: Mapping[str, Any] | None, path: Path) -> Calibration | None:
     if numbers is None:
         return None
-    references = load_tensors(path.read_bytes())["references"]
+    references = load_tensors(read_kept(path))["references"]
     return Calibration(**{name: numbers[name] for name in NUMBERS}, references=references)

@@ -15,7 +15,7 @@ from edarts.reporting.reports import EvaluationReport
 from edarts.reporting.stats import Estimate, share
 from edarts.reporting.trust import Overlap, Trust, learned, trust
 from edarts.reporting.work import Work
-from edarts.runs.folder import Run
+from edarts.runs.folder import Run, reading
 from edarts.runs.processes import barrier, is_main
 from edarts.runtime import Runtime
 from edarts.training import evaluation
@@ -34,12 +34,12 @@ def evaluate_once(work: Work, model: TrainedModel, before: Mapping[str, float]) 
     if run.read_json("evaluation.json") is None and is_main():
         report = evaluate(run, model, work.opened, work.runtime)
         report = replace(report, seconds={**before, **report.seconds})
-        run.write_json("evaluation.json", report.to_dict())
+        run.write_json("evaluation.json", report.to_dict() | {"run": run.path.name})
         run.log(phase="test", accuracy=report.test_accuracy)
     barrier()
-    return EvaluationReport.from_dict(
-        run.read_json("evaluation.json"), model.architecture, run.path
-    )
+    with reading(run.path):
+        known = run.read_json("evaluation.json")
+        return EvaluationReport.from_dict(known, model.architecture, run.path)
 
 
 def evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) -> EvaluationReport:
@@ -49,7 +49,7 @@ def evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) ->
     """
     dataset = opened.split("test", model.image, model.white).in_classes(model.classes)
     found = evaluation.evaluate(model.network, dataset, model.transform, runtime, model.calibration)
-    own, overlap = opened.config.data == model.data, None
+    own, overlap = model.is_of(opened), None
     if own:
         overlap = _overlap(opened, model)
         try:

@@ -1,11 +1,13 @@
 """Csv: a table of file names and labels, beside the images; Hugging Face's metadata.csv too."""
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
 
 from edarts.config import DataConfig
+from edarts.config.reading import open_regular
 from edarts.data.catalogue import Catalogue, array_labels, few, split_of
 from edarts.data.sources.table import LABEL_COLUMNS, CsvOptions
 from edarts.errors import EdartsError, one_line
@@ -67,7 +69,7 @@ def _tables(path: Path) -> dict[str, Path]:
 
 def _rows(path: Path) -> list[Place]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_regular(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             rows = [(path.parent, row, reader.line_num) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

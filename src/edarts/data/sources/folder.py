@@ -33,7 +33,7 @@ class Folder:
 
     def open(self, data: str, config: DataConfig) -> Catalogue:
         """Raises EdartsError that names an empty folder, or a class that only test/ has."""
-        path, name = _root(Path(data)), Path(data).stem
+        path, name = _root(Path(data), config), Path(data).stem
         folders = _folders(path)
         splits = {split: _first(folders, split) for split in ("train", "test")}
         train, test = splits["train"], splits["test"]
@@ -65,12 +65,13 @@ class Folder:
         return catalogue
 
 
-def _root(path: Path) -> Place:
+def _root(path: Path, config: DataConfig) -> Place:
     """The folder, or in an archive the one that holds more than one folder. Raises EdartsError."""
     if path.is_dir():
         return path
     try:
         place: Place = zipfile.Path(path)
+        config.check_size(max((m.file_size for m in place.root.infolist()), default=0), path)  # type: ignore[union-attr]
     except (OSError, zipfile.BadZipFile) as error:
         raise EdartsError(f"{path}: cannot be read as a zip: {one_line(error)}") from None
     while len(folders := _folders(place)) == 1 and not split_of(folders[0].name):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edarts.config import DataConfig
+from edarts.config.reading import open_regular
 from edarts.data.catalogue import Catalogue, array_labels, check_length
 from edarts.data.decoding import array_pixels
 from edarts.errors import EdartsError
@@ -32,7 +33,7 @@ class Npz:
     def open(self, data: str, config: DataConfig) -> Catalogue:
         """Raises EdartsError that names the array, and the image or value in it."""
         path = Path(data)
-        (x, y, x_test, y_test), arrays = _read(path)
+        (x, y, x_test, y_test), arrays = _read(path, config)
         images = array_pixels(arrays[x], f"{path}: {x}")
         named = tuple(map(str, arrays["classes"])) if "classes" in arrays else None
         labels, classes = array_labels(arrays[y], named, f"{path}: {y}")
@@ -46,10 +47,11 @@ class Npz:
         return catalogue
 
 
-def _read(path: Path) -> tuple[tuple[str, ...], dict[str, NDArray[Any]]]:
+def _read(path: Path, config: DataConfig) -> tuple[tuple[str, ...], dict[str, NDArray[Any]]]:
     """The naming that the file follows, and its arrays of these names and `classes`."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
+            config.check_size(sum(one.file_size for one in arrays.zip.infolist()), path)
             held = set(arrays.files)
             names = next((n for n in NAMES if n[0] in held and n[1] in held), None)
             if names is None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from edarts.config import DataConfig
+from edarts.config.reading import check_regular
 from edarts.data.catalogue import TEST_NAMES, TRAIN_NAMES, Catalogue
 from edarts.data.sources.table import Options, catalogue_of, test_of
 from edarts.errors import EdartsError, one_line
@@ -31,18 +32,27 @@ class Parquet:
         options = config.options if isinstance(config.options, Options) else Options()
         train, test = _splits(path)
         name = path.name.removesuffix(".parquet")
-        catalogue = catalogue_of(_read(train), name, str(path), options)
+        catalogue = catalogue_of(_read(train, config), name, str(path), options)
         if test:
             what = f"{path} (test split)"
-            catalogue.test = test_of(_read(test), path.name, what, options, catalogue)
+            catalogue.test = test_of(_read(test, config), path.name, what, options, catalogue)
         return catalogue
 
 
-def _read(files: list[Path]) -> Any:
+def _read(files: list[Path], config: DataConfig) -> Any:
     import datasets
+    from pyarrow import parquet
 
     try:
+        size = 0
+        for file in files:
+            check_regular(file)
+            known = parquet.read_metadata(file)
+            size += sum(known.row_group(n).total_byte_size for n in range(known.num_row_groups))
+        config.check_size(size, ", ".join(map(str, files)))
         return datasets.Dataset.from_parquet([str(file) for file in files])
+    except EdartsError:
+        raise
     except Exception as error:  # pyarrow and datasets raise many kinds
         cause = error.__cause__ or error
         raise EdartsError(

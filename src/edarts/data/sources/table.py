@@ -1,5 +1,6 @@
 """Tables with an image column and a label column, as parquet files and the hub have them."""
 
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -167,5 +168,5 @@ class _Column(Sequence[Any]):
 def _content(value: Any) -> bytes:
     """The bytes of an image in a table, or those of the path that it names."""
     if isinstance(value, dict):
-        value = value["bytes"] or str(value["path"]).encode()
+        value = value["bytes"] or os.fsencode(value["path"] or "")
     return value or b""

@@ -4,7 +4,6 @@ An objective is a plain value that can be sent to another process. The scores ar
 images of the training split, 0..1; the test split is not read.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from edarts.config import DataConfig, SearchConfig, TrainConfig, is_black_box
+from edarts.config.reading import parse_json, read_text
 from edarts.data.batches import Transform
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
@@ -140,7 +140,7 @@ def read_table(path: Path) -> ScoreTable:
     names the file and the entry.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = parse_json(read_text(path))
     except FileNotFoundError:
         raise EdartsError(f"{path}: no such file; give a JSON table of genotypes") from None
     except (OSError, ValueError) as error:

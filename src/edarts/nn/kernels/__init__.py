@@ -36,7 +36,7 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
     """
     if not enabled():
         return
-    loops = load_loops()
+    loops = load_loops(say)
     if _warm:
         return
     _warm.append(True)

@@ -4,6 +4,7 @@ Importing numba costs a moment, so it is put off until needed.
 """
 
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 FEW_PIXELS = 4096  # B * H * W, up to which `few_pixels` holds
 
+_say: list[Callable[[str], None]] = []
 _threads = [0]  # that the loops were last set to
 
 
@@ -57,13 +59,20 @@ def few_pixels(x: Tensor) -> bool:
 
 @cache
 def _module() -> Any:
-    from edarts.nn.kernels import loops
+    from edarts.nn.kernels import cache, loops, vectors
 
+    for module in (loops, vectors):
+        cache.guard(module, _say[-1] if _say else None)
     return loops
 
 
-def load_loops() -> Any:
-    """The module of compiled loops, set to as many threads as torch uses."""
+def load_loops(say: Callable[[str], None] | None = None) -> Any:
+    """The module of compiled loops, set to as many threads as torch uses.
+
+    `say`: told, at the first time, when what was compiled before is damaged.
+    """
+    if say is not None:
+        _say.append(say)
     module, threads = _module(), torch.get_num_threads()
     if threads != _threads[0]:
         module.use_threads(threads)

@@ -1,0 +1,51 @@
+"""Runs that take a second, and what of their folders must be the same however they were made."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+TINY = ["--limit", "60", "--cells", "1", "--channels", "4", "--batch-size", "16", "--quiet"]
+TRAIN = ["train", "darts.v1", "digits", *TINY, "--epochs", "2", "--checkpoint-seconds", "0"]
+SEARCH = ["search", "digits", *TINY, "--epochs", "2", "--checkpoint-seconds", "0",
+          "--operations", "skip_connect,sep_conv_3x3"]  # fmt: skip
+FIND = ["find", *SEARCH[1:], "--train.cells", "1", "--train.channels", "4", "--candidates", "found"]
+RACE = [*FIND[:-1], "found,linear"]
+BLACK_BOX = ["search", "digits", *TINY, "--epochs", "1", "--method", "random_search",
+             "--trials", "6"]  # fmt: skip
+STUDY = ["study", "depth", "digits", "--limit", "60", "--quiet", "--seeds", "1", "--cells", "1,2",
+         "--search.epochs", "2", "--search.channels", "4", "--search.batch-size", "16",
+         "--search.operations", "skip_connect,sep_conv_3x3",
+         "--train.epochs", "2", "--train.channels", "4", "--train.batch-size", "16"]  # fmt: skip
+LEFT_OUT = {".lock", "digests.json", "rows.csv", "study.json"}
+TIMES = {"run", "seconds", "created", "minutes", "search_seconds", "train_seconds", "clock",
+         "search_peak_mib", "train_peak_mib"}  # fmt: skip
+
+
+def artefacts(folder: Path) -> dict[str, Any]:
+    """Name -> content of every file below a run's folder; seconds, dates and digests aside."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = {str(path.relative_to(folder)): _content(path) for path in files}
+    return {name: content for name, content in found.items() if content is not None}
+
+
+def _content(path: Path) -> Any:
+    drawn = path.suffix in (".html", ".png") and path.name != "cell.png"
+    if drawn or path.suffix == ".db" or path.name in LEFT_OUT:
+        return None  # they tell seconds, or the folder's name
+    if path.suffix == ".json":
+        return _plain(json.loads(path.read_text()))
+    if path.suffix == ".jsonl":
+        return [_plain(json.loads(line)) for line in path.read_text().splitlines()]
+    if path.suffix == ".pt":
+        return repr(_plain(torch.load(path, weights_only=True)))
+    return path.read_bytes()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items() if str(k) not in TIMES | {"sha256"}}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value.tolist() if isinstance(value, torch.Tensor) else value
