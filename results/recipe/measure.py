@@ -54,6 +54,7 @@ FAST: dict[str, dict[str, Any]] = {
     "norms and biases decay": {"decay_all": True},
     "flips by chance": {"alternate": False},
     "no mirrored evaluation": {"mirror": False},
+    "no jitter": {"jitter": 0.0},
     "batches of 256": {"batch_size": 256},
     "cutout of a half": {"cutout": 0.5},
 }

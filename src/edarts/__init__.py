@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edarts.errors import EdartsError, UsageError
     from edarts.nn.network import Network
     from edarts.nn.supernet import Supernet
+    from edarts.reporting.zoo import zoo
     from edarts.runtime import Session
     from edarts.sharing.demo import demo
     from edarts.sharing.estimator import Classifier
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from edarts.space.darts import DartsSpace
     from edarts.space.enas import EnasSpace
     from edarts.space.genotype import Edge, Genotype
+    from edarts.testing.check import check
 
 __version__ = "0.1.0"
 
@@ -50,6 +52,7 @@ _HOME = {
     "errors": ("EdartsError", "UsageError"),
     "nn.network": ("Network",),
     "nn.supernet": ("Supernet",),
+    "reporting.zoo": ("zoo",),
     "runtime": ("Session",),
     "sharing.demo": ("demo",),
     "sharing.estimator": ("Classifier",),
@@ -58,6 +61,7 @@ _HOME = {
     "space.darts": ("DartsSpace",),
     "space.enas": ("EnasSpace",),
     "space.genotype": ("Edge", "Genotype"),
+    "testing.check": ("check",),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
@@ -80,6 +84,7 @@ __all__ = [
     "Supernet",
     "TrainConfig",
     "UsageError",
+    "check",
     "compare",
     "demo",
     "evaluate",
@@ -93,6 +98,7 @@ __all__ = [
     "search",
     "study",
     "train",
+    "zoo",
 ]
 
 

@@ -1,5 +1,7 @@
 """Batches are a function of epoch and step; augmentation, normalisation."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -67,3 +69,29 @@ def test_augmentation_crops_flips_and_cuts() -> None:
     hole = Transform((0.0,), (1.0,), cutout=0.5).augment(white)
     zeros = (hole[:, 0, 4:12, 4:12] == 0).float().mean()
     assert 0.1 < float(zeros) < 0.6
+
+
+def test_jitter() -> None:
+    """Each image has one factor and one summand of its own, within their bounds."""
+    torch.manual_seed(0)
+    half = torch.full((400, 8, 8, 3), 128, dtype=torch.uint8)
+    half[:, 4:] = 255
+    transform = Transform((0.5,) * 3, (0.25,) * 3)
+    plain = transform.normalise(half)
+    inside = (slice(None), slice(None), slice(3, 5), slice(3, 5))  # beyond the crop's padding
+    torch.manual_seed(1)
+    crops = transform.augment(half)
+    torch.manual_seed(1)
+    changed = replace(transform, jitter=0.2).augment(half)
+    contrast, brightness = [], []
+    for before, after in zip(crops[inside], changed[inside], strict=True):
+        low, high = before.min(), before.max()
+        if low == high or 0 in before:
+            continue
+        factor = (after.max() - after.min()) / (high - low)
+        contrast.append(float(factor))
+        brightness.append(float(after.min() - factor * low))
+        torch.testing.assert_close(after, factor * before + brightness[-1], atol=1e-4, rtol=1e-4)
+    assert len(contrast) > 50 and plain.max() == 2
+    assert 0.8 <= min(contrast) < 0.85 and 1.15 < max(contrast) <= 1.2
+    assert -0.4 <= min(brightness) < -0.35 and 0.35 < max(brightness) <= 0.4

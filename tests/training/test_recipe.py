@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edarts import UsageError, registry
+from edarts import UsageError, load, registry
 from edarts.config import Between, TrainConfig, check_fields
+from edarts.data.batches import Transform
 from edarts.runtime import Session
 from edarts.space import zoo
 from edarts.testing.problems import tiny_data
@@ -244,6 +245,9 @@ def test_batch_and_epochs_by_the_number_of_images(images: int, batch: int, epoch
 def test_parts_can_be_switched_off() -> None:
     assert Fast().alternates(fast()) and Fast().mirrors(fast())
     assert not Fast().alternates(fast(alternate=False)) and not Fast().mirrors(fast(mirror=False))
+    data = load("digits")
+    assert Fast().transform(data, fast()).jitter == 0.2
+    assert Fast().transform(data, fast(jitter=0.0)) == Transform.of(data)
     for name in ("darts", "shallow"):
         config = train.resolve_config(TrainConfig(name), 100)
         plain = recipe.load(name)

@@ -75,9 +75,8 @@ def _explain(error: BaseException, words: Sequence[str]) -> int:
     code = error.exit_code if isinstance(error, EdartsError) else 1
     if isinstance(error, Interrupted | KeyboardInterrupt):
         code = Interrupted.exit_code
-        print(
-            f"edarts: {one_line(error)}; to continue: {launcher()}{again(words)}", file=sys.stderr
-        )
+        command = launcher() + again(words)
+        print(f"edarts: {one_line(error)}; to continue: {command}", file=sys.stderr)
     elif isinstance(error, BrokenPipeError):  # the reader left; Python would complain as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif os.environ.get("EDARTS_DEBUG") and not isinstance(error, EdartsError):

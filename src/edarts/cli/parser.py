@@ -20,10 +20,8 @@ OF_FIND = ("train.", "candidates", "minutes", "max_", "ram_type")
 
 
 class Given:
-    """What was typed, and what the file of --config holds.
-
-    It is read before there is a parser, for it decides which options there are: those of the
-    method, the recipe, or the study that it names.
+    """What was typed, and what the file of --config holds: they name the method, recipe and study
+    whose options there are, so they are read before there is a parser.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -46,9 +44,8 @@ class Given:
 
 
 class Parser(ArgumentParser):
-    """jsonargparse's, with options spelled with dashes, each of a section, and errors raised.
-
-    `plugins`: the groups of those whose own options may be among its options.
+    """jsonargparse's, with options spelled with dashes, each of a section, and errors raised; of
+    the groups `plugins` some members' own options may be among them.
     """
 
     def __init__(self, plugins: Sequence[str] = (), **words: Any) -> None:

@@ -20,8 +20,7 @@ STUDY = ("out", "checkpoint_seconds", "device", "workers", "ray_address")
 class Part:
     """Options that become one argument of the library's function, by `of`, and begin with `prefix`.
 
-    `options` lists them, by what is given; plug-ins of the `groups` have some of them. `usual`:
-    what the verb gives if the user does not.
+    `options` lists them, by what is given; plug-ins of `groups` have some. `usual`: the verb's own.
     """
 
     argument: str
@@ -213,11 +212,9 @@ VERBS: dict[str, Verb] = {
             Option("name", "Zoo name, to show or draw.", many="?", known=("zoo",)),
             Option("out", "draw: folder of the drawing; if not given, this one."),
         ),
-        function="edarts.reporting.zoo:zoo",
     ),
     "check": Verb(
         "the contract tests of a plug-in, of this project or installed: what passed, in a line",
         (Option("plugin", "Its name, perhaps with its group, as recipes.fast.", many="1"),),
-        function="edarts.testing.check:check",
     ),
 }

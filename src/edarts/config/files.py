@@ -19,6 +19,7 @@ SEARCHED = {"arch_update", "arch_lr", "lr_min", "warm_up"}
 SINCE: tuple[tuple[set[str], str, Any, tuple[str, ...]], ...] = (
     (TRAINED, "whitening", False, ()),
     (TRAINED, "drop", "edges", ("darts", "shallow")),
+    (TRAINED, "jitter", 0.0, ("fast",)),
     (SEARCHED, "patience", 0, ()),
     (SEARCHED, "arch_every", 1, ()),
     (SEARCHED, "nesterov", False, ()),

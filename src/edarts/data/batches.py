@@ -67,12 +67,14 @@ class Transform:
 
     `mean`, `std`: per channel, of pixels scaled to 0..1, from the training split.
     `flip`: mirror half of the images. `cutout`: side of the square as a share of the image.
+    `jitter`: how far contrast and brightness of an image are changed, at most.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip: bool = False
     cutout: float = 0.0
+    jitter: float = 0.0
 
     @classmethod
     def of(cls, data: Dataset, cutout: float = 0.0) -> "Transform":
@@ -89,6 +91,9 @@ class Transform:
 
     def augment(self, images: Tensor, mirrored: Tensor | None = None) -> Tensor:
         """Random crop after zero padding by an eighth, flip, normalise, cutout (DARTS' recipe).
+
+        With `jitter` j the normalised image is multiplied by 1 - j to 1 + j, and up to 2 j standard
+        deviations of the pixels are added to all of it.
 
         `mirrored`: (B,) bool, which of the images are mirrored, if images may be; None: drawn.
         Draws from torch's CPU generator, so that every device sees the same images.
@@ -111,6 +116,9 @@ class Transform:
             columns.to(device)[:, None, :],
         ]
         x = self.normalise(cropped)
+        if self.jitter > 0:
+            contrast, brightness = self.jitter * (2 * torch.rand(2, batch, 1, 1, 1) - 1)
+            x = x * (1 + contrast).to(device) + 2 * brightness.to(device)
         if self.cutout > 0:
             x = x * _cutout_mask(batch, height, width, self.cutout).to(device)
         return x
