@@ -68,7 +68,7 @@ def test_a_batch_of_twenty_teaches_once_and_the_baseline_moves_with_every_score(
         assert len(learner.seen) == 20 * batches
         same = zip(untaught, learner.controller.parameters(), strict=True)
         assert all(torch.equal(a, b) for a, b in same) == (batches == 0)
-    scores = [trial.value for trial in study.trials]
+    scores = [trial.value or 0.0 for trial in study.trials]
     baseline = sum(scores[:20]) / 20
     for score in scores:
         baseline = 0.95 * baseline + 0.05 * score
