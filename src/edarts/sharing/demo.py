@@ -149,11 +149,15 @@ def build(model: TrainedModel, runtime: Runtime, title: str) -> tuple[Any, dict[
     with gradio.Blocks(title=title, analytics_enabled=False) as page:
         gradio.Markdown(f"# {title}\n\nDrop an image, or take one: {', '.join(model.classes)}?")
         with gradio.Row():
-            image = gradio.Image(type="filepath", label="Image", sources=["upload", "webcam"])
+            image = gradio.Image(
+                type="filepath", label="Image", sources=["upload", "webcam"], height=SHOWN
+            )
             with gradio.Column():
                 label = gradio.Label(label="Class", num_top_classes=5)
                 note = gradio.Markdown()
-                where = gradio.Image(label="Where the network looked", interactive=False)
+                where = gradio.Image(
+                    label="Where the network looked", interactive=False, buttons=["fullscreen"]
+                )
         image.change(answered, image, [label, note, where], api_name="predict")
     look = {"theme": gradio.themes.Base(font=FONTS, font_mono=("monospace",)), "footer_links": []}
     return page, {**look, "share": False, "ssr_mode": False}
