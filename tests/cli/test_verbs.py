@@ -94,7 +94,7 @@ def test_help_shows_the_options_of_other_plug_ins(
         "--auxiliary X Weight of the auxiliary head's loss; 0 builds none. (default: 0.4)" in text
     )
     text = help_of(capsys, "export", "--format", "torch")
-    assert "One of onnx, python, torch. (default: torch)" in text and "--int8" not in text
+    assert "One of onnx, python, space, torch. (default: torch)" in text and "--int8" not in text
     assert "--int8 [true|false]" in help_of(capsys, "export", "--format", "onnx")
     data = tmp_path / "x.parquet"
     data.touch()

@@ -49,7 +49,8 @@ def test_what_is_saved_is_loaded(fitted: edarts.Classifier, tmp_path: Path) -> N
     """The same answers, of the type that y had, by any of the ways back."""
     images = X.reshape(-1, 8, 8).astype(np.int64)[400:]
     folder = fitted.save(tmp_path / "model")
-    assert {file.name for file in folder.iterdir()} == {"model.json", "model.safetensors"}
+    names = {"model.json", "model.safetensors", "digests.json"}
+    assert {file.name for file in folder.iterdir()} == names
     again = edarts.Classifier.from_run(folder, device="cpu")
     loaded = edarts.load_model(folder)
     copied = pickle.loads(pickle.dumps(fitted))

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ def test_a_recorded_ledger_is_read_and_written_to_the_letter(ledger: Path, tmp_p
     for row in rows.values():
         append(tmp_path, row)
         assert row.status == "done" and row.folder == ledger.parent
-    assert (tmp_path / LEDGER).read_text(encoding="utf-8").splitlines() == list(last.values())
+    written = (tmp_path / LEDGER).read_text(encoding="utf-8").splitlines()
+    assert [re.sub(r', "sha256": "[0-9a-f]{64}"', "", line) for line in written] == [*last.values()]
     assert read_ledger(tmp_path) == rows
 
 

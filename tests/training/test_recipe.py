@@ -120,7 +120,7 @@ def test_unknown_recipes_are_named() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"cells": 0}, "cells must be at least 1, got 0"),
+        ({"cells": 0}, "cells must be between 1 and 1000, got 0"),
         ({"lr": 0.0}, "lr must be at least 1e-12, got 0.0"),
         ({"lr": math.nan}, "lr must be at least 1e-12, got nan"),
         ({"auxiliary": -1}, "auxiliary must be at least 0, got -1"),

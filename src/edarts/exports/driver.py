@@ -159,7 +159,7 @@ def _own_data(run: Path, model: TrainedModel, data: Data | None) -> tuple[Opened
         with reading(run):
             opened = open_to_evaluate(own if data is None else data, own)
             check_content(run, opened)
-        if opened.config.data != model.data:
+        if not model.is_of(opened):
             raise UsageError("export tests a network on the data that it was trained on, no others")
         return opened, ""
     except EdartsError as error:

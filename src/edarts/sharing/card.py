@@ -7,7 +7,7 @@ from typing import Any
 
 from edarts.data.catalogue import few
 from edarts.data.fingerprint import Listing
-from edarts.data.sources.arrays import KINDS
+from edarts.data.sources.arrays import ARRAYS
 from edarts.nn.mirrored import Mirrored
 from edarts.reporting.reports import Entrant, EvaluationReport
 from edarts.reporting.stats import Estimate
@@ -24,7 +24,7 @@ def name_of(data: str) -> str:
     if data.startswith(HUB):
         return data
     kind = data.partition(" ")[0]
-    return "arrays" if kind in KINDS else Path(data).resolve().name
+    return "arrays" if kind in ARRAYS else Path(data).resolve().name
 
 
 def card(

@@ -51,6 +51,7 @@ def age(out: Path) -> None:
     others = ("order", "label_column", "partial", "attention", "clip", "population", "arch_lr")
     unset = dict.fromkeys(others)  # it wrote every option, those of other methods too
     (out / "config.yaml").write_text(yaml.safe_dump(unset | config, sort_keys=False))
+    (out / "digests.json").unlink()  # it knew none
     old = [{"epoch" if k == "trial" else k: v for k, v in text.items()} for text in lines(out)]
     (out / "metrics.jsonl").write_text("".join(json.dumps(text) + "\n" for text in old))
     rename(out, "'random_search-b2be3f14'")

@@ -51,6 +51,7 @@ def test_inherited(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     fewer = [line for line in lines if not line.startswith("channel_fraction")]
     assert len(fewer) == len(lines) - 1
     settings.write_text("".join(fewer), encoding="utf-8")  # of a version that had not the option
+    (tmp_path / "net" / "digests.json").unlink()
     assert run(capsys, *judged, "--out", str(tmp_path / "d"))["score"] == first["score"]
     line = fails(capsys, 2, *judged, "--limit", "50", "--out", str(tmp_path / "c"))
     assert "limit is 60 there, 50 now" in line

@@ -24,7 +24,7 @@ from edarts.data.fingerprint import listing
 from edarts.data.sources.table import Options, catalogue_of, test_of
 from edarts.errors import EdartsError, UsageError
 
-KINDS = ("arrays", "dataset")
+ARRAYS = ("arrays", "dataset")
 DIGITS = 16  # of the fingerprint that are kept: 64 bits
 
 
@@ -43,7 +43,7 @@ class Arrays:
 
     def accepts(self, data: str) -> bool:
         """Whether DATA begins as the fingerprint of data from Python does."""
-        return data.startswith(tuple(f"{kind} sha256:" for kind in KINDS))
+        return data.startswith(tuple(f"{kind} sha256:" for kind in ARRAYS))
 
     def open(self, data: str, config: DataConfig) -> Catalogue:
         """Raises EdartsError where the name alone is known."""
