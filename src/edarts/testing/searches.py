@@ -16,6 +16,7 @@ from edarts.runs.folder import Run
 from edarts.runs.stop import Stop
 from edarts.runtime import Runtime
 from edarts.testing.problems import SEED, tiny_data
+from edarts.training.device import open_device
 
 CPU = torch.device("cpu")
 TINY = ("skip_connect", "sep_conv_3x3", "max_pool_3x3")
@@ -62,7 +63,9 @@ def run_search(
 ) -> SearchResult:
     """The search of `config` on `data`, on the CPU."""
     resolved, space, _ = driver.resolve_config(config, len(data), len(data.classes))
-    return driver.one_shot(data, resolved, space, Runtime(CPU, seed, run, stop=stop or Stop()))
+    return driver.one_shot(
+        data, resolved, space, Runtime(open_device("cpu"), seed, run, stop=stop or Stop())
+    )
 
 
 @lru_cache(maxsize=16)

@@ -25,10 +25,10 @@ from edarts.studies.row import Row
 from edarts.testing.problems import SEED, tiny_data
 from edarts.testing.searches import StopAfter
 from edarts.training import fit
+from edarts.training.device import open_device
 from edarts.training.recipe import OF_CELLS
 
 Check = Callable[[Any], None]
-CPU = torch.device("cpu")
 
 # -- recipes -------------------------------------------------------------------------------------
 
@@ -44,7 +44,9 @@ def _train(
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
     data = tiny_data()
     network = fit.build(zoo.get("darts.v2").architecture, config, data, SEED)
-    fitted = fit.fit(network, data, config, Runtime(CPU, SEED, run, stop=stop or Stop()))
+    fitted = fit.fit(
+        network, data, config, Runtime(open_device("cpu"), SEED, run, stop=stop or Stop())
+    )
     return network, fitted.history
 
 
