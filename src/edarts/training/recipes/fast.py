@@ -3,8 +3,8 @@
 The rate rises once and falls once, step by step; momentum is Nesterov's; labels are smoothed;
 biases and norms do not decay; an image is mirrored in every other epoch, and in evaluation;
 networks of cells begin with the whitening layer. Beside the record, contrast and brightness of a
-training image are changed a little, which made faces easier (results/recipe). Each part can be
-switched off, so that what it brings can be measured. Of the record two things are left out, as they
+training image are changed a little. Each part can be switched off, so that what it brings can be
+measured. Of the record two things are left out, as they
 cost accuracy here (results/recipe): weights are not averaged with a slow copy, and the rate falls
 as a cosine to zero, not straight to a fifteenth.
 """
