@@ -32,7 +32,7 @@ from edarts.race import driver as race
 from edarts.race import plan as planning
 from edarts.reporting import paired, pictures
 from edarts.reporting.exported import ExportReport
-from edarts.reporting.predictions import Prediction, Predictions
+from edarts.reporting.predictions import Predictions
 from edarts.reporting.reports import (
     BlackBoxReport,
     EvaluationReport,
@@ -287,16 +287,7 @@ def predict(
     for note in notes:
         runtime.progress.note(note)
     answers = model.answers(torch.from_numpy(pixels), runtime)
-    said = Predictions(
-        Prediction.of(
-            str(file),
-            model.classes,
-            answers.probabilities[n].numpy(),
-            None if answers.sets is None else answers.sets[n].numpy(),
-            None if answers.unlike is None else bool(answers.unlike[n]),
-        )
-        for n, file in enumerate(files)
-    )
+    said = Predictions(model.predictions(files, answers))
     if out is not None:
         said.write(Path(out))
     return said

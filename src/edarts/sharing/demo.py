@@ -98,17 +98,10 @@ def answer(model: TrainedModel, runtime: Runtime, path: Path) -> Answer:
     """To an image file. Raises EdartsError if it is none."""
     pixels = torch.from_numpy(model.read([path])[0][0])
     found = model.answers(pixels[None], runtime)
-    probabilities = found.probabilities[0].numpy()
-    prediction = Prediction.of(
-        str(path),
-        model.classes,
-        probabilities,
-        None if found.sets is None else found.sets[0].numpy(),
-        None if found.unlike is None else bool(found.unlike[0]),
-    )
+    (prediction,) = model.predictions([path], found)
     x = model.transform.normalise(pixels[None].to(runtime.device))
     where = activation_map(model.network, x, model.classes.index(prediction.class_name))
-    named = dict(zip(model.classes, map(float, probabilities), strict=True))
+    named = dict(zip(model.classes, map(float, found.probabilities[0]), strict=True))
     return Answer(prediction, named, _overlay(pixels.numpy(), where.cpu().numpy()))
 
 

@@ -23,6 +23,7 @@ from edarts.data.sources.folder import image_files
 from edarts.errors import EdartsError, UsageError, one_line
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.operations import count_flops, count_parameters
+from edarts.reporting.predictions import Prediction
 from edarts.runs.files import disk_errors, read_kept
 from edarts.runs.folder import Run, read_json, reading
 from edarts.runtime import Runtime, Session
@@ -103,6 +104,19 @@ class TrainedModel:
     def answers(self, images: Tensor, runtime: Runtime) -> Answers:
         """Its answers to (N, H, W, C) uint8 images."""
         return evaluation.predict(self.network, images, self.transform, runtime, self.calibration)
+
+    def predictions(self, files: Sequence[str | Path], answers: Answers) -> list[Prediction]:
+        """What the answers to (N,) image files say, for people."""
+        return [
+            Prediction.of(
+                str(file),
+                self.classes,
+                answers.probabilities[n].numpy(),
+                None if answers.sets is None else answers.sets[n].numpy(),
+                None if answers.unlike is None else bool(answers.unlike[n]),
+            )
+            for n, file in enumerate(files)
+        ]
 
     def predict_proba(self, images: Any, device: str = "auto") -> NDArray[np.float64]:
         """The probability of each class for each image, (N, classes), in the order of `classes`.
