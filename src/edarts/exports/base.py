@@ -16,6 +16,7 @@ from torch import Tensor, contiguous_format, nn
 
 from edarts import __version__
 from edarts.config import NoOptions
+from edarts.config.data import shown
 from edarts.data.decoding import FULL
 from edarts.errors import EdartsError, UsageError
 from edarts.exports.plain import Classifier
@@ -104,7 +105,7 @@ def card(model: TrainedModel, facts: Facts) -> dict[str, Any]:
         "classes": list(model.classes),
         "image": list(model.image),
         "white": model.white or FULL,
-        "data": model.data if model.data.startswith("hf:") else Path(model.data).name,
+        "data": shown(model.data),
         "network": str(model.architecture),
         "parameters": model.parameters,
         **tested,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edarts.config.data import shown
 from edarts.data.catalogue import few
 from edarts.data.fingerprint import Listing
 from edarts.data.sources.arrays import ARRAYS
@@ -20,11 +21,8 @@ TAGS = ["image-classification", "edarts", "neural-architecture-search"]
 
 
 def name_of(data: str) -> str:
-    """What data are called in public: hf:OWNER/NAME as it is, else the last part of the path."""
-    if data.startswith(HUB):
-        return data
-    kind = data.partition(" ")[0]
-    return "arrays" if kind in ARRAYS else Path(data).resolve().name
+    """What data are called in public: arrays from Python, as they have no name, `arrays`."""
+    return "arrays" if data.partition(" ")[0] in ARRAYS else shown(data)
 
 
 def card(
