@@ -53,12 +53,13 @@ class Plan:
         `wanted`: see `wanted`. Raises UsageError for what the configs cannot hold.
         """
         search, sizes = fill_in(search, {"patience": PATIENCE}), (len(data), len(data.classes))
-        resolved, space, _ = resolve_config(search, *sizes)
+        resolved, space, notes = resolve_config(search, *sizes)
         given = fill_in(given, {"valid_fraction": held_out(len(data))})
         train = fit.resolve_config(given, len(data), whitens=space.whitens)
         field = field_of(data, budget, train)
         search, without = within_limits(search, resolved, space, field)
-        resolved, _, notes = resolve_config(search, *sizes)
+        if without:
+            resolved, _, notes = resolve_config(search, *sizes)
         notes = [*notes, *balance.note(train.balance, data.labels, data.classes)]
         plan = cls(data, wanted, budget, search, given, train, test_images, flip_open, without)
         return plan, resolved, notes
