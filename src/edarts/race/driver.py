@@ -30,7 +30,7 @@ from edarts.training import distributed, fit
 Number = TypeVar("Number", int, float)
 PROBE, MIRRORING = "convnet", 0.03  # who learns whether mirroring is harmless; share of the minutes
 SEARCH, RACE = 0.1, 0.2  # shares of the minutes; the final training gets what is left
-RACE_TRAININGS = 0.7  # without minutes a race takes as long as so many usual trainings
+RACE_TRAININGS = 0.5  # without minutes a race takes as long as so many usual trainings
 FEWEST_SEARCH_EPOCHS = 3
 # Images that each candidate has to see in the first round at least; while it is less the slowest is
 # left out, but the found cell, in one size, and the fastest plain network stay.

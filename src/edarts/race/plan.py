@@ -11,7 +11,7 @@ from edarts.race.candidates import FOUND, Field, names
 from edarts.race.operations import within_limits
 from edarts.training import balance, fit, recipe
 
-PATIENCE = 5  # of a search that `find` does
+PATIENCE = 3  # of a search that `find` does
 # Share of the training images, and their number, at most, that the final training holds out: what
 # they teach of its answers holds for images like them, which it has not seen.
 HELD_OUT = 0.05, 1000

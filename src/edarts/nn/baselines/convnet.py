@@ -15,9 +15,9 @@ from edarts.space.base import Image
 from edarts.space.picture import Picture
 
 SCALE = 1 / 9  # of the logits
-# Of the norms: 0.6 of the old mean and variance is kept. The record adds 1e-12 to a variance, with
-# which the gradients of a batch of two or three images overflow.
-MOMENTUM, EPS = 0.4, 1e-5
+# The record adds 1e-12 to a variance, with which the gradients of a batch of two or three images
+# overflow.
+EPS = 1e-5
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def block(channels_in: int, channels: int, pool: tuple[int, int]) -> nn.Sequenti
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(channels, momentum=MOMENTUM, eps=EPS)
+    norm = nn.BatchNorm2d(channels, eps=EPS)
     norm.weight.requires_grad_(False)
     return norm
 
