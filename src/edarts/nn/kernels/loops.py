@@ -21,13 +21,14 @@ from edarts.nn.kernels.vectors import (
     WIDTH,
     add,
     array_at,
-    fence,
     load,
+    load_some,
     maximum,
     multiply_add,
+    prefetch,
     repeat,
     store,
-    stream,
+    store_some,
     subtract,
     where_equal,
     where_positive,
@@ -38,6 +39,7 @@ CHUNKS = 16
 MOST_THREADS = numba.get_num_threads()
 TILE = 256  # numbers: a pass over many arrays works on whole rows of about so many at once
 BLOCK = 4  # columns; of two rows, they are the eight sums that a loop keeps in registers
+LINE = 16  # numbers of a cache line
 FAST = {"contract", "nsz", "arcp"}
 # Arguments that are no literals: for each literal numba compiles a function once more.
 ZERO, ONE, YES, NO = np.int64(0), np.int64(1), np.bool_(True), np.bool_(False)
@@ -122,72 +124,47 @@ def _matrix(weight, transposed):
 
 
 @numba.njit(cache=True)
-def _copy(source, start, count, out, place):
-    """Copy whole vectors, past the caches where they lie right: none reads them soon."""
-    if (out.ctypes.data // 4 + place) % WIDTH == 0:
-        for m in range(0, count, WIDTH):
-            stream(out, place + m, load(source, start + m))
+def _read(source, place, count):
+    """A vector of the first `count` numbers there, or of all if it has no more."""
+    if count >= WIDTH:
+        return load(source, place)
+    return load_some(source, place, count)
+
+
+@numba.njit(cache=True)
+def _write(out, place, count, value):
+    """The inverse of `_read`."""
+    if count >= WIDTH:
+        store(out, place, value)
     else:
-        for m in range(0, count, WIDTH):
-            store(out, place + m, load(source, start + m))
+        store_some(out, place, count, value)
 
 
 @numba.njit(cache=True)
 def _widen(source, start, pixels, channels, out, place, width):
     """Copy pixels of C channels to pixels of `width`."""
-    if width == channels:
-        for m in range(0, pixels * channels, WIDTH):
-            store(out, place + m, load(source, start + m))
-        return
-    if channels % WIDTH == 0:
+    for c in range(0, channels, WIDTH):
+        left = channels - c
         for p in range(pixels):
-            for c in range(0, channels, WIDTH):
-                store(out, place + p * width + c, load(source, start + p * channels + c))
-        return
-    for p in range(pixels):
-        to = out[place + p * width : place + p * width + channels]
-        part = source[start + p * channels : start + (p + 1) * channels]
-        for c in range(len(to)):
-            to[c] = part[c]
+            v = _read(source, start + p * channels + c, left)
+            _write(out, place + p * width + c, left, v)
 
 
 @numba.njit(cache=True)
 def _narrow(source, start, pixels, channels, out, place, fresh, width):
     """Copy pixels of `width` channels to pixels of C; add them there, unless `fresh`."""
-    if width == channels and fresh:
-        _copy(source, start, pixels * channels, out, place)
-        return
-    if channels % WIDTH == 0:
-        if fresh:
-            for p in range(pixels):
-                _copy(source, start + p * width, channels, out, place + p * channels)
-            return
+    for c in range(0, channels, WIDTH):
+        left = channels - c
         for p in range(pixels):
-            for c in range(0, channels, WIDTH):
-                m = place + p * channels + c
-                store(out, m, add(load(out, m), load(source, start + p * width + c)))
-        return
-    for p in range(pixels):
-        to = out[place + p * channels : place + (p + 1) * channels]
-        part = source[start + p * width : start + p * width + channels]
-        for c in range(len(to)):
-            to[c] = part[c] + (np.float32(0) if fresh else to[c])
+            v, m = _read(source, start + p * width + c, left), place + p * channels + c
+            _write(out, m, left, v if fresh else add(_read(out, m, left), v))
 
 
 @numba.njit(cache=True)
-def _gather(addresses, size, share, pixel, pixels, out, place, width):
-    """Pixels of all parts, `share` channels of each, side by side; `pixel`: the first."""
-    for i in range(len(addresses)):
-        part = array_at(addresses[i], size)
-        _widen(part, pixel * share, pixels, share, out, place + i * share, width)
-
-
-@numba.njit(cache=True)
-def _scatter(source, start, pixels, width, addresses, size, share, pixel, fresh):
-    """The inverse of `_gather`; added to what is there, unless `fresh`."""
-    for i in range(len(addresses)):
-        part = array_at(addresses[i], size)
-        _narrow(source, start + i * share, pixels, share, part, pixel * share, fresh[i], width)
+def _ahead(array, start, count):
+    """Bring these numbers of the next image nearer, while this one is worked on."""
+    for m in range(start, start + count, LINE):
+        prefetch(array, m)
 
 
 @numba.njit(cache=True)
@@ -195,15 +172,16 @@ def _fill(source, n, out, place, pitch):
     """Image n of a source into a padded one, as max(scale * x + shift, 0)."""
     count, height, columns, share = source.shape
     size, width = count * height * columns * share, len(source.scale)
-    for h in range(height):
-        row, pixel = place + h * pitch, (n * height + h) * columns
-        _gather(source.parts, size, share, pixel, columns, out, row, width)
-        for c in range(0, width, WIDTH):
-            a, b = load(source.scale, c), load(source.shift, c)
-            for w in range(columns):
-                m = row + w * width + c
-                v = multiply_add(a, load(out, m), b)
-                store(out, m, where_positive(v, v))
+    for i in range(len(source.parts)):
+        part = array_at(source.parts[i], size)
+        for c in range(0, share, WIDTH):
+            first, left = i * share + c, share - c
+            a, b = _read(source.scale, first, left), _read(source.shift, first, left)
+            for h in range(height):
+                q, m = (n * height + h) * columns * share + c, place + h * pitch + first
+                for w in range(columns):
+                    v = multiply_add(a, _read(part, q + w * share, left), b)
+                    _write(out, m + w * width, left, where_positive(v, v))
 
 
 @numba.njit(cache=True)
@@ -244,33 +222,31 @@ def _convolve_rows(x, start, pitch, s, taps, offsets, width, columns, out):
 
 
 @numba.njit(cache=True)
-def _multiply(x, matrix, pixels, inner, outer, out, place):
-    """out (pixels, outer) at `place` = x (pixels, inner) times matrix (inner, outer).
-
-    `pixels` is a multiple of eight.
-    """
+def _multiply_rows(x, matrix, columns, inner, outer, out, place, pitch):
+    """Two rows of out, `pitch` apart = x (2, columns, inner) times matrix (inner, outer)."""
+    below = columns * inner
     for c in range(0, outer, WIDTH):
-        for q in range(0, pixels, 8):
+        for w in range(0, columns, BLOCK):
             a0, a1, a2, a3 = zeros(), zeros(), zeros(), zeros()
             b0, b1, b2, b3 = zeros(), zeros(), zeros(), zeros()
             for i in range(inner):
                 v = load(matrix, i * outer + c)
-                m = q * inner + i
+                m = w * inner + i
                 a0 = multiply_add(v, repeat(x, m), a0)
                 a1 = multiply_add(v, repeat(x, m + inner), a1)
                 a2 = multiply_add(v, repeat(x, m + 2 * inner), a2)
                 a3 = multiply_add(v, repeat(x, m + 3 * inner), a3)
-                m += 4 * inner
+                m += below
                 b0 = multiply_add(v, repeat(x, m), b0)
                 b1 = multiply_add(v, repeat(x, m + inner), b1)
                 b2 = multiply_add(v, repeat(x, m + 2 * inner), b2)
                 b3 = multiply_add(v, repeat(x, m + 3 * inner), b3)
-            m = place + q * outer + c
+            m = place + w * outer + c
             store(out, m, a0)
             store(out, m + outer, a1)
             store(out, m + 2 * outer, a2)
             store(out, m + 3 * outer, a3)
-            m += 4 * outer
+            m += pitch
             store(out, m, b0)
             store(out, m + outer, b1)
             store(out, m + 2 * outer, b2)
@@ -536,34 +512,52 @@ def _separable(source, weights, window, first, last, y, means, squares):
             _convolve_rows(
                 padded, h * s * pitch, pitch, s, weights.taps, offsets, inside, blocks, u
             )
-            _multiply(u, weights.matrix, 2 * blocks, inside, outside, v, ZERO)
+            _multiply_rows(u, weights.matrix, blocks, inside, outside, v, ZERO, blocks * outside)
             for r in range(min(2, rows - h)):
-                _add_moments(v, r * blocks * outside, columns, outside, moments, h + r == 0)
-                place = ((n * rows + h + r) * columns) * outer
-                _narrow(v, r * blocks * outside, columns, outer, result, place, YES, outside)
+                place = (n * rows + h + r) * columns * outer
+                _finish(v, r * blocks * outside, columns, outside, outer, moments, h + r == 0,
+                    result, place)  # fmt: skip
+            if n + 1 < last:
+                _rows_ahead(source.parts, source.shape, n + 1, h * s, 2 * s)
+                _ahead(
+                    result,
+                    ((n + 1) * rows + h) * columns * outer,
+                    min(2, rows - h) * columns * outer,
+                )
         total = np.float32(rows * columns)
         for c in range(outer):
             offset = moments[outside + c] / total
             means[n, c] = moments[c] + offset
             squares[n, c] = max(moments[2 * outside + c] - offset * offset * total, np.float32(0))
-    fence()
 
 
 @numba.njit(cache=True)
-def _add_moments(v, place, columns, width, moments, begin):
-    """Sums over a row of v - centre and its square; `begin`: the first pixel becomes the centre.
+def _rows_ahead(addresses, shape, n, h, rows):
+    """`_ahead` of some rows of image n, as far as there are so many, in each part."""
+    count, height, width, share = shape
+    row, some = width * share, min(rows, height - h)
+    for i in range(len(addresses)):
+        _ahead(array_at(addresses[i], count * height * row), (n * height + h) * row, some * row)
 
-    `moments` (3, width): the centre, the sums, the sums of squares.
+
+@numba.njit(cache=True)
+def _finish(v, place, columns, width, channels, moments, begin, out, to):
+    """A row of v (columns, width) into the result, its channels alone, and into the moments.
+
+    `moments` (3, width): a centre, sums of differences to it, of their squares. `begin`: the first
+    pixel becomes the centre.
     """
     for c in range(0, width, WIDTH):
         if begin:
             store(moments, c, load(v, place + c))
-        centre = load(moments, c)
+        centre, left = load(moments, c), channels - c
         total, squares = load(moments, width + c), load(moments, 2 * width + c)
         for w in range(columns):
-            e = subtract(load(v, place + w * width + c), centre)
+            x = load(v, place + w * width + c)
+            e = subtract(x, centre)
             total = add(total, e)
             squares = multiply_add(e, e, squares)
+            _write(out, to + w * channels + c, left, x)
         store(moments, width + c, total)
         store(moments, 2 * width + c, squares)
 
@@ -576,7 +570,7 @@ def separable_gradient(
 
     `dx`: that of scale * x + shift, in parts as x is; added to what is there, unless `fresh` (P,).
     `products` (2, C): its sum, and that of it times (x - mean). `dd` (C, k, k) and `dp` (D, C): of
-    the weights. Empty `dx` or `dd`: not wanted (nor is `dp`, then).
+    the weights. Empty `dx`, `products` or `dd`: not wanted (nor is `dp`, then).
     """
     count, channels, outer = shape[0], before.shape[1], y.shape[3]
     k = depthwise.shape[1]
@@ -587,7 +581,8 @@ def separable_gradient(
     pw, qw, rw = _widened(pqr[0]), _widened(pqr[1]), _widened(pqr[2])
     sized = dd.size > 0
     tap_sums = _parts(k * k * inside if sized else 1)
-    matrix_sums, sums = _parts(inside * outside if sized else 1), _parts(2 * inside)
+    matrix_sums = _parts(inside * outside if sized else 1)
+    sums = _parts(2 * inside if products.size > 0 else 0)
     for chunk in numba.prange(CHUNKS):
         first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
         if first < last:
@@ -603,7 +598,7 @@ def separable_gradient(
     if sized:
         _unpack(_fold(tap_sums), _fold(matrix_sums), dd, dp)
     total = _fold(sums)
-    for c in range(channels):
+    for c in range(products.shape[1]):
         products[0, c], products[1, c] = total[c], total[inside + c]
 
 
@@ -622,10 +617,10 @@ def _unpack(taps, matrix, dd, dp):
 @numba.njit(cache=True)
 def _separable_gradient(source, weights, window, result, targets, first, last):
     """`separable_gradient` of the images from `first` to `last`, added to the sums of `targets`."""
-    count, height, width, share = source.shape
+    height, width = source.shape[1], source.shape[2]
     k, s, d = window
     sized, dx = targets.sized, targets.dx
-    size, outer = count * height * width * share, result.y.shape[3]
+    outer = result.y.shape[3]
     inside, outside = len(source.scale), _wide(outer)
     rows, columns, even, blocks, tall, broad = _sides(height, width, k, s, d)
     pad, pitch = d * (k - 1) // 2, broad * inside
@@ -638,7 +633,6 @@ def _separable_gradient(source, weights, window, result, targets, first, last):
     du, du_inner = _scratch((even + 2 * margin) * du_pitch), margin * du_pitch + margin * inside
     du_offsets = _offsets(k, d, du_pitch, inside)
     both, u = _scratch(2 * blocks * outside), _scratch(2 * blocks * inside)
-    held, mixed = _scratch(columns * outside), _scratch(2 * blocks * inside)
     spread = _scratch(tall * pitch if s > 1 and dx.size > 0 else 0)
     y, grad = result.y.reshape(result.y.size), result.grad.reshape(result.grad.size)
     for n in range(first, last):
@@ -651,7 +645,7 @@ def _separable_gradient(source, weights, window, result, targets, first, last):
                 place = ((n * rows + h + i) * columns) * outer
                 _add_norm(
                     grad, y, place, columns, outer, result.p, result.q, result.r,
-                    both, i * blocks * outside, held,
+                    both, i * blocks * outside,
                 )  # fmt: skip
             if sized:
                 _convolve_rows(
@@ -659,15 +653,19 @@ def _separable_gradient(source, weights, window, result, targets, first, last):
                 )
                 _add_products(u, both, 2 * blocks, inside, outside, targets.matrix_sums)
             at = du_inner + h * du_pitch
-            _multiply(both, weights.matrix, 2 * blocks, outside, inside, mixed, ZERO)
-            for i in range(2):
-                for m in range(0, blocks * inside, WIDTH):
-                    store(du, at + i * du_pitch + m, load(mixed, i * blocks * inside + m))
+            _multiply_rows(both, weights.matrix, blocks, outside, inside, du, at, du_pitch)
             if sized:
                 _add_taps(
                     padded, h * s * pitch, pitch, s, du, at, du_pitch, offsets, inside, blocks,
                     targets.tap_sums,
                 )  # fmt: skip
+            if n + 1 < last:
+                _rows_ahead(source.parts, source.shape, n + 1, h * s, 2 * s)
+                _rows_ahead(dx, source.shape, n + 1, h * s, 2 * s)
+                place = ((n + 1) * rows + h) * columns * outer
+                some = min(2, rows - h) * columns * outer
+                _ahead(y, place, some)
+                _ahead(grad, place, some)
         if dx.size == 0:
             continue
         if s > 1:
@@ -685,41 +683,53 @@ def _separable_gradient(source, weights, window, result, targets, first, last):
             for i in range(min(2, height - h)):
                 row = inner + (h + i) * pitch
                 out, at = (u, i * blocks * inside) if s == 1 else (spread, row)
-                pixel = start + (h + i) * width
-                _gather(source.parts, size, share, pixel, width, mixed, ZERO, inside)
-                _mask(out, at, padded, row, mixed, width, inside, source.mean, targets.sums)
-                _scatter(out, at, width, inside, dx, size, share, pixel, targets.fresh)
-    fence()
+                _hand_on(out, at, padded, row, source, start + (h + i) * width, targets)
 
 
 @numba.njit(cache=True)
-def _add_norm(grad, y, start, columns, channels, p, q, r, out, place, held):
-    """A row of p * grad + q * y + r, widened; `held`: room for a widened row."""
+def _add_norm(grad, y, start, columns, channels, p, q, r, out, place):
+    """A row of p * grad + q * y + r, widened."""
     width = _wide(channels)
-    _widen(grad, start, columns, channels, out, place, width)
-    _widen(y, start, columns, channels, held, ZERO, width)
     for c in range(0, width, WIDTH):
-        pc, qc, rc = load(p, c), load(q, c), load(r, c)
+        pc, qc, rc, left = load(p, c), load(q, c), load(r, c), channels - c
         for w in range(columns):
-            m = w * width + c
-            v = multiply_add(qc, load(held, m), rc)
-            store(out, place + m, multiply_add(pc, load(out, place + m), v))
+            m = start + w * channels + c
+            v = multiply_add(qc, _read(y, m, left), rc)
+            v = multiply_add(pc, _read(grad, m, left), v)
+            store(out, place + w * width + c, v)
 
 
 @numba.njit(cache=True)
-def _mask(h, at, rectified, place, x, columns, width, mean, sums):
-    """h becomes zero where `rectified` is; sums (2, width) += h and h * (x - mean)."""
-    for c in range(0, width, WIDTH):
-        centre = load(mean, c)
-        sum_grad, sum_grad_x = load(sums, c), load(sums, width + c)
-        for w in range(columns):
-            m = w * width + c
-            v = where_positive(load(rectified, place + m), load(h, at + m))
-            store(h, at + m, v)
-            sum_grad = add(sum_grad, v)
-            sum_grad_x = multiply_add(v, subtract(load(x, m), centre), sum_grad_x)
-        store(sums, c, sum_grad)
-        store(sums, width + c, sum_grad_x)
+def _hand_on(h, at, rectified, place, source, pixel, targets):
+    """A row of the gradient h, where `rectified` is not zero, to its parts; adds to `sums`.
+
+    `sums` (2, wide(C)): of the gradient, and of it times x - mean; empty: not wanted.
+    """
+    count, height, columns, share = source.shape
+    size, width, sums = count * height * columns * share, len(source.scale), targets.sums
+    for i in range(len(targets.dx)):
+        part, out = array_at(source.parts[i], size), array_at(targets.dx[i], size)
+        fresh = targets.fresh[i]
+        for c in range(0, share, WIDTH):
+            first, left = i * share + c, share - c
+            mean, sum_grad, sum_grad_x = zeros(), zeros(), zeros()
+            if len(sums) > 0:
+                mean = _read(source.mean, first, left)
+                sum_grad, sum_grad_x = (
+                    _read(sums, first, left),
+                    _read(sums, width + first, left),
+                )
+            for w in range(columns):
+                m, q = w * width + first, (pixel + w) * share + c
+                v = where_positive(_read(rectified, place + m, left), _read(h, at + m, left))
+                if len(sums) > 0:
+                    sum_grad = add(sum_grad, v)
+                    x = _read(part, q, left)
+                    sum_grad_x = multiply_add(v, subtract(x, mean), sum_grad_x)
+                _write(out, q, left, v if fresh else add(_read(out, q, left), v))
+            if len(sums) > 0:
+                _write(sums, first, left, sum_grad)
+                _write(sums, width + first, left, sum_grad_x)
 
 
 # -- max pooling ----------------------------------------------------------------------------------
@@ -777,7 +787,6 @@ def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
             for h in range(height):
                 start = (n * height + h) * width * channels
                 _narrow(spread, inner + h * pitch, width, channels, result, start, fresh, wide)
-    fence()
 
 
 @numba.njit(cache=True)

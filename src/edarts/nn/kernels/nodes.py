@@ -231,7 +231,7 @@ def stage_backward(
         rooms = [found.room(index, shape) for index in indices]
     else:
         rooms = []
-    products = np.empty((2, channels), np.float32)
+    products = np.empty((2, 0 if norm is None else channels), np.float32)
     load_loops().separable_gradient(
         addresses(parts), tuple(shape), at(norm, channels), wide, narrow,
         *(stage.stride, stage.dilation, y.numpy(), end.grad.numpy(), end.pqr),

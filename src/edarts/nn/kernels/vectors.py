@@ -66,30 +66,65 @@ def store(typing, array, index, value):
     return types.void(array, types.intp, vector), generate
 
 
+def _mask(builder, count):
+    """Which of a vector's numbers are among the first `count`."""
+    kind = ir.VectorType(count.type, WIDTH)
+    undefined = ir.Constant(kind, ir.Undefined)
+    one = builder.insert_element(undefined, count, ir.IntType(32)(0))
+    counts = builder.shuffle_vector(one, undefined, _FIRST)
+    return builder.icmp_signed("<", ir.Constant(kind, list(range(WIDTH))), counts)
+
+
 @intrinsic
-def stream(typing, array, index, value):
-    """`store` past the caches, to a place that is a multiple of the vector's size."""
+def load_some(typing, array, index, count):
+    """The first `count` numbers from array[index] on, zeros after them; no others are read."""
 
     def generate(context, builder, signature, arguments):
         place = _place(context, builder, signature.args[0], *arguments[:2])
-        stored = builder.store(arguments[2], builder.bitcast(place, _VECTOR.as_pointer()))
-        stored.align = 4 * WIDTH
-        once = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
-        stored.set_metadata("nontemporal", once)
-        return context.get_dummy_value()
+        mask = _mask(builder, arguments[2])
+        kinds = [_VECTOR.as_pointer(), ir.IntType(32), mask.type, _VECTOR]
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_VECTOR, kinds), f"llvm.masked.load.v{WIDTH}f32.p0"
+        )
+        address = builder.bitcast(place, _VECTOR.as_pointer())
+        return builder.call(function, [address, ir.IntType(32)(4), mask, _ZEROS])
 
-    return types.void(array, types.intp, vector), generate
+    return vector(array, types.intp, types.intp), generate
 
 
 @intrinsic
-def fence(typing):
-    """Whoever reads after this sees what was streamed before."""
+def store_some(typing, array, index, count, value):
+    """array[index : index + count] = the first `count` numbers of a vector; unchecked."""
 
     def generate(context, builder, signature, arguments):
-        builder.fence("seq_cst")
+        place = _place(context, builder, signature.args[0], *arguments[:2])
+        mask = _mask(builder, arguments[2])
+        kinds = [_VECTOR, _VECTOR.as_pointer(), ir.IntType(32), mask.type]
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), kinds),
+            f"llvm.masked.store.v{WIDTH}f32.p0",
+        )
+        address = builder.bitcast(place, _VECTOR.as_pointer())
+        builder.call(function, [arguments[3], address, ir.IntType(32)(4), mask])
         return context.get_dummy_value()
 
-    return types.void(), generate
+    return types.void(array, types.intp, types.intp, vector), generate
+
+
+@intrinsic
+def prefetch(typing, array, index):
+    """Begin to bring the cache line of array[index] into the second-level cache."""
+
+    def generate(context, builder, signature, arguments):
+        place = _place(context, builder, signature.args[0], *arguments)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [place, number(0), number(2), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
 
 
 @intrinsic
