@@ -30,10 +30,13 @@ def architecture(name: str) -> Architecture:
         return load(path)
     if name in zoo.names():
         return zoo.get(name).architecture
-    if name in registry.names("baselines"):
-        baseline: Architecture = registry.get("baselines", name)()
-        return baseline
+    for known in registry.names("baselines"):
+        if name.startswith(known):
+            baseline: Architecture = registry.get("baselines", known)()
+            # A race calls resnet by its depth, resnet8.
+            if name in (known, getattr(baseline, "label", known)):
+                return baseline
     if path.suffix == ".json" or len(path.parts) > 1:
         raise EdartsError(f"{name}: no such file or run folder")
-    known = [*zoo.names(), *registry.names("baselines")]
-    raise unknown("architecture (a file, run folder, zoo name or baseline)", name, known)
+    every = [*zoo.names(), *registry.names("baselines")]
+    raise unknown("architecture (a file, run folder, zoo name or baseline)", name, every)
