@@ -5,23 +5,24 @@ Nothing here imports torch before something is timed.
 
 from dataclasses import fields
 
-from edarts.bench.report import BenchReport, LedgerReport
+from edarts.bench.report import BenchReport, LedgerReport, ProfileReport
 from edarts.errors import UsageError, unknown
 from edarts.runs.progress import Progress
 from edarts.runtime import Session
 
-GROUPS = ("step", "train", "search", "ledger")
+GROUPS = ("step", "train", "search", "profile", "ledger")
 
 
 def bench(
     group: str, rounds: int = 5, session: Session | None = None
-) -> BenchReport | LedgerReport:
+) -> BenchReport | ProfileReport | LedgerReport:
     """Run a group of comparisons; `rounds` is how often each side is timed.
 
     `step`: steps of searches; `train`: training steps of networks; `search`: a whole search, and
-    how an epoch grows with its size; `ledger`: asks of black-box methods, see
-    `ledger.bench_ledger`. Raises UsageError for an unknown group, fewer than 1 round, or a session
-    with more than `device` and `progress`; EdartsError if the two sides disagree.
+    how an epoch grows with its size; `profile`: where the time of those steps goes; `ledger`: asks
+    of black-box methods, see `ledger.bench_ledger`. Raises UsageError for an unknown group, fewer
+    than 1 round, or a session with more than `device` and `progress`; EdartsError if the two sides
+    disagree.
     """
     session = session or Session()
     for field in fields(session):
@@ -37,6 +38,10 @@ def bench(
         from edarts.bench.ledger import bench_ledger
 
         return bench_ledger(rounds, progress)
+    if group == "profile":
+        from edarts.bench.profile import bench_profile
+
+        return bench_profile(rounds, session.device, progress)
     from edarts.bench.driver import bench_steps
 
     return bench_steps(group, rounds, session.device, progress)

@@ -135,3 +135,65 @@ class LedgerReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
         return {"machine": asdict(self.machine), "rows": [asdict(row) for row in self.rows]}
+
+
+@dataclass(frozen=True)
+class ProfileRow:
+    """What one part of a step takes; figures of a compiled loop are None for what is none."""
+
+    what: str
+    calls: int
+    seconds: float
+    share: float
+    """Of the step's seconds."""
+    gflops: float | None
+    """GFLOP/s, two for each multiply-add of its convolutions."""
+    gbytes: float | None
+    """GB/s, of what has to be read or written once."""
+    roofline: float | None
+    """The least seconds that its operations or its bytes would take here, over those it took."""
+
+    def summary(self) -> str:
+        """A line for a terminal."""
+        line = f"  {self.what:24}{self.calls:7}{self.seconds:10.4f}{100 * self.share:7.1f} %"
+        if self.gflops is None or self.gbytes is None or self.roofline is None:
+            return line
+        return f"{line}{self.gflops:9.1f}{self.gbytes:8.1f}{100 * self.roofline:7.0f} %"
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """Where the seconds of one step go; `known`: the share that the rows account for."""
+
+    what: str
+    seconds: float
+    rows: tuple[ProfileRow, ...]
+    known: float
+
+    def summary(self) -> str:
+        """A few lines for a terminal."""
+        head = f"{self.what}: {self.seconds:.4f} s, of which {100 * self.known:.0f} % are below"
+        return "\n".join([head, *(row.summary() for row in self.rows)])
+
+
+@dataclass(frozen=True)
+class ProfileReport:
+    """What `edarts bench profile` found; `copying_gbytes`: GB/s of copying a large array."""
+
+    steps: tuple[StepProfile, ...]
+    machine: Machine
+    copying_gbytes: float
+
+    def summary(self) -> str:
+        """The machine and its two peaks, then a table for each step."""
+        first = f"{self.machine.summary()}, copying: {self.copying_gbytes} GB/s"
+        head = f"{'':26}{'calls':>7}{'seconds':>10}{'share':>9}{'GFLOP/s':>9}{'GB/s':>8}{'roof':>9}"
+        return "\n".join([first, head, *(step.summary() for step in self.steps)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON holds it."""
+        return {
+            "steps": [asdict(step) for step in self.steps],
+            "machine": asdict(self.machine),
+            "copying_gbytes": self.copying_gbytes,
+        }

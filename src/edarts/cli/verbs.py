@@ -199,7 +199,7 @@ VERBS: dict[str, Verb] = {
     "bench": Verb(
         "steps of searching and training against their textbook form, timed here",
         (
-            Option("group", "step, train, search (whole, and how it scales) or ledger.", many="1"),
+            Option("group", "step, train, search (how it scales), profile or ledger.", many="1"),
             Option("rounds", "Steps timed on each side.", int, default=5),
         ),
         session=("device",),

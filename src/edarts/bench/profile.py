@@ -1,0 +1,201 @@
+"""Where the time of a step goes: `edarts bench profile`.
+
+Each compiled loop is timed as it is called, and what it computes and moves is counted from its
+arguments; PyTorch's profiler gives the rest. Beside each stands how near it comes to the roofline
+(Williams et al. 2009): the least seconds in which this machine could do its operations, or move its
+bytes.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import torch
+from torch.autograd.profiler import profile as autograd_profile
+
+from edarts.bench.comparisons import GROUPS, group, make
+from edarts.bench.measure import machine, seconds
+from edarts.bench.pairs import Comparison, Step
+from edarts.bench.report import ProfileReport, ProfileRow, StepProfile
+from edarts.errors import EdartsError
+from edarts.nn.kernels.compiled import load_loops
+from edarts.runs.progress import Progress
+from edarts.training.device import open_device
+
+LOOPS = (
+    "separable",
+    "separable_gradient",
+    "weighted_sum",
+    "product_sums",
+    "norm_gradient",
+    "max_pool",
+    "halves",
+    "moments",
+)
+COPIED = 2**26  # numbers, far more than caches hold
+FUNCTIONS = ("NodeFunction", "MaxPoolFunction", "HalvesFunction", "ForkFunction")
+
+
+@dataclass
+class Tally:
+    """What a loop has done: its calls, their seconds, operations and bytes."""
+
+    calls: int = 0
+    seconds: float = 0.0
+    flops: int = 0
+    bytes: int = 0
+
+
+@dataclass
+class Tallies:
+    """One for each loop that was called."""
+
+    of: dict[str, Tally] = field(default_factory=dict)
+
+    def add(self, name: str, took: float, arguments: tuple[Any, ...]) -> None:
+        tally = self.of.setdefault(name, Tally())
+        flops, moved = work(name, arguments)
+        tally.calls += 1
+        tally.seconds += took
+        tally.flops += flops
+        tally.bytes += moved
+
+
+def work(name: str, arguments: tuple[Any, ...]) -> tuple[int, int]:
+    """(operations, bytes) of a call of a loop, by its arguments: see `loops`.
+
+    Two operations for each multiply-add of a convolution, none for what is done on the way; bytes
+    that have to be read or written once.
+    """
+    if name == "separable":
+        _, shape, _, wide, narrow, _, _, y, _ = arguments
+        source = prod(shape) // shape[3] * len(wide)
+        return 2 * _multiply_adds(wide, narrow, y), 4 * (source + y.size)
+    if name == "separable_gradient":
+        _, shape, _, wide, narrow, _, _, y, grad, _, dx, fresh, dd, _, _ = arguments
+        once = _multiply_adds(wide, narrow, y)
+        again = y.size // y.shape[3] * wide.size  # the depthwise result, which was not kept
+        adds = (once if len(dx) else 0) + (once + again if dd.size else 0)
+        source = prod(shape) // shape[3] * len(wide)
+        written = prod(shape) * (len(dx) + int((~fresh).sum()))
+        return 2 * adds, 4 * (source + y.size + grad.size + written)
+    if name in ("weighted_sum", "product_sums"):
+        addresses, whole = (arguments[0], arguments[2]) if name[0] == "w" else arguments[1::-1]
+        return 0, 4 * whole.size * (len(addresses) + 1)
+    # Max pooling hands its result over twice where it goes forward.
+    arrays = {id(a): a.nbytes for a in arguments if getattr(a, "ndim", 0) in (1, 4)}
+    return 0, sum(arrays.values())
+
+
+def _multiply_adds(wide: Any, narrow: Any, y: Any) -> int:
+    """Of a depthwise (C, k, k) and a 1 x 1 convolution (D, C) whose result is y (N, H, W, D)."""
+    depthwise = wide.size if wide.shape[1] > 1 else 0
+    return int(y.size // y.shape[3] * (depthwise + narrow.size))
+
+
+@contextmanager
+def counted(loops: Any) -> Iterator[Tallies]:
+    """Times every loop that is called meanwhile."""
+    plain, tallies = {name: getattr(loops, name) for name in LOOPS}, Tallies()
+
+    def timed(name: str, loop: Callable[..., Any]) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
+            start = time.perf_counter()
+            loop(*arguments)
+            tallies.add(name, time.perf_counter() - start, arguments)
+
+        return call
+
+    try:
+        for name, loop in plain.items():
+            setattr(loops, name, timed(name, loop))
+        yield tallies
+    finally:
+        for name, loop in plain.items():
+            setattr(loops, name, loop)
+
+
+def bench_profile(rounds: int, device: str, progress: Progress) -> ProfileReport:
+    """Every step of `step` and `train`, `rounds` times. Raises EdartsError where there is a GPU."""
+    where = open_device(device, progress)
+    if where.type != "cpu":
+        raise EdartsError("bench profile times the compiled loops: it needs --device cpu")
+    about, bandwidth = machine(where), copying()
+    peak = about.matrix_product_gflops
+    every = [comparison for name in GROUPS for comparison in group(name)]
+    steps = []
+    for number, comparison in enumerate(every, start=1):
+        progress.say(f"bench: {comparison.name} ({number} of {len(every)})")
+        steps.append(profile(comparison, rounds, where, peak, bandwidth))
+    return ProfileReport(tuple(steps), about, round(bandwidth, 1))
+
+
+def copying() -> float:
+    """GB/s that are read and written as a large array is copied."""
+    one = torch.ones(COPIED)
+    other = torch.empty_like(one)
+    taken = [seconds(lambda: other.copy_(one), one.device) for _ in range(5)]
+    return 2 * 4 * COPIED / statistics.median(taken) / 1e9
+
+
+def profile(
+    comparison: Comparison, rounds: int, device: torch.device, peak: float, bandwidth: float
+) -> StepProfile:
+    """Where the seconds of our side of a comparison go; `peak`: GFLOP/s, `bandwidth`: GB/s."""
+    step = make(comparison, device).ours
+    step()  # the first fills the optimizer's state
+    with counted(load_loops()) as tallies:
+        whole = statistics.mean(seconds(step, device) for _ in range(rounds))
+    rows = [_row(name, tally, rounds, whole, peak, bandwidth) for name, tally in tallies.of.items()]
+    rows.sort(key=lambda row: -row.seconds)
+    in_loops = sum(row.seconds for row in rows)
+    for name, share in _rest(step, in_loops / whole).items():
+        rows.append(ProfileRow(name, 0, round(share * whole, 5), round(share, 4), None, None, None))
+    known = sum(row.share for row in rows)
+    return StepProfile(comparison.name, round(whole, 5), tuple(rows), round(known, 3))
+
+
+def _row(
+    name: str, tally: Tally, rounds: int, whole: float, peak: float, bandwidth: float
+) -> ProfileRow:
+    took, flops, moved = tally.seconds / rounds, tally.flops / rounds, tally.bytes / rounds
+    least = max(flops / peak, moved / bandwidth) / 1e9
+    return ProfileRow(
+        what=name,
+        calls=tally.calls // rounds,
+        seconds=round(took, 5),
+        share=round(took / whole, 4),
+        gflops=round(flops / took / 1e9, 1),
+        gbytes=round(moved / took / 1e9, 1),
+        roofline=round(least / took, 3),
+    )
+
+
+def _rest(step: Step, in_loops: float) -> dict[str, float]:
+    """Shares of a step's time outside the loops, whose share is `in_loops`, by PyTorch's profiler.
+
+    What lies between its events is Python: modules, and the method.
+    """
+    with autograd_profile(use_kineto=False) as watched:  # kineto talks on the way
+        start = time.perf_counter()
+        step()
+        whole = time.perf_counter() - start
+    around, operators, engine = 0.0, 0.0, 0.0
+    for event in watched.key_averages():
+        share = event.self_cpu_time_total / 1e6 / whole
+        if event.key.startswith("aten::"):
+            operators += share
+        elif event.key.startswith(FUNCTIONS):
+            around += share
+        else:
+            engine += share
+    return {
+        "around the loops": max(0.0, around - in_loops),
+        "operators of PyTorch": operators,
+        "autograd, optimizer": engine,
+        "Python between them": max(0.0, 1 - around - operators - engine),
+    }
