@@ -304,7 +304,7 @@ class _Reading:
         results: list[Result | EdartsError] = []
         waiting: deque[Future[Result | EdartsError]] = deque()
         with ThreadPoolExecutor() as pool:
-            for at in self.index:
+            for at in self.index.tolist():
                 waiting.append(pool.submit(attempt, self._item(at)))
                 if len(waiting) > AHEAD:
                     results.append(waiting.popleft().result())

@@ -4,6 +4,7 @@ They are known by their content: the name that stands for them in a run holds a 
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from edarts.data.catalogue import (
 )
 from edarts.data.decoding import array_pixels
 from edarts.data.fingerprint import listing
-from edarts.data.sources.table import Options, catalogue_of, features_of, test_of
+from edarts.data.sources.table import Feature, Options, catalogue_of, features_of, test_of
 from edarts.errors import EdartsError, UsageError
 
 ARRAYS = ("arrays", "dataset")
@@ -118,7 +119,8 @@ class _Rows:
                 f"data of type {type(data).__name__}, a stream; give a Dataset, which is on the"
                 " disk or in memory"
             )
-        self.data, self.features = data, features_of(data.features.arrow_schema)
+        self.data = data
+        self.features: Mapping[str, Feature] = features_of(data.features.arrow_schema)
 
     def values(self, column: str) -> list[Any]:
         """The values of a column as Python's."""

@@ -1,7 +1,7 @@
 """Parquet: a file, or a folder of files, in the Hugging Face layout (train-00000-of-00001...)."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from edarts.config import DataConfig
 from edarts.config.reading import check_regular
 from edarts.data.catalogue import TEST_NAMES, TRAIN_NAMES, Catalogue
-from edarts.data.sources.table import Options, catalogue_of, features_of, test_of
+from edarts.data.sources.table import Feature, Options, catalogue_of, features_of, test_of
 from edarts.errors import EdartsError, one_line
 
 BATCH = 2 * 2**20  # bytes of images that are read at once, about
@@ -100,7 +100,8 @@ class _Files:
     def __init__(self, files: Sequence[Path], config: DataConfig) -> None:
         from pyarrow import parquet
 
-        self.files, self.features = files, {}
+        self.files = files
+        self.features: Mapping[str, Feature] = {}
         self.groups: list[_Group] = []
         self.rows = size = 0
         for file in files:
