@@ -172,7 +172,15 @@ def test_what_goes_wrong_is_one_line(hub: FakeHub, monkeypatch: pytest.MonkeyPat
     refused("has no parquet files, also none that the hub has made of it, and no folders of images")
     put(hub, {"extra/0.parquet": 9}, "configs: [{data_files: {extra: extra/*}}]")
     refused("no train split; it has extra$")
-    for card in ("configs: [1]", "configs: [{data_files: [{}]}]", "configs: [", "- 1"):
+    cards = (
+        "a: &a [x, x]\nb: &b [*a, *a]\nconfigs: [{config_name: *b}]",
+        "configs: [1]",
+        "configs: [{data_files: {train: [[x]]}}]",
+        "configs: [{data_files: [{}]}]",
+        "configs: [",
+        "- 1",
+    )
+    for card in cards:
         put(hub, {"train.parquet": 9}, card)
         refused("the configs in its README.md cannot be read: ")
     put(hub, {"train.parquet": b"PAR1 but not really"})

@@ -126,7 +126,7 @@ def _card(repository: "_Repository") -> _Card:
 
     try:
         listed = (metadata_load(repository.fetch([CARD]) / CARD) or {}).get("configs") or []
-        named = {str(one.get("config_name", USUAL)): one for one in listed}
+        named = {_text(one.get("config_name", USUAL)): one for one in listed}
         patterns = {name: _patterns(one) for name, one in named.items()}
         return _Card(patterns, next((name for name in named if named[name].get("default")), None))
     except EdartsError:
@@ -139,18 +139,23 @@ def _card(repository: "_Repository") -> _Card:
 
 def _patterns(config: Mapping[str, Any]) -> dict[str, list[str]]:
     """Split -> patterns of a config, which says `data_files` in four ways, or `data_dir`."""
-    root = str(config.get("data_dir") or ".")
-    given = config.get("data_files")
-    if given is None:
-        return {"": [str(PurePosixPath(root) / "**")]}
+    root = PurePosixPath(_text(config.get("data_dir") or "."))
+    given = config.get("data_files") or {"": "**"}
     if isinstance(given, Mapping):
         pairs = list(given.items())
     elif isinstance(given, list) and all(isinstance(one, Mapping) for one in given):
         pairs = [(one["split"], one["path"]) for one in given]
     else:
         pairs = [("train", given)]
-    lists = [(str(split), [paths] if isinstance(paths, str) else paths) for split, paths in pairs]
-    return {split: [str(PurePosixPath(root) / path) for path in paths] for split, paths in lists}
+    lists = [(_text(split), some if isinstance(some, list) else [some]) for split, some in pairs]
+    return {split: [str(root / _text(path)) for path in paths] for split, paths in lists}
+
+
+def _text(value: Any) -> str:
+    """Raises TypeError for anything but a word: YAML of a few lines may stand for gigabytes."""
+    if not isinstance(value, str | int):
+        raise TypeError(f"a text is needed, not a {type(value).__name__}")
+    return str(value)
 
 
 def _own(files: Sequence[str], card: _Card) -> dict[str, Splits]:
