@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from torch import Tensor
 
 from edarts.cli.main import main
@@ -46,18 +48,42 @@ def grey(count: int) -> Any:
 
 
 def table(count: int, names: list[str] | None = None, first_label: int = 0) -> Any:
-    """A datasets.Dataset of PNG images (10 x 9, in colour) of three classes."""
-    import datasets
-
-    images = []
-    for index in range(count):
-        buffer = io.BytesIO()
-        Image.new("RGB", (10, 9), (index, 50, 90)).save(buffer, "PNG")
-        images.append({"bytes": buffer.getvalue(), "path": None})
+    """A pyarrow.Table of PNG images (10 x 9, in colour) of three classes."""
+    images = [png(Image.new("RGB", (10, 9), (index, 50, 90))) for index in range(count)]
     labels = [first_label if i == 0 else i % 3 for i in range(count)]
-    kind = datasets.ClassLabel(names=names) if names else datasets.Value("int64")
-    features = datasets.Features({"img": datasets.Image(), "label": kind})
-    return datasets.Dataset.from_dict({"img": images, "label": labels}, features=features)
+    kinds = {"img": IMAGE} | ({"label": class_label(names)} if names else {})
+    return described({"img": images, "label": labels}, kinds)
+
+
+IMAGE = {"_type": "Image"}
+
+
+def class_label(names: list[str]) -> dict[str, Any]:
+    """How Hugging Face describes labels that count in some names."""
+    return {"names": names, "_type": "ClassLabel"}
+
+
+def described(columns: dict[str, list[Any]], kinds: dict[str, Any]) -> Any:
+    """A pyarrow.Table as Hugging Face writes them: with what some of its columns are."""
+    image = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    types = {name: image for name, kind in kinds.items() if kind == IMAGE}
+    made = pa.table({name: pa.array(v, types.get(name)) for name, v in columns.items()})
+    info = {"info": {"features": kinds}}
+    return made.replace_schema_metadata({"huggingface": json.dumps(info)})
+
+
+def png(image: Image.Image, **options: Any) -> dict[str, Any]:
+    """An image as it stands in a table."""
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return {"bytes": file.getvalue(), "path": None}
+
+
+def parquet_bytes(made: Any, **options: Any) -> bytes:
+    """A table as a parquet file."""
+    file = io.BytesIO()
+    parquet.write_table(made, file, **options)
+    return file.getvalue()
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:

@@ -14,7 +14,7 @@ from edarts import DataConfig, EdartsError, Session, TrainConfig
 from edarts.config import SearchConfig
 from edarts.data import open_data
 from edarts.data.fingerprint import Listing
-from support import table, write_images
+from support import parquet_bytes, table, write_images
 
 
 def fingerprint(data: Any) -> str:
@@ -85,7 +85,7 @@ def test_every_kind_of_data_has_one(photos: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         for file in photos.rglob("*.png"):
             archive.write(file, file.relative_to(photos))
-    table(15, ["x", "y", "z"]).to_parquet(tmp_path / "t.parquet")
+    (tmp_path / "t.parquet").write_bytes(parquet_bytes(table(15, ["x", "y", "z"])))
     images, labels = np.zeros((12, 8, 8), np.uint8), np.arange(12) % 3
     np.savez(tmp_path / "a.npz", x=images, y=labels)
     found = [fingerprint(str(tmp_path / name)) for name in ("photos.zip", "t.parquet", "a.npz")]

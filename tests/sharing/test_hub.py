@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from huggingface_hub import constants
 
 import edarts
 from edarts.sharing.card import name_of
-from sharing.fake_hub import TOKEN, FakeHub, fake_hub
+from sharing.fake_hub import FakeHub, hub_of
 from support import fails, run, write_images
 
 OWNER = "someone"
@@ -23,13 +22,7 @@ OWNER = "someone"
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """The hub that huggingface_hub speaks to, with a token that may write."""
-    with fake_hub() as served:
-        # As HF_ENDPOINT would have it in a new process.
-        monkeypatch.setattr(constants, "ENDPOINT", served.url)
-        files = served.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with hub_of(tmp_path, monkeypatch) as served:
         yield served
 
 

@@ -7,8 +7,9 @@ decode, not with the number of photographs.
 
 import io
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ FEWEST_LEVELS = 16  # that floats in 0..255 must reach, so that they are not som
 CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 DEEP = ("I", "F")  # modes of more than 8 bits for a pixel
 FULL = 65535.0  # white of images of 16 bits for a network that was trained on others
+AHEAD = 64  # images that wait for a thread
 HOT = 1e-4  # share of the pixels, the brightest ones, that may be brighter than white
 TURNED = (5, 6, 7, 8)  # EXIF orientations in which width and height change places
 
@@ -280,6 +282,8 @@ def _shrunk(item: Item, shape: tuple[int, int, int]) -> Image.Image:
 class _Reading:
     """Goes through the files of a split with threads; those that cannot be read drop out.
 
+    Items are asked for one after the other, as those who read them from one large file need it.
+
     `index`: of those that are left. Raises EdartsError for the first one, unless `skip_bad`.
     """
 
@@ -291,14 +295,20 @@ class _Reading:
     def each(self, do: Callable[[Item], Result]) -> list[Result]:
         """What `do` makes of each file that is left."""
 
-        def attempt(at: int) -> Result | EdartsError:
+        def attempt(item: Item | EdartsError) -> Result | EdartsError:
             try:
-                return do(self.items[at])
+                return item if isinstance(item, EdartsError) else do(item)
             except EdartsError as error:
                 return error
 
+        results: list[Result | EdartsError] = []
+        waiting: deque[Future[Result | EdartsError]] = deque()
         with ThreadPoolExecutor() as pool:
-            results = list(pool.map(attempt, self.index))
+            for at in self.index.tolist():
+                waiting.append(pool.submit(attempt, self._item(at)))
+                if len(waiting) > AHEAD:
+                    results.append(waiting.popleft().result())
+            results += [one.result() for one in waiting]
         bad = [result for result in results if isinstance(result, EdartsError)]
         if bad and (not self.skip_bad or len(bad) == len(results)):
             more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
@@ -307,6 +317,13 @@ class _Reading:
         readable = [not isinstance(result, EdartsError) for result in results]
         self.index = self.index[readable]
         return [result for result in results if not isinstance(result, EdartsError)]
+
+    def _item(self, at: int) -> Item | EdartsError:
+        """One of the items, or why it cannot be had."""
+        try:
+            return self.items[at]
+        except EdartsError as error:
+            return error
 
     def notes(self) -> list[str]:
         """What was left out."""

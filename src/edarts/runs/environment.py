@@ -14,7 +14,7 @@ from edarts.config.reading import parse_json, read_text
 from edarts.errors import EdartsError
 from edarts.runs.processes import world_size
 
-PACKAGES = ("edarts", "torch", "numpy", "scipy", "datasets", "pillow")
+PACKAGES = ("edarts", "torch", "numpy", "scipy", "pyarrow", "pillow")
 
 
 def environment() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -133,16 +134,49 @@ def test_a_dataset_of_torch(form: str) -> None:
     assert torch.equal(train.images, plain.images) and torch.equal(train.labels, plain.labels)
 
 
-def test_a_dataset_of_hugging_face() -> None:
-    import datasets
+class Stored:
+    """As a datasets.Dataset is: its features have a schema of Arrow, its rows come as a table."""
 
-    whole = table(15, ["x", "y", "z"])
+    def __init__(self, rows: Any) -> None:
+        self.rows, self.features = rows, SimpleNamespace(arrow_schema=rows.schema)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def with_format(self, form: str, columns: list[str]) -> Any:
+        assert form == "arrow"
+        return Stored(self.rows.select(columns))
+
+    def __getitem__(self, index: slice) -> Any:
+        assert index == slice(None)
+        return self.rows
+
+
+Stored.__module__ = "datasets.arrow_dataset"
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_a_dataset_of_hugging_face(real: bool) -> None:
+    """Also a DatasetDict; both without that package, and with it where it is installed."""
+    make: Any = Stored
+    both: Any = type("DatasetDict", (dict,), {"__module__": "datasets.dataset_dict"})
+    if real:
+        datasets = pytest.importorskip("datasets")
+        make, both = datasets.Dataset, datasets.DatasetDict
+    whole = make(table(15, ["x", "y", "z"]))
     train = load(whole)
     assert train.classes == ("x", "y", "z") and train.shape == (3, 9, 10) and len(train) == 12
-    both = datasets.DatasetDict({"train": whole, "test": table(6, ["x", "y", "z"])})
-    assert (len(load(both)), len(load(both, "test"))) == (15, 6)
-    names = {DataConfig(one).data for one in (whole, both, table(14, ["x", "y", "z"]))}  # type: ignore[arg-type]
+    pair = both({"train": whole, "test": make(table(6, ["x", "y", "z"]))})
+    assert (len(load(pair)), len(load(pair, "test"))) == (15, 6)
+    given = (whole, pair, make(table(14, ["x", "y", "z"])))
+    names = {DataConfig(one).data for one in given}  # type: ignore[arg-type]
     assert len(names) == 3 and all(name.startswith("dataset sha256:") for name in names)
+
+
+def test_a_stream_of_hugging_face_is_refused() -> None:
+    stream = type("IterableDataset", (), {"__module__": "datasets.iterable_dataset"})()
+    with pytest.raises(UsageError, match="data of type IterableDataset, a stream; give a Dataset"):
+        load(stream)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 
 from edarts import DataConfig, EdartsError, UsageError, load, registry
 from edarts.data import Catalogue, sources
-from edarts.data.sources.table import Options
-from support import grey, save_npz, table, write_images
+from edarts.data.sources.hub import HubOptions
+from support import grey, parquet_bytes, save_npz, table, write_images
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def tapes() -> Tapes:
 
 
 def test_the_source_of_each_kind_of_data(folder: Path, tmp_path: Path) -> None:
-    table(3).to_parquet(tmp_path / "a.parquet")
-    table(3).to_parquet(folder.parent / "deep.parquet")
+    (tmp_path / "a.parquet").write_bytes(parquet_bytes(table(3)))
+    (folder.parent / "deep.parquet").write_bytes(parquet_bytes(table(3)))
     npz = save_npz(tmp_path / "a.npz", images=grey(3))
     cases = {
         "digits": "digits",
@@ -114,14 +114,14 @@ def test_a_source_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_options_go_to_the_source_that_takes_them(folder: Path, tmp_path: Path) -> None:
     config = DataConfig.of("hf:a/b", label_column="kind", limit=9)
-    assert config == DataConfig("hf:a/b", limit=9, options=Options("kind"))
-    assert DataConfig.of("hf:a/b", label_column=None) == DataConfig("hf:a/b", options=Options())
+    assert config == DataConfig("hf:a/b", limit=9, options=HubOptions("kind"))
+    assert DataConfig.of("hf:a/b", label_column=None) == DataConfig("hf:a/b", options=HubOptions())
     with pytest.raises(
         UsageError, match=r"label_column is an option of the source csv or hub or parquet"
     ):
         DataConfig.of(str(folder), label_column="kind")
     with pytest.raises(UsageError, match=f"{folder} is read by the source folder"):
-        load(DataConfig(str(folder), options=Options("kind")))
+        load(DataConfig(str(folder), options=HubOptions("kind")))
     assert DataConfig.of(str(folder), label_column=None) == DataConfig(str(folder))
     with pytest.raises(UsageError, match="unknown option of data 'label_colum'; did"):
         DataConfig.of(str(folder), label_colum="kind")
@@ -145,7 +145,7 @@ OLD: dict[str, Any] = {
 def test_settings_are_flat_and_old_ones_are_read() -> None:
     config = DataConfig.from_settings(OLD | {"seed": 1, "method": "darts"})
     assert config == DataConfig.of(**OLD)
-    assert config.to_settings() == OLD | {"image_column": None}
+    assert config.to_settings() == OLD | {"image_column": None, "config_name": None}
     assert DataConfig.from_settings({}) == DataConfig()
     assert DataConfig("hf:a/b").to_settings()["label_column"] is None
     digits = OLD | {"data": "digits"}

@@ -4,6 +4,7 @@ They are known by their content: the name that stands for them in a run holds a 
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from edarts.data.catalogue import (
 )
 from edarts.data.decoding import array_pixels
 from edarts.data.fingerprint import listing
-from edarts.data.sources.table import Options, catalogue_of, test_of
+from edarts.data.sources.table import Feature, Options, catalogue_of, features_of, test_of
 from edarts.errors import EdartsError, UsageError
 
 ARRAYS = ("arrays", "dataset")
@@ -102,11 +103,34 @@ def _from_tables(data: Any) -> Catalogue:
     splits = {split_of(str(name)): table for name, table in reversed(tables.items())}
     if "train" not in splits:
         raise EdartsError(f"dataset: no train split; it has {few(list(map(str, tables)))}")
-    catalogue = catalogue_of(splits["train"], "dataset", "dataset", Options())
+    catalogue = catalogue_of(_Rows(splits["train"]), "dataset", "dataset", Options())
     if "test" in splits:
-        what = "dataset (test split)"
-        catalogue.test = test_of(splits["test"], "dataset", what, Options(), catalogue)
+        test, what = _Rows(splits["test"]), "dataset (test split)"
+        catalogue.test = test_of(test, "dataset", what, Options(), catalogue)
     return catalogue
+
+
+class _Rows:
+    """A datasets.Dataset as a table. That package is not imported: who has such an object did."""
+
+    def __init__(self, data: Any) -> None:
+        if not hasattr(data, "__len__"):
+            raise UsageError(
+                f"data of type {type(data).__name__}, a stream; give a Dataset, which is on the"
+                " disk or in memory"
+            )
+        self.data = data
+        self.features: Mapping[str, Feature] = features_of(data.features.arrow_schema)
+
+    def values(self, column: str) -> list[Any]:
+        """The values of a column as Python's."""
+        found: list[Any] = self.scalars(column).to_pylist()
+        return found
+
+    def scalars(self, column: str) -> Any:
+        """The values of a column as Arrow's, which a Dataset maps from its file."""
+        # All at once: asking for one row after another takes a hundred times longer.
+        return self.data.with_format("arrow", columns=[column])[:].column(column)
 
 
 def _from_pairs(data: Any) -> Catalogue:

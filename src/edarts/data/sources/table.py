@@ -5,10 +5,12 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edarts.config.reading import parse_json
 from edarts.data.catalogue import (
     Catalogue,
     Encoded,
@@ -22,6 +24,8 @@ from edarts.errors import EdartsError
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
+BINARY = ("binary", "large_binary", "binary_view")  # types of Arrow
+DESCRIBED = b"huggingface"  # the key of a schema's metadata under which Hugging Face describes it
 
 
 @dataclass(frozen=True)
@@ -41,69 +45,120 @@ class Options(CsvOptions):
     """Image column of a parquet or hub data set; if not given: image or img, or the only one."""
 
 
+@dataclass(frozen=True)
+class Feature:
+    """What a column holds.
+
+    `image`: images, each as the bytes of a file or the path to one. `binary`: bytes of any kind.
+    `names`: of the classes, if its numbers count in them.
+    """
+
+    image: bool
+    binary: bool
+    names: tuple[str, ...] | None
+
+
+class Table(Protocol):
+    """Rows in columns, as parquet files and Hugging Face's Dataset have them."""
+
+    features: Mapping[str, Feature]
+
+    def values(self, column: str) -> list[Any]:
+        """The values of a column as Python's; None where there is none."""
+        ...
+
+    def scalars(self, column: str) -> Sequence[Any]:
+        """The values of a column as Arrow's, for one too large to be in memory."""
+        ...
+
+
+def features_of(schema: Any) -> dict[str, Feature]:
+    """What each column of a pyarrow.Schema holds, by its type and by what Hugging Face's metadata
+    say of it. Raises ValueError, TypeError or AttributeError for metadata that say nothing.
+    """
+    metadata = parse_json((schema.metadata or {}).get(DESCRIBED, b"{}"))
+    described = metadata.get("info", {}).get("features", {})
+    return {field.name: _feature(field.type, described.get(field.name)) for field in schema}
+
+
+def _feature(kind: Any, described: Any) -> Feature:
+    """`kind`: the type of Arrow; `described`: the metadata."""
+    known = described if isinstance(described, dict) else {}  # of a column of lists it is a list
+    parts = {kind.field(n).name for n in range(kind.num_fields)}
+    image = known.get("_type") == "Image" or {"bytes", "path"} <= parts
+    names = known.get("names") if known.get("_type") == "ClassLabel" else None
+    return Feature(image, str(kind) in BINARY, tuple(map(str, names)) if names else None)
+
+
 def catalogue_of(
-    table: Any,
+    table: Table,
     name: str,
     what: str,
     options: Options,
     classes: tuple[str, ...] | None = None,
 ) -> Catalogue:
-    """The catalogue of a datasets.Dataset, called `what` in messages.
+    """The catalogue of a table, called `what` in messages.
 
     `classes`: those of the training split, if this is the test split, whose labels follow their
     names: numbers count in the names that its own column has. Raises EdartsError.
     """
-    import datasets
-
-    features = table.features
-    image = _image_column(features, what, options)
-    label = _label_column(features, what, options)
-    values = np.asarray(table.with_format("numpy", columns=[label])[label][:])
-    named = getattr(features[label], "names", None)
-    where = f"{what}: column {label}"
+    image = _image_column(table.features, what, options)
+    label = _label_column(table.features, what, options)
+    named, where = table.features[label].names, f"{what}: column {label}"
     labels, own = array_labels(
-        np.asarray(values.tolist()),
-        tuple(named) if named else classes,
+        _labels(table.values(label), where),
+        named or classes,
         where,
         fitted=not named and classes is not None,
     )
     if classes is not None and own != classes:
         labels, own = in_order(labels, own, classes, where), classes
-    plain = table.cast_column(image, datasets.Image(decode=False))
-    return Catalogue(name, own, _Column(plain, image, what), labels)
+    return Catalogue(name, own, _Images(table.scalars(image), what), labels)
 
 
 def test_of(
-    table: Any, name: str, what: str, options: Options, train: Catalogue
+    table: Table, name: str, what: str, options: Options, train: Catalogue
 ) -> tuple[Items, Labels] | None:
     """The items and labels of the test split of `train`, by name; None if it has no labels.
 
-    As data sets of competitions have it: all are -1, or there is no such column. That is noted in
-    the training split's catalogue.
+    As data sets of competitions have it: all are -1 or missing, or there is no such column. That
+    is noted in the training split's catalogue.
     """
     label = next((c for c in _wanted(options) if c in table.features), None)
-    unlabelled = label is None
-    if label is not None:
-        values = np.asarray(table.with_format("numpy", columns=[label])[label][:])
-        unlabelled = values.dtype.kind in "if" and len(values) > 0 and bool((values < 0).all())
-    if unlabelled:
+    if label is None or _all_missing(table.values(label)):
         train.notes.append(f"{what} has no labels: left out; `edarts predict` takes its images")
         return None
     other = catalogue_of(table, name, what, options, train.classes)
     return other.items, other.labels
 
 
+def _labels(values: list[Any], where: str) -> NDArray[Any]:
+    """Raises EdartsError for a row without a label, and for what makes no array."""
+    if None in values:
+        raise EdartsError(f"{where}: row {values.index(None)}: no label")
+    try:
+        return np.asarray(values)
+    except ValueError:  # lists of several lengths
+        raise EdartsError(f"{where}: lists of several lengths; give one label per image") from None
+
+
+def _all_missing(values: list[Any]) -> bool:
+    return bool(values) and all(
+        value is None or (isinstance(value, int | float) and value < 0) for value in values
+    )
+
+
 def _wanted(options: Options) -> Sequence[str]:
     return [options.label_column] if options.label_column else LABEL_COLUMNS
 
 
-def _image_column(features: Mapping[str, Any], what: str, options: Options) -> str:
+def _image_column(features: Mapping[str, Feature], what: str, options: Options) -> str:
     """The image column that is named, or usual, or the only one. Raises EdartsError."""
     wanted = [options.image_column] if options.image_column else IMAGE_COLUMNS
-    usual = next((c for c in wanted if c in features and _is_image(features[c], named=True)), None)
-    found = [column for column, feature in features.items() if _is_image(feature)]
-    if usual is not None:
-        return usual
+    for column in wanted:  # bytes in a column that is called so are files of images
+        if column in features and (features[column].image or features[column].binary):
+            return column
+    found = [column for column, feature in features.items() if feature.image]
     if options.image_column or not found:
         missing = (
             f"no image column {options.image_column}"
@@ -118,7 +173,7 @@ def _image_column(features: Mapping[str, Any], what: str, options: Options) -> s
     return found[0]
 
 
-def _label_column(features: Sequence[str], what: str, options: Options) -> str:
+def _label_column(features: Mapping[str, Feature], what: str, options: Options) -> str:
     wanted = _wanted(options)
     label = next((column for column in wanted if column in features), None)
     if label is None:
@@ -129,44 +184,38 @@ def _label_column(features: Sequence[str], what: str, options: Options) -> str:
     return label
 
 
-def _is_image(feature: Any, named: bool = False) -> bool:
-    """Whether a column can hold images; `named`: it is called so, so bytes are files of images."""
-    if type(feature).__name__ == "Image":
-        return True
-    if named and getattr(feature, "dtype", None) in ("binary", "large_binary"):
-        return True
-    return isinstance(feature, dict) and {"bytes", "path"} <= set(feature)
-
-
-class _Column(Sequence[Any]):
+class _Images(Sequence[Any]):
     """The image column of a table, an item at a time."""
 
-    def __init__(self, table: Any, column: str, what: str) -> None:
-        # One memory-mapped Arrow column: asking the table row by row is a hundred times slower.
-        self.values = table.with_format("arrow", columns=[column])[:].column(column)
-        self.what = what
+    def __init__(self, scalars: Sequence[Any], what: str) -> None:
+        self.scalars, self.what = scalars, what
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.scalars)
 
     def described(self) -> tuple[list[str], list[int]]:
         """The row of each image, and a checksum of its bytes; of a path that it names its text."""
-        marks = [zlib.crc32(_content(value.as_py())) for value in self.values]
-        return [f"row {n}" for n in range(len(marks))], marks
+        rows = range(len(self))
+        marks = [zlib.crc32(_content(self.scalars[row].as_py())) for row in rows]
+        return [f"row {row}" for row in rows], marks
 
     def __getitem__(self, index: Any) -> Any:
-        value = self.values[int(index)].as_py()
-        if value is None or value == {"bytes": None, "path": None}:
+        content, path = _file(self.scalars[int(index)].as_py())
+        if content is not None:
+            return Encoded(content, f"{self.what}: row {index}")
+        if path is None:
             raise EdartsError(f"{self.what}: row {index}: no image")
-        if isinstance(value, bytes):
-            return Encoded(value, f"{self.what}: row {index}")
-        if value["bytes"] is None:
-            return Path(value["path"])
-        return Encoded(value["bytes"], f"{self.what}: row {index}")
+        return Path(path)
+
+
+def _file(value: Any) -> tuple[bytes | None, str | None]:
+    """The bytes of an image, or the path to it."""
+    if isinstance(value, dict):
+        return value["bytes"], value["path"]
+    return (None, value) if isinstance(value, str) else (value, None)
 
 
 def _content(value: Any) -> bytes:
-    """The bytes of an image in a table, or those of the path that it names."""
-    if isinstance(value, dict):
-        value = value["bytes"] or os.fsencode(value["path"] or "")
-    return value or b""
+    """The bytes of an image, or those of the path to it."""
+    content, path = _file(value)
+    return content or os.fsencode(path or "")
