@@ -6,8 +6,9 @@ process of its own:
 
 - `parts`: images a second of decoding, of the batches of an epoch, and of a training step of
   `convnet` (the median of STEPS), with the decoded images mapped and, for comparison, in memory;
-- `train`, `find`: the verbs from beginning to end, on all images and on a few. The difference of
-  their peaks is what the many images take beside the network.
+- `train convnet`, `train linear`, `find`: the verbs from beginning to end, the first as they are
+  shrunk without being asked, on all images and on a few. The difference of two peaks is what the
+  many images take beside the network.
 
 `anonymous_mib` is the peak of the memory that cannot be dropped; `mapped_mib` that of files, which
 the system drops where memory is short.
@@ -34,6 +35,7 @@ IMAGES, FEW, SIDE = 50_000, 500, 224
 BATCH, STEPS = 64, 15
 RECIPE = {"epochs": 1, "batch_size": BATCH}
 MINUTES = 2.0  # of find
+VERBS = (("train convnet", 0), ("train linear", SIDE), ("find", 0), ("find", SIDE))
 
 
 def main() -> None:
@@ -57,9 +59,8 @@ def main() -> None:
             for held in ("mapped", "memory")
         ]
         rows += [
-            measured(verb, place, size, "default")
-            for verb in ("train", "find")
-            for size in (SIDE, 0)
+            measured(what, place, size, "default")
+            for what, size in VERBS
             for place in places.values()
         ]
     from edarts.runs.environment import environment
@@ -109,7 +110,8 @@ def child(what: str, folder: str, size: str, held: str) -> dict[str, Any]:
     limits = {"mapped": 0, "memory": 2**60, "default": storage.IN_MEMORY}
     storage.IN_MEMORY = limits[held]
     config = DataConfig(folder, image_size=int(size) or None)
-    row: dict[str, Any] = {"what": what, "images": int(Path(folder).name), "held": held}
+    row: dict[str, Any] = {"what": what, "images": int(Path(folder).name), "size": int(size)}
+    row["held"] = held
     threading.Thread(target=watch, args=(row,), daemon=True).start()
     start = time.monotonic()
     if what == "parts":
@@ -164,8 +166,8 @@ def verb(what: str, config: Any) -> None:
     recipe = edarts.TrainConfig(**RECIPE)
     with tempfile.TemporaryDirectory() as out:
         session = edarts.Session(out=Path(out) / "run", device="cpu")
-        if what == "train":
-            edarts.train("convnet", config, recipe, session)
+        if what.startswith("train"):
+            edarts.train(what.split()[1], config, recipe, session)
         else:
             budget = edarts.Budget(minutes=MINUTES)
             edarts.find(config, session=session, budget=budget)

@@ -83,7 +83,8 @@ def test_a_disk_without_room_is_told_before_anything_is_decoded(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_disk_that_others_fill_meanwhile(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full = Path("/dev/full").open("r+b", buffering=0)  # noqa: SIM115: the code closes it
+    # What is tested closes it.
+    full = Path("/dev/full").open("r+b", buffering=0)  # noqa: SIM115
     monkeypatch.setattr(storage.tempfile, "TemporaryFile", lambda dir: full)
     with pytest.raises(EdartsError, match="of disk: No space left on device; free some, name"):
         gather(iter(pictures(3)), 3, SHAPE)

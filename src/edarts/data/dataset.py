@@ -46,11 +46,11 @@ class Dataset:
     @property
     def images(self) -> Tensor:
         """(N, H, W, C) uint8; of a subset they are copied: `at` and `chunks` copy but a few."""
-        return self.pixels if self.rows is None else self.pixels[self.rows]
+        return self.pixels if self.rows is None else self.pixels.index_select(0, self.rows)
 
     def at(self, index: Tensor) -> Tensor:
         """(n, H, W, C) uint8: the images at `index` (n,) int64."""
-        return self.pixels[index if self.rows is None else self.rows[index]]
+        return self.pixels.index_select(0, index if self.rows is None else self.rows[index])
 
     def chunks(self, size: int | None = None) -> Iterator[Tensor]:
         """All images in order, `size` at a time; None: as many as are quickly looked at."""
@@ -58,7 +58,7 @@ class Dataset:
         if self.rows is None:
             yield from self.pixels.split(size)
         else:
-            yield from (self.pixels[rows] for rows in self.rows.split(size))
+            yield from (self.pixels.index_select(0, rows) for rows in self.rows.split(size))
 
     def subset(self, index: Tensor) -> "Dataset":
         """The images at `index` (n,) int64, which are not copied."""
