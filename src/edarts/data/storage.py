@@ -1,7 +1,6 @@
 """Where decoded images lie: in memory, or where they are many in a file that is mapped into it."""
 
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ import numpy as np
 
 from edarts.data.catalogue import Pixels
 from edarts.errors import EdartsError
+from edarts.runs.files import user_cache
 
 IN_MEMORY = 2**29  # bytes of a split, decoded, that are held in memory; more lie in a file
 
@@ -37,7 +37,7 @@ def gather(images: Iterable[Pixels], most: int, shape: tuple[int, int, int]) -> 
 
 def _mapped(images: Iterable[Pixels], size: int, shape: tuple[int, int, int]) -> Pixels:
     """See `gather`. `size`: the bytes that there may be. `shape`: (H, W, C)."""
-    folder, count = cache(), 0
+    folder, count = user_cache(), 0
     with _room(folder, size):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (free := shutil.disk_usage(folder).free) < size:
@@ -61,8 +61,3 @@ def _room(folder: Path, size: int) -> Iterator[None]:
             f" {error.strerror or error}; free some, name a folder elsewhere by XDG_CACHE_HOME, or"
             " give --limit or --image-size"
         ) from None
-
-
-def cache() -> Path:
-    """The folder of what can be made again, which is this user's."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edarts"
