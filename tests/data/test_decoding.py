@@ -11,7 +11,7 @@ import edarts
 from edarts import DataConfig, EdartsError, load
 from edarts.data import open_data
 from edarts.data.catalogue import Encoded
-from edarts.data.decoding import array_pixels, read_image, to_pixels
+from edarts.data.decoding import HOT, array_pixels, read_image, to_pixels, white_of
 from support import write_images
 
 
@@ -89,6 +89,19 @@ def test_a_hot_pixel_darkens_nothing(tmp_path: Path) -> None:
             deep(tmp_path / "data" / name / f"{index}.png", pixels)
     train = load(str(tmp_path / "data"))
     assert train.white == 4000 and int(train.images.max()) == 255
+
+
+@pytest.mark.parametrize(("images", "side"), [(1, 2), (3, 8), (200, 16), (40, 64)])
+def test_white_is_the_quantile_of_all_pixels(images: int, side: int) -> None:
+    """Though only the brightest are kept."""
+    rng = np.random.default_rng(images)
+    each = list(rng.integers(0, 60000, (images, side, side)))
+    expected = float(np.quantile(np.concatenate([one.ravel() for one in each]), 1 - HOT))
+    most = 3 * images * side * side // 2  # some cannot be read
+    assert white_of(iter(each), most) == expected
+    assert white_of((one / 4 for one in each), most) == pytest.approx(expected / 4)
+    assert white_of((one // 1000 for one in each), most) == 255
+    assert white_of(iter([np.zeros(0)]), 0) is None
 
 
 def test_16_bits_that_hold_8_stay_as_they_are(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 import edarts
 from edarts.config import DataConfig, SearchConfig, TrainConfig
+from edarts.data import duplicates as module
 from edarts.data import open_data
 from edarts.data.duplicates import duplicates
 from edarts.reporting.reports import FindReport
@@ -42,6 +43,15 @@ def test_copies_near_copies_and_others() -> None:
     assert found.identical.tolist() == [True, False, False]
     assert found.images == (1, 2)
     assert found.first(2) == [(0, 5), (1, 7)]
+
+
+def test_however_few_images_are_looked_at_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = tensor(*(scene(n) for n in range(12)))
+    test = tensor(scene(5), as_jpeg(scene(7)), scene(100), scene(11))
+    monkeypatch.setattr(module, "VALUES", 1)
+    found = duplicates(train, test)
+    assert found.test.tolist() == [0, 1, 3] and found.train.tolist() == [5, 7, 11]
+    assert found.identical.tolist() == [True, False, True]
 
 
 def test_a_thousand_scenes_resemble_none() -> None:

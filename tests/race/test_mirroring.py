@@ -11,7 +11,7 @@ import edarts
 from edarts.config import SearchConfig, TrainConfig
 from edarts.data.dataset import Dataset
 from edarts.nn.mirrored import Mirrored
-from edarts.race.mirroring import judge, mirrored
+from edarts.race.mirroring import Turned, judge
 from edarts.race.trainer import OnHeldOut
 
 
@@ -77,8 +77,8 @@ def lines(turned: bool, count: int = 2000) -> Dataset:
 
 
 def test_mirror_images_are_told_from_images() -> None:
-    data = lines(turned=True, count=4)
-    assert torch.equal(mirrored(data).images[0, :, :, 0], data.images[0, :, :, 0].fliplr())
+    images = lines(turned=True, count=4).images.permute(0, 3, 1, 2)
+    assert torch.equal(Turned(torch.nn.Identity())(images)[0, 0], images[0, 0].fliplr())
 
 
 @pytest.mark.parametrize(("turned", "used"), [(True, False), (False, True)])

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from numba.core.dispatcher import Dispatcher
 
 from edarts import api, registry
 from edarts.cli.main import main
 from edarts.config import SearchConfig
-from edarts.data import open_data
+from edarts.data import decoding, open_data, opened
 from edarts.errors import EdartsError, Interrupted, UsageError
 from edarts.runtime import Session
 from edarts.space.darts import DartsSpace
@@ -226,6 +227,41 @@ def test_all_runs_share_data_that_are_decoded_once(tmp_path: Path) -> None:
     assert len({id(call.data) for call in calls}) == 1
     decoded = {(call.verb == "evaluate", call.decoded) for call in calls}
     assert len(decoded) == 2  # a training and a test split
+
+
+def test_the_verbs_open_and_decode_the_data_of_a_study_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is compiled for the first run the others do."""
+    monkeypatch.setattr(opened, "_last", None)
+    counted = {"opened": 0, "decoded": 0, "compiled": 0}
+
+    def count(owner: Any, name: str, what: str) -> None:
+        real = getattr(owner, name)
+
+        def spy(*arguments: Any, **options: Any) -> Any:
+            counted[what] += 1
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, spy)
+
+    count(opened, "open_catalogue", "opened")
+    count(decoding, "decode", "decoded")
+    count(Dispatcher, "compile", "compiled")
+    compiled = list[int]()
+    trained = api.train
+
+    def train(*arguments: Any) -> Any:
+        report = trained(*arguments)
+        compiled.append(counted["compiled"])
+        return report
+
+    monkeypatch.setattr(api, "train", train)
+    report = topology(tmp_path)
+    assert len(report.rows) == 3 and not report.failed
+    assert counted["opened"] == 1
+    assert counted["decoded"] == 2  # a training and a test split
+    assert compiled[0] == compiled[1] == compiled[2]
 
 
 def test_opened_data_pickle_by_their_config() -> None:

@@ -8,6 +8,7 @@ from torch import nn
 
 from edarts import TrainConfig
 from edarts.data.batches import Transform
+from edarts.data.dataset import Dataset
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.network import Network
 from edarts.runtime import Runtime, Session
@@ -61,6 +62,23 @@ def test_a_class_without_images_has_no_accuracy(runtime: Runtime) -> None:
     network = tiny_network()
     result = evaluation.evaluate(network, some, Transform.of(data), runtime)
     assert result.per_class["1"] is None and result.per_class["0"] is not None
+
+
+@pytest.mark.parametrize(("side", "most"), [(16, 500), (64, 500), (65, 484), (224, 40)])
+def test_of_large_images_fewer_are_answered_at_once(side: int, most: int, runtime: Runtime) -> None:
+    seen = list[int]()
+
+    class Counting(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(len(x))
+            return x.new_zeros(len(x), 2)
+
+    images = torch.zeros(1, side, side, 1, dtype=torch.uint8).expand(501, -1, -1, -1)
+    data = Dataset(images, torch.arange(501) % 2, ("a", "b"))
+    for given in (images, data, data.subset(torch.arange(500, -1, -1))):
+        seen.clear()
+        evaluation.respond(Counting(), given, Transform((0.0,), (1.0,)), runtime)
+        assert sum(seen) == 501 and max(seen) == most
 
 
 def test_features_are_what_the_last_linear_layer_reads(runtime: Runtime) -> None:

@@ -32,8 +32,8 @@ class Loader:
         device: torch.device,
         order: Callable[..., Tensor] | None = None,
     ) -> None:
-        self.images = data.images.to(device)
-        self.labels = data.labels.to(device)
+        self.data = data.to(device)
+        self.labels = self.data.labels
         self.steps = batches(len(data), batch_size)
         self.seed, self.stream, self._order = seed, stream, order
         self._epoch, self._chunks = -1, ()  # type: int, tuple[Tensor, ...]
@@ -49,7 +49,7 @@ class Loader:
             self._chunks = order.to(self.labels.device).tensor_split(self.steps)
             self._epoch = epoch
         index = self._chunks[step]
-        return self.images[index], self.labels[index]
+        return self.data.at(index), self.labels[index]
 
     def places(self, epoch: int, step: int) -> Tensor:
         """(B,) int64: where the images of one step lie in the data set."""

@@ -1,8 +1,8 @@
 """Decoding: from files, bytes and arrays of numbers to uint8 pixels of one size.
 
 Files are looked at twice: first their headers alone, which decide the size that all images get;
-then each is decoded, shrunk to that size, and forgotten. So memory grows with the threads that
-decode, not with the number of photographs.
+then each is decoded, shrunk to that size, put where `storage` keeps the pixels, and forgotten. So
+memory grows with the threads that decode, not with the number of photographs.
 """
 
 import io
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from edarts.config import DataConfig
 from edarts.config.reading import open_regular
+from edarts.data import storage
 from edarts.data.catalogue import Item, Items, Labels, Pixels
 from edarts.errors import EdartsError, one_line
 
@@ -46,10 +48,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself: (H, W) upright, channels, whether it is one of many."""
+    """What an image file says of itself: (H, W) upright, channels, whether a pixel has more than 8
+    bits, whether it is one of many.
+    """
 
     size: tuple[int, int]
     channels: int
+    deep: bool
     frames: bool
 
 
@@ -60,8 +65,9 @@ def look(item: Item) -> Header:
         if image.getexif().get(ExifTags.Base.Orientation) in TURNED:
             width, height = height, width
         mode = _mode(image)
-        channels = 1 if mode in DEEP else Image.getmodebands(mode)
-        return Header((height, width), channels, bool(getattr(image, "is_animated", False)))
+        deep = mode in DEEP
+        channels = 1 if deep else Image.getmodebands(mode)
+        return Header((height, width), channels, deep, bool(getattr(image, "is_animated", False)))
 
 
 def read_image(item: Item, around: tuple[int, int] | None = None) -> Image.Image:
@@ -152,23 +158,37 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
 
 
-def white_of(images: Iterable[NDArray[Any]]) -> float | None:
-    """The one value of images of more than 8 bits that becomes white, or None if there are none.
+def white_of(images: Iterable[NDArray[Any]], most: int) -> float | None:
+    """The one value of images of more than 8 bits, of `most` pixels at most, that becomes white.
 
     All but a `HOT` share of their pixels lie below it, so that a hot pixel darkens nothing; 255
-    where none is brighter: then they hold no more than 8 bits.
+    where none is brighter: then they hold no more than 8 bits; None without pixels. Of these only
+    the brightest are kept.
     """
-    values = [image.ravel() for image in images]
-    if not values:
+    keep, count = math.ceil(HOT * most) + 2, 0
+    bright: list[NDArray[Any]] = [np.zeros(0)]
+    for image in images:
+        count += image.size
+        bright.append(image.ravel().astype(np.float64))
+        if sum(map(len, bright)) > 4 * keep:
+            bright = [np.partition(np.concatenate(bright), -keep)[-keep:]]
+    if count == 0:
         return None
-    return max(255.0, float(np.quantile(np.concatenate(values), 1 - HOT)))
+    top = np.sort(np.concatenate(bright))
+    below, between = divmod((count - 1) * (1 - HOT), 1)  # where the quantile lies among all
+    pair = top[len(top) - count + int(below) :][:2]
+    return max(255.0, float(np.quantile(pair, between)))
 
 
-def transparent(images: Iterable[Image.Image], shape: tuple[int, int, int]) -> list[str]:
-    """The note on images whose transparency a network for this (C, H, W) cannot take; or none."""
-    count = 0 if "A" in CHANNEL_MODES[shape[0]] else sum(map(is_transparent, images))
+def transparent(count: int) -> list[str]:
+    """The note on so many images whose transparency a network cannot take; or none."""
     what = "image is" if count == 1 else "images are"
     return [f"{count} transparent {what} shown on {BACKGROUND}"] if count else []
+
+
+def is_lost(image: Image.Image, shape: tuple[int, int, int]) -> bool:
+    """Whether the image has a transparency that a network for this (C, H, W) cannot take."""
+    return "A" not in CHANNEL_MODES[shape[0]] and is_transparent(image)
 
 
 def is_transparent(image: Image.Image) -> bool:
@@ -255,7 +275,7 @@ def decode(
         return Decoded(pixels, labels, np.arange(len(labels)), notes)
     notes = []
     good = _Reading(items, config.skip_bad)
-    headers = good.each(look)
+    headers = list(good.each(look))
     if shape is None:
         sizes = [header.size for header in headers]
         channels = max(header.channels for header in headers)
@@ -263,20 +283,35 @@ def decode(
     if frames := sum(header.frames for header in headers):
         what = "image has" if frames == 1 else "images have"
         notes.append(f"{frames} {what} several pages or frames: the first is taken")
-    target = shape
-    config.check_size(len(headers) * math.prod(shape), f"{len(headers)} images")
-    images = good.each(lambda item: _shrunk(item, target))
-    if white is None:
-        white = white_of(np.asarray(image) for image in images if image.mode in DEEP)
-    notes += transparent(images, shape)
-    pixels = np.stack([to_pixels(image, shape, white) for image in images])
-    return Decoded(pixels, labels[good.index], good.index, [*good.notes(), *notes], white)
+    target, most = shape, len(headers)
+    config.check_size(most * math.prod(shape), f"{most} images")
+    if white is None and any(header.deep for header in headers):
+        # They are decoded once more for it: all of them may be more than memory holds.
+        values = good.each(lambda item: _deep_values(item, target))
+        white = white_of(values, most * math.prod(shape[1:]))
+    lost = list[str]()
+
+    def made(item: Item) -> Pixels:
+        image = _shrunk(item, target)
+        if is_lost(image, target):
+            lost.append(_name(item))
+        return to_pixels(image, target, white)
+
+    found = storage.gather(good.each(made), most, shape)
+    notes += transparent(len(lost))
+    return Decoded(found, labels[good.index], good.index, [*good.notes(), *notes], white)
 
 
 def _shrunk(item: Item, shape: tuple[int, int, int]) -> Image.Image:
     """Decoded and resized; its mode is its own."""
     _, height, width = shape
     return _resized(read_image(item, (height, width)), (width, height))
+
+
+def _deep_values(item: Item, shape: tuple[int, int, int]) -> NDArray[Any]:
+    """The values of an image of more than 8 bits, shrunk; none of another image."""
+    image = _shrunk(item, shape)
+    return np.asarray(image) if image.mode in DEEP else np.zeros(0)
 
 
 class _Reading:
@@ -292,8 +327,8 @@ class _Reading:
         self.index = np.arange(len(items))
         self.bad: list[EdartsError] = []
 
-    def each(self, do: Callable[[Item], Result]) -> list[Result]:
-        """What `do` makes of each file that is left."""
+    def each(self, do: Callable[[Item], Result]) -> Iterator[Result]:
+        """What `do` makes of each file that is left, in order; few at once lie in memory."""
 
         def attempt(item: Item | EdartsError) -> Result | EdartsError:
             try:
@@ -301,22 +336,26 @@ class _Reading:
             except EdartsError as error:
                 return error
 
-        results: list[Result | EdartsError] = []
+        bad, readable = list[EdartsError](), list[bool]()
         waiting: deque[Future[Result | EdartsError]] = deque()
         with ThreadPoolExecutor() as pool:
-            for at in self.index.tolist():
-                waiting.append(pool.submit(attempt, self._item(at)))
-                if len(waiting) > AHEAD:
-                    results.append(waiting.popleft().result())
-            results += [one.result() for one in waiting]
-        bad = [result for result in results if isinstance(result, EdartsError)]
-        if bad and (not self.skip_bad or len(bad) == len(results)):
+            left = iter(self.index.tolist())
+            while True:
+                for at in islice(left, AHEAD - len(waiting)):
+                    waiting.append(pool.submit(attempt, self._item(at)))
+                if not waiting:
+                    break
+                result = waiting.popleft().result()
+                readable.append(not isinstance(result, EdartsError))
+                if isinstance(result, EdartsError):
+                    bad.append(result)
+                else:
+                    yield result
+        if bad and (not self.skip_bad or len(bad) == len(readable)):
             more = f" (and {len(bad) - 1} more such files)" if len(bad) > 1 else ""
             raise EdartsError(f"{bad[0]}{more}; repair or remove, or go on without with --skip-bad")
         self.bad += bad
-        readable = [not isinstance(result, EdartsError) for result in results]
         self.index = self.index[readable]
-        return [result for result in results if not isinstance(result, EdartsError)]
 
     def _item(self, at: int) -> Item | EdartsError:
         """One of the items, or why it cannot be had."""
@@ -341,17 +380,9 @@ def _decode_array(
     config.check_size(len(pixels) * math.prod(target), f"{len(pixels)} images")
     if (channels, height, width) == target:
         return np.ascontiguousarray(pixels), notes
-    images = [Image.fromarray(p.squeeze(-1) if p.shape[-1] == 1 else p) for p in pixels]
-    return _stack(images, target), notes
-
-
-def _stack(images: Sequence[Image.Image], shape: tuple[int, int, int]) -> Pixels:
-    """(N, H, W, C) of the given (C, H, W)."""
-    channels, height, width = shape
-    result = np.empty((len(images), height, width, channels), dtype=np.uint8)
-    for index, image in enumerate(images):
-        result[index] = to_pixels(image, shape)
-    return result
+    images = (Image.fromarray(p.squeeze(-1) if p.shape[-1] == 1 else p) for p in pixels)
+    made = (to_pixels(image, target) for image in images)
+    return storage.gather(made, len(pixels), target), notes
 
 
 def _target_size(

@@ -12,7 +12,8 @@ ALIKE = 0.95  # correlation of two thumbnails below which the images themselves 
 NEAR = 0.96  # correlation of two images from which they are nearly identical, if they differ by
 LEVELS = 20.0  # so many of 255 levels at most, on average; on CIFAR-10 such pairs look alike
 SMALLEST = 16  # pixels of a side, below which different things are as similar as that
-ROWS = 2000  # test images that are compared at once
+ROWS = 2000  # images that are compared at once, and of these, as floats, at most so many
+VALUES = 2**23
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def duplicates(train: Tensor, test: Tensor) -> Duplicates:
         pairs.append(at + torch.tensor([start, 0]))
     candidates = torch.cat(pairs) if pairs else torch.zeros(0, 2, dtype=torch.long)
     kept, same = list[Tensor](), list[Tensor]()
-    for chunk in candidates.split(ROWS):
+    for chunk in candidates.split(_rows(train)):
         a, b = test[chunk[:, 0]].flatten(1).float(), train[chunk[:, 1]].flatten(1).float()
         difference = (a - b).abs().mean(dim=1)
         near = (_correlation(a, b) >= NEAR) & (difference <= LEVELS) & large
@@ -66,12 +67,17 @@ def duplicates(train: Tensor, test: Tensor) -> Duplicates:
     return Duplicates(found[:, 0].numpy(), found[:, 1].numpy(), identical.numpy())
 
 
+def _rows(images: Tensor) -> int:
+    """How many (N, H, W, C) images are looked at together."""
+    return max(1, min(ROWS, VALUES // images[:1].numel())) if len(images) else ROWS
+
+
 def _thumbnails(images: Tensor) -> Tensor:
     """(N, THUMBNAIL^2) float32: grey, of mean 0 and length 1; (1, 0, ...) for an even image, so
     that even images are alike.
     """
     found = []
-    for chunk in images.split(ROWS):
+    for chunk in images.split(_rows(images)):
         grey = chunk.float().mean(dim=3)[:, None]
         small = torch.nn.functional.adaptive_avg_pool2d(grey, THUMBNAIL).flatten(1)
         found.append(_standard(small))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from edarts.config import DataConfig
-from edarts.data import decoding
+from edarts.data import decoding, storage
 from edarts.data.catalogue import (
     Items,
     Labels,
@@ -154,10 +154,14 @@ class Opened:
         left = np.setdiff1d(np.arange(len(train)), found.train)
         self._rows["train"] = self._rows["train"][left]
         gone = len(train) - len(left)
+        if not gone:
+            return train
         what = "image is a test image" if gone == 1 else "images are test images"
         note = f"{gone} training {what} too, or nearly: left out"
         kept = train.subset(torch.from_numpy(left))
-        return replace(kept, notes=(*train.notes, note)) if gone else train
+        images = (image for chunk in kept.chunks() for image in chunk.numpy())
+        pixels = torch.from_numpy(storage.gather(images, len(kept), kept.shape))
+        return replace(kept, pixels=pixels, rows=None, notes=(*train.notes, note))
 
     def duplicates(self, shape: Shape, white: float | None) -> Duplicates:
         """Which training images are test images too, in this size: see `split`."""

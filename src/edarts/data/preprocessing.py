@@ -15,6 +15,7 @@ from edarts.data.decoding import (
     SMALLEST,
     array_pixels,
     decode,
+    is_lost,
     read_image,
     to_pixels,
     transparent,
@@ -122,4 +123,5 @@ def file_images(
 ) -> tuple[Pixels, list[str]]:
     """(N, H, W, C) uint8 of image files, and notes on them. Raises EdartsError naming the file."""
     read = [read_image(file, shape[1:]) for file in files]
-    return np.stack([to_pixels(image, shape, white) for image in read]), transparent(read, shape)
+    lost = sum(is_lost(image, shape) for image in read)
+    return np.stack([to_pixels(image, shape, white) for image in read]), transparent(lost)

@@ -172,8 +172,8 @@ def _own_data(run: Path, model: TrainedModel, data: Data | None) -> tuple[Opened
 
 def _to_calibrate(opened: Opened, model: TrainedModel) -> Tensor:
     """Some training images, drawn at random."""
-    images = opened.split("train", model.image, model.white).images
-    return images[permutation(len(images), 0, "export")[:CALIBRATION_IMAGES]]
+    data = opened.split("train", model.image, model.white)
+    return data.at(permutation(len(data), 0, "export")[:CALIBRATION_IMAGES])
 
 
 def _kept_accuracy(run: Path) -> Estimate | None:

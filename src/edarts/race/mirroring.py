@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from edarts.data.dataset import Dataset
 from edarts.errors import NotFinite
 from edarts.race.candidates import Candidate
 from edarts.race.halving import plan
@@ -49,14 +49,22 @@ def measure(trainer: OnHeldOut, probe: Candidate, seconds: float | None) -> Mirr
             fitted = unseen.fitted(probe, pace, "mirroring", shown, run)
         except NotFinite:
             return None
-        answers = [unseen.right(fitted, data)[0] for data in (held, mirrored(held))]
+        turned = replace(fitted, network=Turned(fitted.network))
+        answers = [unseen.right(one, held)[0] for one in (fitted, turned)]
     right = [np.asarray(distributed.of_main([*map(float, one)])) > 0 for one in answers]
     return judge(right[0], right[1], held.labels.numpy())
 
 
-def mirrored(data: Dataset) -> Dataset:
-    """The mirror images, with their labels."""
-    return replace(data, images=data.images.flip(2))
+class Turned(nn.Module):
+    """(B, C, H, W) -> what `network` answers to the mirror images."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.network(x.flip(3))
+        return answer
 
 
 def judge(

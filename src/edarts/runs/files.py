@@ -140,3 +140,11 @@ def read_digests(folder: Path) -> dict[str, list[str]]:
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise EdartsError(f"{path}: damaged ({error}); delete it") from None
     return dict(found)
+
+
+# -- beside the runs -----------------------------------------------------------------------------
+
+
+def user_cache() -> Path:
+    """The folder of what this user's commands can make again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edarts"

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from edarts.runtime import Runtime
 from edarts.training.calibration import Answers, Calibration, Responses, answers
 from edarts.training.device import place
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 500  # images, of 64 x 64 pixels at most; of larger ones as many pixels
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,30 @@ class Evaluation:
 
 @torch.no_grad()
 def respond(
-    network: nn.Module, images: Tensor, transform: Transform, runtime: Runtime | torch.device
+    network: nn.Module,
+    images: Tensor | Dataset,
+    transform: Transform,
+    runtime: Runtime | torch.device,
 ) -> Responses:
-    """Logits and features of uint8 images (N, H, W, C)."""
+    """Logits and features of the images of a data set, or uint8 (N, H, W, C)."""
     device = runtime.device if isinstance(runtime, Runtime) else runtime
     place(network, device)
     network.eval()
     logits, features = list[Tensor](), list[Tensor]()
     with _read_by_last_linear(network) as read:
-        for chunk in images.split(EVALUATION_BATCH):
+        for chunk in _chunks(images):
             logits.append(network(transform.normalise(chunk.to(device))).float().cpu())
             last = [*read.values()][-1] if read else [logits[-1]]
             features.append(torch.stack(last).mean(dim=0).float().cpu())
             read.clear()
     return Responses(torch.cat(logits), torch.cat(features))
+
+
+def _chunks(images: Tensor | Dataset) -> Iterable[Tensor]:
+    """The images in order, as many at a time as a network answers at once."""
+    height, width = images.shape[1:3] if isinstance(images, Tensor) else images.shape[1:]
+    size = max(1, min(EVALUATION_BATCH, EVALUATION_BATCH * 64 * 64 // (height * width)))
+    return images.split(size) if isinstance(images, Tensor) else images.chunks(size)
 
 
 @contextmanager
@@ -81,12 +91,12 @@ def _read_by_last_linear(network: nn.Module) -> Iterator[dict[nn.Module, list[Te
 
 def predict(
     network: nn.Module,
-    images: Tensor,
+    images: Tensor | Dataset,
     transform: Transform,
     runtime: Runtime | torch.device,
     calibration: Calibration | None = None,
 ) -> Answers:
-    """Answers to uint8 images (N, H, W, C), by what images held out have taught."""
+    """Answers to images, as in `respond`, by what images held out have taught."""
     return answers(respond(network, images, transform, runtime), calibration)
 
 
@@ -99,7 +109,7 @@ def evaluate(
 ) -> Evaluation:
     """Accuracy of `network` on `data`, and its answers."""
     start = time.monotonic()
-    found = predict(network, data.images, transform, runtime, calibration)
+    found = predict(network, data, transform, runtime, calibration)
     right = found.probabilities.argmax(dim=1) == data.labels
     correct, total = int(right.sum()), len(data)
     return Evaluation(

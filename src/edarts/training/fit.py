@@ -134,10 +134,11 @@ class Training:
         rest, held = _rows(data, config.valid_fraction, runtime.seed)
         self.margins = Margins(rest)
         data, self.valid = _parts(data, rest, held)
+        self.data = data
         for module in network.modules():
             if isinstance(module, Whitening):
                 count = -(-PREPARED_ON // (data.shape[1] * data.shape[2]))
-                some = data.images[_some(len(data), runtime.seed, count)]
+                some = data.at(_some(len(data), runtime.seed, count))
                 module.prepare(self.transform.normalise(some))
         how = balance.chosen(config.balance, data.labels)
         order = balance.order if how == "sampler" else None
@@ -198,11 +199,10 @@ class Training:
         """What the images held out teach about the answers of the trained network."""
         if self.valid is None:
             return None
-        some = _some(len(self.loader.images), self.runtime.seed, REFERENCES)
-        known = self.loader.images[some.to(self.loader.images.device)]
+        some = _some(len(self.data), self.runtime.seed, REFERENCES)
         held, trained = (
             respond(self.evaluated, images, self.transform, self.runtime)
-            for images in (self.valid.images, known)
+            for images in (self.valid, self.data.subset(some))
         )
         return calibrate(held, self.valid.labels, trained)
 

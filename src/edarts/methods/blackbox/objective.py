@@ -76,7 +76,7 @@ class Inherited:
         weights = {g: w.to(device) for g, w in self.space.weights_of(found).items()}
         right = 0
         for images, labels in zip(
-            self.valid.images.split(self.batch_size),
+            self.valid.chunks(self.batch_size),
             self.valid.labels.split(self.batch_size),
             strict=True,
         ):

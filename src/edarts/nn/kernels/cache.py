@@ -16,6 +16,8 @@ from typing import Any
 from numba.core.caching import IndexDataCacheFile
 from numba.core.serialize import dumps
 
+from edarts.runs.files import user_cache
+
 Say = Callable[[str], None]
 SIZE = hashlib.sha256().digest_size
 _told: set[Path] = set()  # folders of which something damaged was said
@@ -86,8 +88,7 @@ def guard(loops: Any, say: Say | None = None) -> None:
 
 def _private() -> Path:
     """A folder of this user's alone."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "edarts" / "loops"
+    return user_cache() / "loops"
 
 
 def _is_own(folder: Path) -> bool:
