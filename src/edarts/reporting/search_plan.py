@@ -27,7 +27,8 @@ class SearchPlan:
     def summary(self) -> str:
         """A line for each option, with the default where that is another value."""
         lines = {name: self._shown(name) for name in self.settings}
-        lines["time"] = f"about {self.hours:.3g} hours on this machine"
+        told = f"{self.hours:.3g}" if self.hours < 100 else f"{self.hours:,.0f}"
+        lines["time"] = f"about {told} hours on this machine"
         return text(lines)
 
     def _shown(self, name: str) -> str:
