@@ -45,15 +45,27 @@ UNREPEATABLE = {"race": {"race.json", "checkpoint.pt", "found.json"}}  # they ho
 
 
 def keep(out: Path, name: str, wanted: int, tries: Callable[[int], dict[str, object]]) -> None:
-    """Do those of `wanted` tries that OUT/NAME.jsonl has not, one line each."""
-    path = out / f"{name}.jsonl"
-    known = path.read_text().splitlines() if path.exists() else []
-    done = {json.loads(line)["try"] for line in known}
+    """Do those of `wanted` tries that OUT/NAME.jsonl has not, one line each.
+
+    Those that went wrong at another revision are done again.
+    """
+    path, revision = out / f"{name}.jsonl", str(machine()["revision"])[:10]
+    done = {
+        number
+        for number, line in read(path).items()
+        if line["result"] != "wrong" or line["revision"] == revision
+    }
     for number in range(wanted):
         if number not in done:
-            line = {"try": number, **tries(number)}
+            line = {"try": number, "revision": revision, **tries(number)}
             with path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
+
+
+def read(path: Path) -> dict[int, dict[str, object]]:
+    """Number of a try -> its last line."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {line["try"]: line for line in map(json.loads, lines)}
 
 
 def quiet(words: list[str]) -> tuple[int, str]:
@@ -259,7 +271,7 @@ def table(out: Path) -> str:
     """What all tries came to."""
     rows = []
     for path in sorted(out.glob("*.jsonl")):
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = list(read(path).values())
         groups = {"": lines}
         for line in lines:
             groups.setdefault(str(line.get("verb", "")), []).append(line)
