@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from edarts.config.reading import open_regular
 from edarts.data.catalogue import Catalogue, Items, Labels
+from edarts.runs.files import check_unpacked
 
 DIGITS = 16  # of the hash that are kept: 64 bits
+LISTED = ("places", "marks", "classes")
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,13 @@ class Listing:
     def read(cls, path: Path) -> "Listing | None":
         """The inverse of `to_bytes`, from a file; None if it is not there or damaged."""
         try:
-            with open_regular(path, links=False) as file, np.load(file) as arrays:
-                found = {name: arrays[name].tolist() for name in ("places", "marks", "classes")}
+            with open_regular(path, links=False) as file:
+                check_unpacked(file, path)
+                with np.load(file, allow_pickle=False) as arrays:
+                    found = {name: arrays[name].tolist() for name in LISTED}
         except Exception:  # what is not known cannot be compared, which is no reason to stop
             return None
-        return cls(*(tuple(found[name]) for name in ("places", "marks", "classes")))
+        return cls(*(tuple(found[name]) for name in LISTED))
 
 
 def listing(catalogue: Catalogue) -> Listing:

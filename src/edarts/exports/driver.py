@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edarts.config import DataConfig
+from edarts.config.reading import check_no_link
 from edarts.data import Data, Opened
 from edarts.data.opened import open_to_evaluate
 from edarts.errors import EdartsError, UsageError
@@ -106,7 +107,8 @@ class _Trial:
         draw = torch.Generator().manual_seed(0)
         images = torch.randint(256, shape, generator=draw).byte() if exam is None else exam.images
         cpu = torch.device("cpu")
-        found = evaluation.predict(model.network, images, model.transform, cpu, model.calibration)
+        predict = evaluation.predict
+        found = predict(model.network, images, model.transform, cpu, model.calibration).checked()
         return cls(images, found.probabilities.numpy(), exam)
 
     def of_format(self, made: Export, model: TrainedModel, out: Path) -> _Result:
@@ -207,6 +209,8 @@ def _beside(target: Path) -> Iterator[Path]:
 def _moved(file: Path, folder: Path, target: Path) -> Path:
     """Take a file of the folder to where it belongs, in place of one that is there."""
     final = target.parent / file.relative_to(folder)
+    if final.parent != target.parent:
+        check_no_link(final.parent)
     try:
         final.parent.mkdir(exist_ok=True)
         file.replace(final)

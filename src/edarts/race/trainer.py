@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from edarts.config import TrainConfig
+from edarts.config.reading import check_no_link
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
 from edarts.errors import NotFinite
@@ -138,6 +139,8 @@ class OnHeldOut:
             yield None
             return
         path = Path(run.path) / "race" / name.replace(":", "-").replace("/", "-")
+        for place in (path.parent, path):
+            check_no_link(place)
         if is_main():
             path.mkdir(parents=True, exist_ok=True)
         made = type(run)(path, run.checkpoint_seconds)

@@ -23,7 +23,7 @@ from edarts.config.reading import check_regular, parse_json, read_text
 from edarts.errors import EdartsError, UsageError, reason_of
 from edarts.runs.clock import Clock
 from edarts.runs.environment import environment, explain
-from edarts.runs.files import CONFIG, DIGESTS, append_line, disk_errors, read_kept, write_kept
+from edarts.runs.files import CONFIG, DIGESTS, append_line, check_unpacked, disk_errors, read_kept, write_kept
 from edarts.runs.loggers import Loggers
 from edarts.runs.processes import barrier, is_main, world_size
 
@@ -354,7 +354,9 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     import torch
 
     try:
+        check_regular(path, links=False)  # though no config.yaml may lie beside it, as in a race
         content = io.BytesIO(read_kept(path))
+        check_unpacked(content, path, most=2 * len(content.getbuffer()))  # it is not compressed
         states = torch.load(content, map_location="cpu", weights_only=True)
         if not isinstance(states, dict) or not all(isinstance(s, dict) for s in states.values()):
             raise ValueError("holds no phases")

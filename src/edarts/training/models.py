@@ -1,6 +1,7 @@
 """A trained network with all that its use needs, written into a run folder and read from it."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +40,7 @@ WEIGHTS = "model.safetensors"
 HUB = "hf:"  # begins the name of a model of the Hugging Face hub
 CALIBRATION = "calibration.safetensors"  # what is long of it; its numbers stand in model.json
 TOLD = {
-    **dict.fromkeys(("parameters", "flops"), int),
+    **dict.fromkeys(("parameters", "flops", "cells", "channels"), int),
     **dict.fromkeys(("data", "fingerprint"), str),
     **dict.fromkeys(("classes", "mean", "std"), list),
 }
@@ -102,8 +103,9 @@ class TrainedModel:
         return replace(made, white=white, fingerprint=fingerprint, calibration=calibration)
 
     def answers(self, images: Tensor, runtime: Runtime) -> Answers:
-        """Its answers to (N, H, W, C) uint8 images."""
-        return evaluation.predict(self.network, images, self.transform, runtime, self.calibration)
+        """Its answers to (N, H, W, C) uint8 images. Raises EdartsError if they are no numbers."""
+        said = evaluation.predict(self.network, images, self.transform, runtime, self.calibration)
+        return said.checked()
 
     def predictions(self, files: Sequence[str | Path], answers: Answers) -> list[Prediction]:
         """What the answers to (N,) image files say, for people."""
@@ -274,14 +276,18 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
         if not isinstance(fields.get(name, kind()), kind):
             raise ValueError(f"{name} is {fields[name]!r:.40}")
     channels, height, width = fields["image"]
-    classes = tuple(fields["classes"])
+    if {*map(type, fields["image"])} != {int}:
+        raise ValueError(f"image is {fields['image']!r:.40}")
+    classes, *moments = (tuple(fields[name]) for name in ("classes", "mean", "std"))
+    if not all(len(m) == channels and all(map(_is_number, m)) for m in moments):
+        raise ValueError(f"mean and std are {moments!r:.80}")
     network = design.build(size, (channels, height, width), len(classes))
     network.load_state_dict(load_tensors(read_kept(weights)))
     return TrainedModel(
         Mirrored(network) if fields.get("mirrored") else network,
         design,
         size,
-        Transform(tuple(fields["mean"]), tuple(fields["std"])),
+        Transform(*moments),
         classes,
         (channels, height, width),
         fields["parameters"],
@@ -295,6 +301,10 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
     )
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
 def _preprocessing(fields: Mapping[str, Any] | None) -> Preprocessing | None:
     return None if fields is None else Preprocessing.from_dict(fields)
 
@@ -302,5 +312,8 @@ def _preprocessing(fields: Mapping[str, Any] | None) -> Preprocessing | None:
 def _calibration(numbers: Mapping[str, Any] | None, path: Path) -> Calibration | None:
     if numbers is None:
         return None
+    for name in NUMBERS:
+        if not _is_number(numbers[name]) or (name == "images" and type(numbers[name]) is not int):
+            raise ValueError(f"{name} is {numbers[name]!r:.40}")
     references = load_tensors(read_kept(path))["references"]
     return Calibration(**{name: numbers[name] for name in NUMBERS}, references=references)

@@ -1,0 +1,100 @@
+"""What a try of the measurement is made of: a verb begun with a fault, and how it ended."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from faults.runs import BLACK_BOX, FIND, RACE, SEARCH, STUDY, TRAIN, artefacts
+from processes import Forked
+
+TWO = ["--workers", "2"]
+VERBS = {  # each run of which takes a few seconds
+    "search": SEARCH,
+    "train": TRAIN,
+    "find": FIND,
+    "race": RACE,
+    "black box": BLACK_BOX,
+    "study": STUDY,
+    "export": ["export"],
+    "black box, 2 workers": [*BLACK_BOX, *TWO],
+    "study, 2 workers": [*STUDY, *TWO],
+}
+ALONE = [name for name in VERBS if "workers" not in name]
+TIMED = {"race": {"race.json", "checkpoint.pt", "found.json"}}  # they hold times, or follow them
+
+
+def judged(code: int, told: str) -> str:
+    """`identical` for success, `refused` for one clean line, else `wrong`."""
+    lines = [line for line in told.splitlines() if not line.startswith(("data: ", "warning: "))]
+    bad = "(a bug" in told or "Traceback" in told
+    if bad or code not in (0, 1, 2, 130):
+        return "wrong"
+    return "identical" if code == 0 else "refused" if len(lines) == 1 else "wrong"
+
+
+class Verbs:
+    """Begins verbs in folders of their own below `work`, and knows how each ends undisturbed."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self._straight: dict[str, dict[str, Any]] = {}
+        self.events: dict[str, int] = {}
+        self.seconds: dict[str, float] = {}
+
+    def begin(
+        self, name: str, root: Path, fault: str = "none", number: int = 0, cwd: Path | None = None
+    ) -> Forked:
+        """The verb with its run in `root`, which lies in a folder of its own, as `faults.begin`."""
+        root.parent.mkdir(parents=True, exist_ok=True)
+        words = [*VERBS[name], "--out", str(root)]
+        if name == "export":
+            self.straight("train")
+            root.mkdir(exist_ok=True)
+            words = ["export", str(self._place("train")), "--out", str(root / "model.pt2")]
+        given = [fault, str(number), str(root), *words, "--quiet"]
+        return Forked(["-m", "faults.begin", *given], cwd or root.parent)
+
+    def end(self, name: str, root: Path) -> tuple[str, str]:
+        """Undisturbed from here on: `identical` or `wrong`, and what it told."""
+        process = self.begin(name, root)
+        code = process.wait()
+        told = process.err[-300:]
+        if code or judged(code, told) != "identical":
+            return "wrong", told
+        differ = self.differ(name, root)
+        return ("wrong", f"{differ} differ") if differ else ("identical", "")
+
+    def straight(self, name: str) -> dict[str, Any]:
+        """What the verb leaves when it is left alone."""
+        if name not in self._straight:
+            root = self._place(name)
+            shutil.rmtree(root.parent, ignore_errors=True)
+            start = time.monotonic()
+            process = self.begin(name, root)
+            if process.wait():
+                raise SystemExit(f"{name}: {process.err}")
+            self.seconds[name] = time.monotonic() - start
+            self.events[name] = int(root.with_name(f"{root.name}.events").read_text())
+            self._straight[name] = artefacts(root)
+        return self._straight[name]
+
+    def differ(self, name: str, root: Path) -> list[str]:
+        """The files that are not as undisturbed."""
+        found, expected, aside = artefacts(root), self.straight(name), TIMED.get(name, ())
+        names = sorted({*found, *expected} - {*aside})
+        return [file for file in names if found.get(file) != expected.get(file)]
+
+    def _place(self, name: str) -> Path:
+        return self.work / f"straight-{name.replace(' ', '-').replace(',', '')}" / "run"
+
+
+def kill_all(process: Forked) -> None:
+    """The process and those that it began."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        process.kill()
+
