@@ -1,4 +1,4 @@
-"""`python -m faults.begin FAULT NUMBER ROOT WORDS`: edarts WORDS with a fault, below ROOT or at all.
+"""`python -m faults.begin FAULT NUMBER ROOT WORDS`: edarts WORDS with a fault, in ROOT or at all.
 
 FAULT: `none`; `kill`, or a name of an errno, from file event NUMBER on; `descriptors` or `memory`:
 no more than NUMBER more of them (of MiB) than the start needs. It tells in ROOT.events how many

@@ -1,4 +1,4 @@
-"""Disks that fill up, and other shortages: the verb is refused in one line, and goes on once mended.
+"""Disks that fill up, and other shortages: refused in one line, and once mended the verb goes on.
 
 A small disk is a tmpfs of its own, which only root can mount; without it those tries are left out.
 """
@@ -39,7 +39,14 @@ class Disks:
                 subprocess.run(["umount", folder / "disk"], check=True)
             shutil.rmtree(folder, ignore_errors=True)
         kept = {"told": told} if told else {}
-        return {"verb": name, "fault": fault, "size": size, "first": first, "result": result, **kept}
+        return {
+            "verb": name,
+            "fault": fault,
+            "size": size,
+            "first": first,
+            "result": result,
+            **kept,
+        }
 
     def size(self, fault: str, name: str, rng: random.Random) -> int:
         """How much there is, or at which file event the fault begins."""

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save
 
 from edarts.cli.main import main
 from edarts.errors import EdartsError
@@ -269,3 +270,34 @@ def test_a_folder_that_cannot_be_written(
     assert main(["evaluate", str(trained)]) == 0
     assert json.loads((trained / "model.json").read_text())
     assert Run(trained).states()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("mean", ["x"]), ("std", [float("nan")]), ("mean", []), ("image", [1, 8.0, 8])),
+        *(("classes", [{}] * 10), ("white", "x"), ("parameters", "x")),
+        *(("calibration", {"farthest": {}}), ("calibration", {"images": 30.5})),
+    ],
+)
+def test_a_model_that_tells_odd_values(
+    key: str, value: object, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trained / "digests.json").unlink()
+    path = trained / "model.json"
+    model = json.loads(path.read_text())
+    path.write_text(json.dumps(model | {key: model[key] | value if type(value) is dict else value}))
+    assert "damaged model" in fails(capsys, 1, "evaluate", str(trained))
+
+
+def test_a_model_whose_answers_are_no_numbers(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trained / "digests.json").unlink()
+    weights = trained / "model.safetensors"
+    tensors = load_file(weights)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name].fill_(float("nan"))
+    weights.write_bytes(save(tensors))
+    for words in (["evaluate"], ["export"]):
+        assert "answers are no numbers" in fails(capsys, 1, *words, str(trained))

@@ -97,4 +97,3 @@ def kill_all(process: Forked) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         process.kill()
-

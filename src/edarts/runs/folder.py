@@ -23,7 +23,15 @@ from edarts.config.reading import check_regular, parse_json, read_text
 from edarts.errors import EdartsError, UsageError, reason_of
 from edarts.runs.clock import Clock
 from edarts.runs.environment import environment, explain
-from edarts.runs.files import CONFIG, DIGESTS, append_line, check_unpacked, disk_errors, read_kept, write_kept
+from edarts.runs.files import (
+    CONFIG,
+    DIGESTS,
+    append_line,
+    check_unpacked,
+    disk_errors,
+    read_kept,
+    write_kept,
+)
 from edarts.runs.loggers import Loggers
 from edarts.runs.processes import barrier, is_main, world_size
 

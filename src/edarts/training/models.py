@@ -40,7 +40,7 @@ WEIGHTS = "model.safetensors"
 HUB = "hf:"  # begins the name of a model of the Hugging Face hub
 CALIBRATION = "calibration.safetensors"  # what is long of it; its numbers stand in model.json
 TOLD = {
-    **dict.fromkeys(("parameters", "flops", "cells", "channels"), int),
+    **dict.fromkeys(("parameters", "flops"), int),
     **dict.fromkeys(("data", "fingerprint"), str),
     **dict.fromkeys(("classes", "mean", "std"), list),
 }
@@ -276,11 +276,14 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
         if not isinstance(fields.get(name, kind()), kind):
             raise ValueError(f"{name} is {fields[name]!r:.40}")
     channels, height, width = fields["image"]
-    if {*map(type, fields["image"])} != {int}:
-        raise ValueError(f"image is {fields['image']!r:.40}")
     classes, *moments = (tuple(fields[name]) for name in ("classes", "mean", "std"))
+    for name, kind in {"image": int, "classes": str}.items():
+        if {*map(type, fields[name])} != {kind}:
+            raise ValueError(f"{name} is {fields[name]!r:.40}")
     if not all(len(m) == channels and all(map(_is_number, m)) for m in moments):
         raise ValueError(f"mean and std are {moments!r:.80}")
+    if not _is_number(fields.get("white", 1.0)):
+        raise ValueError(f"white is {fields['white']!r:.40}")
     network = design.build(size, (channels, height, width), len(classes))
     network.load_state_dict(load_tensors(read_kept(weights)))
     return TrainedModel(
