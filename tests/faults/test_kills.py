@@ -96,7 +96,8 @@ STUDY = ["study", "depth", "digits", "--limit", "60", "--quiet", "--seeds", "3",
          "--search.operations", "skip_connect,sep_conv_3x3",
          "--train.epochs", "2", "--train.channels", "4", "--train.batch-size", "16"]  # fmt: skip
 COMPARE = ["compare", "digits", "--limit", "60", "--quiet", "--seeds", "3", "--methods", "darts",
-           "--random-cells", "2", *STUDY[10:]]  # fmt: skip
+           "--random-cells", "2", "--search.cells", "1", "--train.cells", "1",
+           *STUDY[10:]]  # fmt: skip
 BLACK_BOX = ["search", "digits", "--limit", "60", "--quiet", "--method", "random_search",
              "--trials", "60", "--cells", "1", "--channels", "4", "--epochs", "1",
              "--batch-size", "16"]  # fmt: skip
