@@ -38,15 +38,8 @@ class Disks:
             if fault in SMALL:
                 subprocess.run(["umount", folder / "disk"], check=True)
             shutil.rmtree(folder, ignore_errors=True)
-        kept = {"told": told} if told else {}
-        return {
-            "verb": name,
-            "fault": fault,
-            "size": size,
-            "first": first,
-            "result": result,
-            **kept,
-        }
+        ended = {"first": first, "result": result, **({"told": told} if told else {})}
+        return {"verb": name, "fault": fault, "size": size, **ended}
 
     def size(self, fault: str, name: str, rng: random.Random) -> int:
         """How much there is, or at which file event the fault begins."""

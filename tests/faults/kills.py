@@ -4,7 +4,7 @@ import random
 import shutil
 from pathlib import Path
 
-from faults.trials import ALONE, VERBS, Verbs, kill_all
+from faults.trials import ALONE, VERBS, Verbs, kill_all, worked
 
 TWO = [name for name in VERBS if name not in ALONE]
 ROUND = [*ALONE, *ALONE, TWO[0], *ALONE, *ALONE, TWO[1]]  # Ray takes long to start
@@ -27,13 +27,14 @@ class Kills:
         return {"verb": name, "kills": kills, "result": result, **({"told": told} if told else {})}
 
     def kill(self, name: str, root: Path, rng: random.Random) -> dict[str, object]:
-        """Begin the verb and kill it, half of the times at a file event, else after some time."""
+        """Begin the verb and kill it: at a file event, or after some seconds of processor time."""
         if rng.random() < 0.5:
             event = rng.randint(1, self.verbs.events[name])
             process = self.verbs.begin(name, root, "kill", event)
             return {"event": event, "code": process.wait()}
-        seconds = round(rng.uniform(0.1, self.verbs.seconds[name]), 2)
+        seconds = round(rng.uniform(0, self.verbs.seconds[name]), 2)
         process = self.verbs.begin(name, root)
-        if not process.ended(seconds):
-            kill_all(process)
-        return {"seconds": seconds, "code": process.wait()}
+        while not process.ended(0.02):
+            if worked(process) >= seconds:
+                kill_all(process)
+        return {"seconds": seconds, "code": process.poll()}
