@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from faults.trials import ALONE, Verbs, judged
+from faults.trials import ALONE, PATIENCE, Verbs, judged
 
 FULL = ["ENOSPC", "EROFS", "EMFILE", "EDQUOT"]  # at a file event
 SMALL = ["MiB", "inodes", "read-only"]  # of a disk
@@ -51,7 +51,7 @@ class Disks:
     def short(self, name: str, root: Path, fault: str, size: int) -> tuple[str, str, str]:
         """How it ends with the fault and then without, and what it told where that is wrong."""
         process = self.verbs.begin(name, root, fault, size)
-        code = process.wait()
+        code = process.wait(PATIENCE)
         return self.mended(name, root, judged(code, process.err), f"{code}: {process.err}")
 
     def small(self, name: str, root: Path, fault: str, size: int) -> tuple[str, str, str]:
@@ -60,7 +60,7 @@ class Disks:
         disk = root.parent
         subprocess.run(["mount", "-t", "tmpfs", "-o", limits[fault], "none", disk], check=True)
         process = self.verbs.begin(name, root, cwd=disk.parent)
-        code = process.wait()
+        code = process.wait(PATIENCE)
         first = judged(code, process.err)
         more = "remount,rw,size=64m,nr_inodes=10000"
         subprocess.run(["mount", "-o", more, disk], check=True)

@@ -4,7 +4,7 @@ import random
 import shutil
 from pathlib import Path
 
-from faults.trials import ALONE, VERBS, Verbs, kill_all, worked
+from faults.trials import ALONE, PATIENCE, VERBS, Verbs, kill_all, worked
 
 TWO = [name for name in VERBS if name not in ALONE]
 ROUND = [*ALONE, *ALONE, TWO[0], *ALONE, *ALONE, TWO[1]]  # Ray takes long to start
@@ -31,7 +31,7 @@ class Kills:
         if rng.random() < 0.5:
             event = rng.randint(1, self.verbs.events[name])
             process = self.verbs.begin(name, root, "kill", event)
-            return {"event": event, "code": process.wait()}
+            return {"event": event, "code": process.wait(PATIENCE)}
         seconds = round(rng.uniform(0, self.verbs.seconds[name]), 2)
         process = self.verbs.begin(name, root)
         while not process.ended(0.02):

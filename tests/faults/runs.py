@@ -36,7 +36,7 @@ def artefacts(folder: Path) -> dict[str, Any]:
     return {name: content for name, content in found.items() if content is not None}
 
 
-def _content(path: Path) -> Any:
+def _content(path: Path) -> Any:  # noqa: PLR0911
     if path.name in LEFT_OUT:
         return None
     if path.suffix in ENDS and path.name != "cell.png":

@@ -21,6 +21,7 @@ VERBS = {  # each run of which takes a few seconds
     "black box, 2 workers": [*BLACK_BOX, *TWO],
     "study, 2 workers": [*STUDY, *TWO],
 }
+PATIENCE = 1800.0  # seconds: a try of a few seconds that takes longer hangs
 ALONE = [name for name in VERBS if "workers" not in name]
 TIMED = {"race": {"race.json", "checkpoint.pt", "found.json"}}  # they hold times, or follow them
 
@@ -59,7 +60,7 @@ class Verbs:
     def end(self, name: str, root: Path) -> tuple[str, str]:
         """Undisturbed from here on: `identical` or `wrong`, and what it told."""
         process = self.begin(name, root)
-        code = process.wait()
+        code = process.wait(PATIENCE)
         told = process.err[-300:]
         if code or judged(code, told) != "identical":
             return "wrong", told
