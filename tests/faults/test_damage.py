@@ -10,9 +10,9 @@ import pytest
 from safetensors.torch import load_file, save
 
 from edarts.cli.main import main
-from edarts.errors import EdartsError
+from edarts.errors import EdartsError, UsageError
 from edarts.nn.kernels import cache, compiled
-from edarts.runs.folder import Run, read_metrics
+from edarts.runs.folder import Run, read_metrics, reading
 from edarts.studies.ledger import LEDGER, append, read_ledger
 from edarts.studies.row import Row
 from faults.mutations import mutated
@@ -116,6 +116,8 @@ def test_a_value_of_the_wrong_type_is_named(
         code = 2 if "must be" in message else 1
         assert message in (told := fails(capsys, code, "evaluate", str(trained)))
         assert str(trained) in told
+    with pytest.raises(UsageError, match="^a: a bad value"), reading("a"):  # a name of one letter
+        raise UsageError("a bad value")
 
 
 def test_a_damaged_row_of_a_study(tmp_path: Path) -> None:

@@ -130,7 +130,8 @@ def test_only_regular_files_are_opened(
     for suffix in (".npz", ".parquet", ".csv", ".zip"):
         place = strange.with_suffix(suffix)
         os.rename(strange, place)
-        assert "strange" in fails(capsys, 1, "train", "darts.v1", str(place), *TINY)
+        line = fails(capsys, 1, "train", "darts.v1", str(place), *TINY)
+        assert f"{place}: a " in line and needed in line
         os.rename(place, strange)
     verbs = {"checkpoint.pt": again, "model.json": ["evaluate", str(trained)]}
     for name in ("config.yaml", "model.safetensors", "genotype.json", "metrics.jsonl"):

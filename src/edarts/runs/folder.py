@@ -224,7 +224,7 @@ def reading(folder: str | Path) -> Iterator[None]:
             known = explain(folder, missing)
             if known is not missing:
                 raise known from None
-        elif isinstance(error, UsageError) and str(folder) not in str(error):
+        elif isinstance(error, UsageError) and not str(error).startswith(str(folder)):
             raise UsageError(f"{folder}: {error}") from None  # a value in its config.yaml
         raise
     except Exception as error:  # odd contents can be stumbled over in any way

@@ -260,9 +260,10 @@ def load_model(run: str | Path) -> TrainedModel:
     with reading(folder):
         try:
             return _read(fields, weights)
-        except registry.UnknownPlugin:
-            raise
         except Exception as error:  # safetensors, torch and the parsers each raise their own
+            named = isinstance(error, EdartsError) and str(error).startswith(str(folder))
+            if named or isinstance(error, registry.UnknownPlugin):
+                raise
             raise EdartsError(
                 f"{weights}: damaged model ({one_line(error)[:200]}); repeat the command that made"
                 " the run: it writes the model again"
