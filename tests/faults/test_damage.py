@@ -116,7 +116,7 @@ def test_a_value_of_the_wrong_type_is_named(
         code = 2 if "must be" in message else 1
         assert message in (told := fails(capsys, code, "evaluate", str(trained)))
         assert str(trained) in told
-    with pytest.raises(UsageError, match="^a: a bad value"), reading("a"):  # a name of one letter
+    with pytest.raises(UsageError, match=r"^v: a bad value"), reading("v"):  # which is in it
         raise UsageError("a bad value")
 
 

@@ -71,7 +71,7 @@ class Listing:
 
     @classmethod
     def read(cls, path: Path) -> "Listing | None":
-        """The inverse of `to_bytes`, from a file of a run; None if it is not there, or cannot be read.
+        """The inverse of `to_bytes`, from a file of a run; None if there is none that can be read.
 
         Raises EdartsError if it is not what was written there.
         """

@@ -207,6 +207,11 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     return settings
 
 
+def names(error: Exception, folder: str | Path) -> bool:
+    """Whether the error begins with the folder, or with a file of it."""
+    return str(error).startswith((f"{folder}:", f"{folder}{os.sep}"))
+
+
 @contextmanager
 def reading(folder: str | Path) -> Iterator[None]:
     """The block makes something of what the run in `folder` holds.
@@ -224,7 +229,7 @@ def reading(folder: str | Path) -> Iterator[None]:
             known = explain(folder, missing)
             if known is not missing:
                 raise known from None
-        elif isinstance(error, UsageError) and not str(error).startswith(str(folder)):
+        elif isinstance(error, UsageError) and not names(error, folder):
             raise UsageError(f"{folder}: {error}") from None  # a value in its config.yaml
         raise
     except Exception as error:  # odd contents can be stumbled over in any way

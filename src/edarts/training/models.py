@@ -26,7 +26,7 @@ from edarts.nn.mirrored import Mirrored
 from edarts.nn.operations import count_flops, count_parameters
 from edarts.reporting.predictions import Prediction
 from edarts.runs.files import disk_errors, read_kept
-from edarts.runs.folder import Run, read_json, reading
+from edarts.runs.folder import Run, names, read_json, reading
 from edarts.runtime import Runtime, Session
 from edarts.space import architecture
 from edarts.space.base import Architecture, Image, Size
@@ -261,8 +261,7 @@ def load_model(run: str | Path) -> TrainedModel:
         try:
             return _read(fields, weights)
         except Exception as error:  # safetensors, torch and the parsers each raise their own
-            named = isinstance(error, EdartsError) and str(error).startswith(str(folder))
-            if named or isinstance(error, registry.UnknownPlugin):
+            if isinstance(error, registry.UnknownPlugin) or names(error, folder):
                 raise
             raise EdartsError(
                 f"{weights}: damaged model ({one_line(error)[:200]}); repeat the command that made"
