@@ -13,9 +13,9 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
-HERE = Path(__file__).parent
 Line = dict[str, object]
 
 
@@ -24,15 +24,15 @@ def keep(out: Path, name: str, wanted: int, tries: Callable[[int], Line]) -> Non
 
     Those that went wrong at another revision are done again.
     """
-    path, revision = out / f"{name}.jsonl", str(machine()["revision"])[:10]
+    path, now = out / f"{name}.jsonl", revision()
     done = {
         number
         for number, line in read(path).items()
-        if line["result"] != "wrong" or line["revision"] == revision
+        if line["result"] != "wrong" or line["revision"] == now
     }
     for number in range(wanted):
         if number not in done:
-            line = {"try": number, "revision": revision, **tries(number)}
+            line = {"try": number, "revision": now, **tries(number)}
             with path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
 
@@ -66,11 +66,18 @@ def table(out: Path) -> str:
     return "\n".join(lines)
 
 
+@cache
+def revision() -> str:
+    """Of the sources that are tried."""
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=10", "HEAD"]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def machine() -> Line:
-    """Where and of what revision the tries are made."""
-    git = subprocess.run(["git", "-C", str(HERE), "rev-parse", "HEAD"], capture_output=True,
-                         text=True, check=False)  # fmt: skip
-    return {"revision": git.stdout.strip(), "platform": platform.platform(),
+    """Where the tries are made, and of what revision the last ones are."""
+    from edarts.runs.environment import processor
+
+    return {"revision": revision(), "platform": platform.platform(), "processor": processor(),
             "cores": os.cpu_count(), "python": platform.python_version()}  # fmt: skip
 
 
@@ -89,7 +96,7 @@ def run() -> None:
     (given.out / "machine.json").write_text(json.dumps(machine(), indent=2) + "\n")
     for name, kind in (("inputs", Inputs), ("kills", Kills), ("disks", Disks)):
         if wanted := getattr(given, name):
-            work = given.work / f"{name}-{str(machine()['revision'])[:10]}"
+            work = given.work / f"{name}-{revision()}"
             work.mkdir(parents=True, exist_ok=True)
             keep(given.out, name, wanted, kind(work))
     (given.out / "table.md").write_text(table(given.out) + "\n")

@@ -1,6 +1,6 @@
 """An export from beginning to end: written aside, run on the test images, kept if it agrees."""
 
-import tempfile
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -189,21 +189,28 @@ def _kept_accuracy(run: Path) -> Estimate | None:
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A new folder beside `target`, of which errors do not speak; afterwards it is gone."""
+    """A new folder beside `target`, of which errors do not speak; afterwards it is gone.
+
+    One that a killed export has left has the same name, and goes first.
+    """
     check_place(target)
+    folder = target.with_name(f".{target.name}.new")
+    check_no_link(folder)
     try:
-        made = tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent)
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
     except OSError as error:
         raise unwritable(target, error) from None
-    with made as name:
-        folder = Path(name)
-        try:
-            yield folder
-        except EdartsError as error:
-            told = str(error)
-            for aside in (folder / "exact" / target.name, folder / target.name):
-                told = told.replace(str(aside), str(target))
-            raise type(error)(told) from None
+    try:
+        yield folder
+    except EdartsError as error:
+        told = str(error)
+        for aside in (folder / "exact" / target.name, folder / target.name):
+            told = told.replace(str(aside), str(target))
+        raise type(error)(told) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _moved(file: Path, folder: Path, target: Path) -> Path:
