@@ -1,8 +1,8 @@
 """`python -m faults.begin FAULT NUMBER ROOT WORDS`: edarts WORDS with a fault, in ROOT or at all.
 
-FAULT: `none`; `kill`, or a name of an errno, from file event NUMBER on; `descriptors` or `memory`:
-no more than NUMBER more of them (of MiB) than the start needs. It tells in ROOT.events how many
-file events there were.
+FAULT: `none`; `count`, which tells in ROOT.events how many file events there were; `kill`, or a
+name of an errno, from file event NUMBER on; `descriptors` or `memory`: no more than NUMBER more of
+them (of MiB) than the start needs.
 """
 
 import errno
@@ -37,7 +37,7 @@ def virtual() -> int:
 
 os.setsid()  # so that what it begins can be killed with it
 fault, number, root, words = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]
-at = None if fault in ("none", "descriptors", "memory") else number
+at = None if fault in ("none", "count", "descriptors", "memory") else number
 with faults(root, at, kill if fault == "kill" else refuse) as layer:
     from edarts.cli.main import main
 
@@ -46,6 +46,6 @@ with faults(root, at, kill if fault == "kill" else refuse) as layer:
     if fault == "memory":
         limit(resource.RLIMIT_AS, virtual() + number * 2**20)
     code = main(words)
-if fault == "none":
+if fault == "count":
     root.with_name(f"{root.name}.events").write_text(str(len(layer.events)))
 sys.exit(code)

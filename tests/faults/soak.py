@@ -18,13 +18,17 @@ from typing import Any
 
 from faults.measure import revision
 from faults.runs import BLACK_BOX
+from faults.trials import EAGER
 
 WORKER, DRIVER, LOOK = 20.0, 120.0, 2.0  # seconds
 
 
 def begin(out: Path, trials: int) -> "subprocess.Popen[bytes]":
     words = [*BLACK_BOX[:-1], str(trials), "--workers", "2", "--out", str(out)]
-    return subprocess.Popen([sys.executable, "-m", "edarts", *words], start_new_session=True)
+    env = os.environ | EAGER
+    return subprocess.Popen(
+        [sys.executable, "-m", "edarts", *words], start_new_session=True, env=env
+    )
 
 
 def family(pid: int) -> dict[int, tuple[str, float]]:

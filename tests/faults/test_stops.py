@@ -13,6 +13,7 @@ import pytest
 
 from faults.runs import BLACK_BOX, FIND, STUDY
 from faults.soak import family
+from faults.trials import EAGER
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SECONDS = 240
@@ -33,8 +34,7 @@ def begin(words: list[str], cwd: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, *words],
         cwd=cwd,
-        # Ray's workers give way to all others, which on a busy machine takes minutes.
-        env=os.environ | {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"},
+        env=os.environ | EAGER | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -21,6 +21,7 @@ VERBS = {  # each run of which takes a few seconds
     "black box, 2 workers": [*BLACK_BOX, *TWO],
     "study, 2 workers": [*STUDY, *TWO],
 }
+EAGER = {"RAY_worker_niceness": "0"}  # else Ray's workers give way to all that runs beside them
 PATIENCE = 1800.0  # seconds: a try of a few seconds that takes longer hangs
 ALONE = [name for name in VERBS if "workers" not in name]
 TIMED = {"race": {"race.json", "checkpoint.pt", "found.json"}}  # they hold times, or follow them
@@ -55,7 +56,7 @@ class Verbs:
             root.mkdir(exist_ok=True)
             words = ["export", str(self._place("train")), "--out", str(root / "model.pt2")]
         given = [fault, str(number), str(root), *words, "--quiet"]
-        return Forked(["-m", "faults.begin", *given], cwd or root.parent)
+        return Forked(["-m", "faults.begin", *given], cwd or root.parent, EAGER)
 
     def end(self, name: str, root: Path) -> tuple[str, str]:
         """Undisturbed from here on: `identical` or `wrong`, and what it told."""
@@ -72,7 +73,7 @@ class Verbs:
         if name not in self._straight:
             root = self._place(name)
             shutil.rmtree(root.parent, ignore_errors=True)
-            process = self.begin(name, root)
+            process = self.begin(name, root, "count")
             while not process.ended(0.02):
                 self.seconds[name] = max(self.seconds.get(name, 0.0), worked(process))
             if process.poll():
