@@ -45,8 +45,8 @@ class Disks:
         """How much there is, or at which file event the fault begins."""
         if fault in FULL:
             return rng.randint(1, self.verbs.events[name])
-        return rng.randint(*{"MiB": (1, 8), "inodes": (3, 40), "descriptors": (0, 20),
-                             "memory": (0, 200), "read-only": (0, 0)}[fault])  # fmt: skip
+        return rng.randint(*{"MiB": (1, 8), "inodes": (3, 40), "descriptors": (0, 8),
+                             "memory": (0, 60), "read-only": (0, 0)}[fault])  # fmt: skip
 
     def short(self, name: str, root: Path, fault: str, size: int) -> tuple[str, str, str]:
         """How it ends with the fault and then without, and what it told where that is wrong."""
