@@ -2,7 +2,8 @@
 
 `python -m faults.measure OUT [--kills N] [--inputs N] [--disks N] [--work FOLDER]` adds what is
 missing to OUT/*.jsonl and prints the table. A try is one line: what was done, and whether it ended
-as undisturbed (identical), in one clean line (refused), or in anything else (wrong).
+as undisturbed (identical), in one clean line (refused), with what a mutated file says now
+(accepted), or in anything else (wrong).
 """
 
 import argparse
@@ -17,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 Line = dict[str, object]
+ENDS = ("identical", "refused", "accepted", "wrong")
 
 
 def keep(out: Path, name: str, wanted: int, tries: Callable[[int], Line]) -> None:
@@ -57,12 +59,11 @@ def table(out: Path) -> str:
                     groups.setdefault(str(group), []).append(line)
         for group, some in groups.items():
             ended = Counter(line["result"] for line in some)
-            same = ended["identical"] + ended["right"]
             revisions = ", ".join(dict.fromkeys(str(line["revision"]) for line in some))
-            counts = len(some), same, ended["refused"], ended["wrong"], revisions
-            rows.append((path.stem, group, *counts))
-    head = ("what", "of", "tries", "identical or right", "refused", "wrong", "revision")
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [head, ["---"] * 7, *rows]]
+            counts = len(some), *(ended[result] for result in ENDS)
+            rows.append((path.stem, group, *counts, revisions))
+    head = ("what", "of", "tries", *ENDS, "revision")
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [head, ["---"] * len(head), *rows]]
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ class Verbs:
         words = [*VERBS[name], "--out", str(root)]
         if name == "export":
             self.straight("train")
-            root.mkdir(exist_ok=True)
+            with suppress(OSError):  # a disk that is read-only
+                root.mkdir(exist_ok=True)
             words = ["export", str(self._place("train")), "--out", str(root / "model.pt2")]
         given = [fault, str(number), str(root), *words, "--quiet"]
         return Forked(["-m", "faults.begin", *given], cwd or root.parent, EAGER)

@@ -276,12 +276,12 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
         if not isinstance(fields.get(name, kind()), kind):
             raise ValueError(f"{name} is {fields[name]!r:.40}")
     channels, height, width = fields["image"]
-    classes, *moments = (tuple(fields[name]) for name in ("classes", "mean", "std"))
+    classes, mean, std = (tuple(fields[name]) for name in ("classes", "mean", "std"))
     for name, kind in {"image": int, "classes": str}.items():
         if {*map(type, fields[name])} != {kind}:
             raise ValueError(f"{name} is {fields[name]!r:.40}")
-    if not all(len(m) == channels and all(map(_is_number, m)) for m in moments):
-        raise ValueError(f"mean and std are {moments!r:.80}")
+    if not len(mean) == len(std) == channels or not all(map(_is_number, mean + std)):
+        raise ValueError(f"mean and std are {mean!r:.40} and {std!r:.40}")
     if not _is_number(fields.get("white", 1.0)):
         raise ValueError(f"white is {fields['white']!r:.40}")
     network = design.build(size, (channels, height, width), len(classes))
@@ -290,7 +290,7 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
         Mirrored(network) if fields.get("mirrored") else network,
         design,
         size,
-        Transform(*moments),
+        Transform(mean, std),
         classes,
         (channels, height, width),
         fields["parameters"],
