@@ -432,3 +432,18 @@ def test_what_is_shared_tells_no_path(tmp_path: Path, capsys: pytest.CaptureFixt
         for word in (str(home), "somebody", str(Path.home()) + "/", str(Path.cwd()) + "/"):
             assert word.encode() not in content, (name, word)
     assert json.loads((out / "model.json").read_text())["data"] == "photos"
+
+
+def test_a_damaged_member_of_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = write_images(tmp_path / "images", {"a": 9, "b": 9})
+    archive = tmp_path / "images.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        for file in images.rglob("*.png"):
+            made.write(file, file.relative_to(images))
+    content = bytearray(archive.read_bytes())
+    for at in range(len(content) - 4):
+        if content[at : at + 4] == b"IDAT":
+            content[at + 6] ^= 1
+    archive.write_bytes(content)
+    words = ["train", "darts.v1", str(archive), *TINY, "--out", str(tmp_path / "out")]
+    assert re.search(r"images.zip/./\d.png: cannot be read: Bad CRC-32", fails(capsys, 1, *words))
