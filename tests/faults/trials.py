@@ -1,5 +1,6 @@
 """What a try of the measurement is made of: a verb begun with a fault, and how it ended."""
 
+import json
 import os
 import shutil
 import signal
@@ -71,18 +72,25 @@ class Verbs:
         return ("wrong", f"{differ} differ") if differ else ("identical", "")
 
     def straight(self, name: str) -> dict[str, Any]:
-        """What the verb leaves when it is left alone."""
+        """What the verb leaves when it is left alone: made once, also for those that go on later."""
         if name not in self._straight:
             root = self._place(name)
-            shutil.rmtree(root.parent, ignore_errors=True)
-            process = self.begin(name, root, "count")
-            while not process.ended(0.02):
-                self.seconds[name] = max(self.seconds.get(name, 0.0), worked(process))
-            if process.poll():
-                raise SystemExit(f"{name}: {process.err}")
-            self.events[name] = int(root.with_name(f"{root.name}.events").read_text())
+            known = root.with_name("known.json")
+            if not known.exists():
+                known.write_text(json.dumps(self._alone(name, root)))
+            self.events[name], self.seconds[name] = json.loads(known.read_text())
             self._straight[name] = artefacts(root)
         return self._straight[name]
+
+    def _alone(self, name: str, root: Path) -> tuple[int, float]:
+        """Do it; the number of its file events, and its seconds of processor time."""
+        shutil.rmtree(root.parent, ignore_errors=True)
+        seconds, process = 0.0, self.begin(name, root, "count")
+        while not process.ended(0.02):
+            seconds = max(seconds, worked(process))
+        if process.poll():
+            raise SystemExit(f"{name}: {process.err}")
+        return int(root.with_name(f"{root.name}.events").read_text()), seconds
 
     def differ(self, name: str, root: Path) -> list[str]:
         """The files that are not as undisturbed."""
