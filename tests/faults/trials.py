@@ -72,7 +72,7 @@ class Verbs:
         return ("wrong", f"{differ} differ") if differ else ("identical", "")
 
     def straight(self, name: str) -> dict[str, Any]:
-        """What the verb leaves when it is left alone: made once, also for those that go on later."""
+        """What the verb leaves when it is left alone: made once for each folder of work."""
         if name not in self._straight:
             root = self._place(name)
             known = root.with_name("known.json")
