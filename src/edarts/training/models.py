@@ -282,8 +282,9 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
             raise ValueError(f"{name} is {fields[name]!r:.40}")
     if not len(mean) == len(std) == channels or not all(map(_is_number, mean + std)):
         raise ValueError(f"mean and std are {mean!r:.40} and {std!r:.40}")
-    if not _is_number(fields.get("white", 1.0)):
-        raise ValueError(f"white is {fields['white']!r:.40}")
+    white = fields.get("white")
+    if white is not None and not _is_number(white):
+        raise ValueError(f"white is {white!r:.40}")
     network = design.build(size, (channels, height, width), len(classes))
     network.load_state_dict(load_tensors(read_kept(weights)))
     return TrainedModel(
@@ -296,7 +297,7 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
         fields["parameters"],
         fields["flops"],
         fields["data"],
-        fields.get("white"),
+        white,
         fields.get("fingerprint", ""),
         _calibration(fields.get("calibration"), weights.with_name(CALIBRATION)),
         _preprocessing(fields.get("preprocessing")),
