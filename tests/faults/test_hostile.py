@@ -29,6 +29,7 @@ from edarts.sharing.hub import stage
 from edarts.testing.problems import tiny_data
 from faults.runs import BLACK_BOX, TINY, TRAIN
 from faults.trials import judged
+from processes import Forked
 from support import fails, write_images
 
 SECRET = "the content of a file of the reader's own"
@@ -432,6 +433,17 @@ def test_what_is_shared_tells_no_path(tmp_path: Path, capsys: pytest.CaptureFixt
         for word in (str(home), "somebody", str(Path.home()) + "/", str(Path.cwd()) + "/"):
             assert word.encode() not in content, (name, word)
     assert json.loads((out / "model.json").read_text())["data"] == "photos"
+
+
+@pytest.mark.processes
+def test_a_damaged_image_is_one_line(trained: Path, tmp_path: Path) -> None:
+    """Pillow warns in lines of its own."""
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "x.tiff")
+    content = (tmp_path / "x.tiff").read_bytes()
+    (tmp_path / "x.tiff").write_bytes(content[:60])
+    process = Forked(["-m", "edarts", "predict", str(trained), "x.tiff"], tmp_path)
+    assert process.wait() == 1
+    assert len(process.err.splitlines()) == 1 and "x.tiff: not a readable" in process.err
 
 
 def test_a_damaged_member_of_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

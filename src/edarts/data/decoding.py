@@ -7,6 +7,7 @@ decode, not with the number of photographs.
 
 import io
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ DEEP = ("I", "F")  # modes of more than 8 bits for a pixel
 FULL = 65535.0  # white of images of 16 bits for a network that was trained on others
 HOT = 1e-4  # share of the pixels, the brightest ones, that may be brighter than white
 TURNED = (5, 6, 7, 8)  # EXIF orientations in which width and height change places
+# What Pillow warns of in a damaged file, in lines of its own, is followed by its error or harmless.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Result = TypeVar("Result")
 
