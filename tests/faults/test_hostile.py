@@ -1,5 +1,6 @@
 """What is not trusted: data, run folders, models, genotypes, ledgers that came from elsewhere."""
 
+import errno
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import socket
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from edarts.runs.folder import Run, open_run
 from edarts.runtime import Runtime
 from edarts.sharing.hub import stage
 from edarts.testing.problems import tiny_data
+from faults.faulty import faults
 from faults.runs import BLACK_BOX, TINY, TRAIN
 from faults.trials import judged
 from processes import Forked
@@ -285,6 +288,11 @@ def test_folders_of_a_run_that_are_links(
         runtime, config = Runtime(torch.device("cpu"), run=Run(run)), TrainConfig()
         trainer = OnHeldOut(tiny_data(), config, config, runtime, limited=False)
         with pytest.raises(EdartsError, match="a link, which is not"), trainer.folder("1-found"):
+            pass
+    full = Run(tmp_path / "full")
+    with faults(full.path, 1, lambda path: OSError(errno.ENOSPC, "no space", path)):
+        trainer = replace(trainer, runtime=replace(runtime, run=full))
+        with pytest.raises(EdartsError, match="no space left on the disk"), trainer.folder("x"):
             pass
     (trained / "python").symlink_to(elsewhere)
     assert "python: a link" in fails(capsys, 1, "export", str(trained), "--format", "python",
