@@ -24,6 +24,7 @@ from edarts.registry import name_of
 from edarts.reporting.exported import ExportReport, Measured
 from edarts.reporting.stats import Estimate, paired_proportion
 from edarts.reporting.work import check_content
+from edarts.runs.files import disk_errors
 from edarts.runs.folder import Run, read_settings, reading
 from edarts.runs.seeds import permutation
 from edarts.training import evaluation
@@ -60,7 +61,8 @@ def export(
     with _beside(target) as folder:
         reference = None
         if exact is not None:
-            (folder / "exact").mkdir()
+            with disk_errors(target):
+                (folder / "exact").mkdir()
             reference = trial.of_format(exact, model, folder / "exact" / target.name)
         result = trial.of_format(made, model, folder / target.name)
         _check(reference or result, target)
