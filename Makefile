@@ -16,9 +16,11 @@ test: $(VENV)/ready
 test-slow: $(VENV)/ready
 	$(BIN)/pytest -m slow --timeout 3000
 
-# Hours: kills, mutated files and full disks. It goes on where it was stopped, and prints a table.
+# Hours: kills, mutated files, full disks, and a search whose processes are killed all the time. It
+# goes on where it was stopped, and prints a table.
 test-faults: $(VENV)/ready
 	PYTHONPATH=tests $(BIN)/python -m faults.measure results/faults
+	PYTHONPATH=tests $(BIN)/python -m faults.soak results/faults
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -68,13 +68,19 @@ class Forked:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends within so many seconds."""
+        self._process.join(seconds)
+        return self.poll() is not None
+
     def wait(self, seconds: float = 240) -> int:
         """Its exit code; kills it and fails if it takes longer."""
-        self._process.join(seconds)
-        if self._process.exitcode is None:
+        if not self.ended(seconds):
             self.kill()
             raise AssertionError(f"still running after {seconds} s: {self.err[-2000:]}")
-        return self._process.exitcode
+        code = self.poll()
+        assert code is not None
+        return code
 
 
 def _run(words: list[str], cwd: Path, name: str, env: dict[str, str], packages: list[str]) -> None:

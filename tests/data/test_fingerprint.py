@@ -14,6 +14,7 @@ from edarts import DataConfig, EdartsError, Session, TrainConfig
 from edarts.config import SearchConfig
 from edarts.data import open_data
 from edarts.data.fingerprint import Listing
+from edarts.runs.files import write_kept
 from support import parquet_bytes, table, write_images
 
 
@@ -101,6 +102,11 @@ def test_it_is_kept_and_read_back(photos: Path, tmp_path: Path) -> None:
     assert Listing.read(tmp_path / "data.npz") == listing
     (tmp_path / "data.npz").write_bytes(b"no")
     assert Listing.read(tmp_path / "data.npz") is None
+    write_kept(tmp_path / "data.npz", listing.to_bytes())
+    assert Listing.read(tmp_path / "data.npz") == listing
+    (tmp_path / "data.npz").write_bytes(listing.to_bytes()[:-1])
+    with pytest.raises(EdartsError, match=r"data.npz: damaged: not what was written there"):
+        Listing.read(tmp_path / "data.npz")
 
 
 # -- runs -----------------------------------------------------------------------------------------

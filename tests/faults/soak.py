@@ -2,7 +2,7 @@
 
 One of its two Ray workers is killed every 20 seconds, the driver every 2 minutes, and begun again.
 At the end every trial has one score, the best is that of a search left alone, and the memory over
-time is drawn in OUT/soak.png.
+time is drawn in OUT/soak.png. Each look is a line of OUT/soak.jsonl; a stopped soak goes on.
 """
 
 import argparse
@@ -11,17 +11,24 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from faults.measure import revision
 from faults.runs import BLACK_BOX
+from faults.trials import EAGER
 
 WORKER, DRIVER, LOOK = 20.0, 120.0, 2.0  # seconds
 
 
 def begin(out: Path, trials: int) -> "subprocess.Popen[bytes]":
     words = [*BLACK_BOX[:-1], str(trials), "--workers", "2", "--out", str(out)]
-    return subprocess.Popen([sys.executable, "-m", "edarts", *words], start_new_session=True)
+    env = os.environ | EAGER
+    return subprocess.Popen(
+        [sys.executable, "-m", "edarts", *words], start_new_session=True, env=env
+    )
 
 
 def family(pid: int) -> dict[int, tuple[str, float]]:
@@ -41,32 +48,34 @@ def family(pid: int) -> dict[int, tuple[str, float]]:
     return {one: known[one][1:] for one in found if one in known}
 
 
-def disturbed(out: Path, trials: int) -> dict[str, object]:
-    """Search with kills, to the end; the MiB of all processes at each look."""
+def disturbed(out: Path, trials: int, told: Path) -> None:
+    """Search with kills, to the end; tells in a file, at each look, what was killed and the MiB."""
+    seconds = float(looks(told)[-1]["seconds"]) if told.exists() else 0.0
     process, start = begin(out, trials), time.monotonic()
-    killed = {"workers": 0, "drivers": 0}
     next_worker, next_driver = start + WORKER, start + DRIVER
-    memory = []
-    while True:
+    while process.poll() not in (0, 1, 2):
         time.sleep(LOOK)
         now = time.monotonic()
-        if process.poll() is not None:
-            if process.returncode in (0, 1, 2):
-                break
+        if process.poll() in (-signal.SIGKILL, 130):
             process = begin(out, trials)
         members = family(process.pid)
-        driver = members.get(process.pid, ("", 0.0))[1]
-        memory.append((now - start, sum(m for _, m in members.values()), driver))
-        workers = [pid for pid, (command, _) in members.items() if command.startswith("ray::")]
+        line = {"seconds": round(seconds + now - start, 1), "revision": revision(),
+                "all": round(sum(m for _, m in members.values()), 1), "killed": "",
+                "driver": round(members.get(process.pid, ("", 0.0))[1], 1)}  # fmt: skip
+        workers = [pid for pid, (command, _) in members.items() if command.startswith("ray::_call")]
         if now > next_worker and workers:
             os.kill(workers[0], signal.SIGKILL)
-            killed["workers"] += 1
-            next_worker = now + WORKER
-        if now > next_driver:
+            line["killed"], next_worker = "worker", now + WORKER
+        elif now > next_driver:
             os.killpg(process.pid, signal.SIGKILL)
-            killed["drivers"] += 1
-            next_driver = now + DRIVER
-    return {"code": process.returncode, "killed": killed, "memory": memory}
+            line["killed"], next_driver = "driver", now + DRIVER
+        with told.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    assert process.returncode == 0, process.returncode
+
+
+def looks(told: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in told.read_text().splitlines()]
 
 
 def scores(out: Path) -> dict[str, float]:
@@ -80,13 +89,15 @@ def scores(out: Path) -> dict[str, float]:
     return found
 
 
-def draw(memory: list[tuple[float, float, float]], path: Path) -> None:
+def draw(lines: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.5))
     axis = figure.add_subplot(xlabel="minutes", ylabel="MiB", ylim=(0, None))
-    for column, name in ((1, "all processes"), (2, "the driver")):
-        axis.plot([m[0] / 60 for m in memory], [m[column] for m in memory], label=name)
+    for name, label in (("all", "all processes"), ("driver", "the driver")):
+        some = [line for line in lines if line[name]]
+        minutes = [line["seconds"] / 60 for line in some]
+        axis.plot(minutes, [line[name] for line in some], label=label)
     axis.legend()
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
@@ -95,16 +106,25 @@ def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "edarts-soak")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    work = given.out / "runs"
-    assert begin(work / "alone", given.trials).wait() == 0
-    told = disturbed(work / "killed", given.trials)
-    alone, found = scores(work / "alone"), scores(work / "killed")
-    memory = told.pop("memory")
-    draw(memory, given.out / "soak.png")  # type: ignore[arg-type]
-    answer = {**told, "trials": len(found), "alone": len(alone), "best": max(found.values()),
-              "best_alone": max(alone.values())}  # fmt: skip
+    given.work.mkdir(parents=True, exist_ok=True)
+    told = given.out / "soak.jsonl"
+    disturbed(given.work / "killed", given.trials, told)
+    assert begin(given.work / "alone", given.trials).wait() == 0
+    alone, found, lines = scores(given.work / "alone"), scores(given.work / "killed"), looks(told)
+    draw(lines, given.out / "soak.png")
+    kinds = ("worker", "driver")
+    answer = {
+        "killed": {kind: sum(line["killed"] == kind for line in lines) for kind in kinds},
+        "minutes": round(lines[-1]["seconds"] / 60),
+        "trials": len(found),
+        "as_alone": sum(found.get(trial) == score for trial, score in alone.items()),
+        "best": max(found.values()),
+        "best_alone": max(alone.values()),
+        "revision": revision(),
+    }
     (given.out / "soak.json").write_text(json.dumps(answer, indent=2) + "\n")
     print(json.dumps(answer))
 

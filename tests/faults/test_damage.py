@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save
 
 from edarts.cli.main import main
-from edarts.errors import EdartsError
+from edarts.errors import EdartsError, UsageError
 from edarts.nn.kernels import cache, compiled
-from edarts.runs.folder import Run, read_metrics
+from edarts.runs.folder import Run, read_metrics, reading
 from edarts.studies.ledger import LEDGER, append, read_ledger
 from edarts.studies.row import Row
 from faults.mutations import mutated
@@ -115,6 +116,8 @@ def test_a_value_of_the_wrong_type_is_named(
         code = 2 if "must be" in message else 1
         assert message in (told := fails(capsys, code, "evaluate", str(trained)))
         assert str(trained) in told
+    with pytest.raises(UsageError, match=r"^v: a bad value"), reading("v"):  # which is in it
+        raise UsageError("a bad value")
 
 
 def test_a_damaged_row_of_a_study(tmp_path: Path) -> None:
@@ -269,3 +272,34 @@ def test_a_folder_that_cannot_be_written(
     assert main(["evaluate", str(trained)]) == 0
     assert json.loads((trained / "model.json").read_text())
     assert Run(trained).states()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("mean", ["x"]), ("std", [float("nan")]), ("mean", []), ("image", [1, 8.0, 8])),
+        *(("classes", [{}] * 10), ("white", "x"), ("parameters", "x")),
+        *(("calibration", {"farthest": {}}), ("calibration", {"images": 30.5})),
+    ],
+)
+def test_a_model_that_tells_odd_values(
+    key: str, value: object, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trained / "digests.json").unlink()
+    path = trained / "model.json"
+    model = json.loads(path.read_text())
+    path.write_text(json.dumps(model | {key: model[key] | value if type(value) is dict else value}))
+    assert "damaged model" in fails(capsys, 1, "evaluate", str(trained))
+
+
+def test_a_model_whose_answers_are_no_numbers(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (trained / "digests.json").unlink()
+    weights = trained / "model.safetensors"
+    tensors = load_file(weights)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name].fill_(float("nan"))
+    weights.write_bytes(save(tensors))
+    for words in (["evaluate"], ["export"]):
+        assert "answers are no numbers" in fails(capsys, 1, *words, str(trained))

@@ -1,26 +1,38 @@
 """What is not trusted: data, run folders, models, genotypes, ledgers that came from elsewhere."""
 
+import errno
 import io
 import json
 import os
 import re
+import shutil
 import socket
 import zipfile
+from contextlib import suppress
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from edarts.cli.main import main
-from edarts.config import DataConfig
+from edarts.config import DataConfig, TrainConfig
 from edarts.data import load
 from edarts.errors import EdartsError
+from edarts.race.trainer import OnHeldOut
 from edarts.reporting import page
 from edarts.reporting.model import Summary
 from edarts.runs.folder import Run, open_run
-from faults.runs import TINY, TRAIN
+from edarts.runtime import Runtime
+from edarts.sharing.hub import stage
+from edarts.testing.problems import tiny_data
+from faults.faulty import faults
+from faults.runs import BLACK_BOX, TINY, TRAIN
+from faults.trials import judged
+from processes import Forked
 from support import fails, write_images
 
 SECRET = "the content of a file of the reader's own"
@@ -122,7 +134,8 @@ def test_only_regular_files_are_opened(
     for suffix in (".npz", ".parquet", ".csv", ".zip"):
         place = strange.with_suffix(suffix)
         os.rename(strange, place)
-        assert "strange" in fails(capsys, 1, "train", "darts.v1", str(place), *TINY)
+        line = fails(capsys, 1, "train", "darts.v1", str(place), *TINY)
+        assert f"{place}: a " in line and needed in line
         os.rename(place, strange)
     verbs = {"checkpoint.pt": again, "model.json": ["evaluate", str(trained)]}
     for name in ("config.yaml", "model.safetensors", "genotype.json", "metrics.jsonl"):
@@ -190,6 +203,122 @@ def test_links_in_a_run_are_not_followed(
     with pytest.raises(EdartsError, match=r"metrics\.jsonl: a link"):
         Run(trained).record(phase="train", epoch=9)
     assert secret.read_text() == SECRET
+
+
+EVERY = [  # that some verb reads or writes in a run's folder
+    *("config.yaml", "environment.json", "metrics.jsonl", "checkpoint.pt", "genotype.json"),
+    *("cell.svg", "cell.png", "report.html", "data.npz", "digests.json", ".lock"),
+    *("model.safetensors", "model.json", "calibration.safetensors", "predictions.npz"),
+    *("pictures-train.json", "pictures-test.json", "evaluation.json", "model.pt2"),
+]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", pytest.param("folder", marks=pytest.mark.slow)])
+def test_every_file_of_a_received_run(
+    kind: str, trained: Path, again: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever lies in its place: no verb waits for it, follows it, or ends in a bug."""
+    secret, whole, run = tmp_path / "secret", tmp_path / "whole", str(trained)
+    secret.write_text(SECRET)
+    trained.rename(whole)
+    for name in EVERY:
+        shutil.rmtree(trained, ignore_errors=True)
+        shutil.copytree(whole, trained)
+        verbs = [["report", run], ["evaluate", run], again]
+        verbs += [["export", run]] if name.startswith("model") else []
+        for words in verbs:
+            place(trained / name, kind, secret)
+            code, told = main([*words, "--quiet"]), capsys.readouterr().err
+            ended = judged(code, told)
+            assert ended == "identical" or (ended == "refused" and name in told), (words, told)
+        place(trained / name, kind, secret)
+        shared = tmp_path / f"shared-{name}"
+        shared.mkdir()
+        with suppress(EdartsError):
+            stage(trained, shared, "someone/some", None)
+        assert secret.read_text() == SECRET
+        for path in [*trained.iterdir(), *shared.iterdir()]:
+            if path.is_file() and not path.is_symlink():
+                assert SECRET.encode() not in path.read_bytes(), path
+
+
+def place(path: Path, kind: str, secret: Path) -> None:
+    """What is no regular file."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    if kind == "link":
+        path.symlink_to(secret)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+
+
+def test_a_ledger_that_is_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, secret = tmp_path / "run", tmp_path / "secret"
+    secret.touch()  # SQLite would take it for a new database
+    assert main([*BLACK_BOX, "--out", str(run)]) == 0
+    more = [*BLACK_BOX[:-1], "7", "--out", str(run)]
+    (run / "ledger.db").rename(kept := tmp_path / "kept.db")
+    for name in ("ledger.db", "ledger.db-wal", "ledger.db-journal"):
+        for kind in ("link", "pipe", "folder"):
+            place(run / name, kind, secret)
+            line = fails(capsys, 1, *more)
+            assert f"{name}: a {kind}, where a regular file is needed" in line
+            shutil.rmtree(run / name) if kind == "folder" else (run / name).unlink()
+        if name == "ledger.db":
+            kept.rename(run / name)
+    assert secret.read_bytes() == b""
+
+
+def test_folders_of_a_run_that_are_links(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is written, and nothing deleted, where they lead to."""
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "1-found").mkdir(parents=True)
+    (elsewhere / "1-found" / "precious").write_text(SECRET)
+    for place in (tmp_path / "race", tmp_path / "found"):
+        place.mkdir()
+    (tmp_path / "race" / "race").symlink_to(elsewhere)
+    (tmp_path / "found" / "race").mkdir()
+    (tmp_path / "found" / "race" / "1-found").symlink_to(elsewhere)
+    for run in (tmp_path / "race", tmp_path / "found"):
+        runtime, config = Runtime(torch.device("cpu"), run=Run(run)), TrainConfig()
+        trainer = OnHeldOut(tiny_data(), config, config, runtime, limited=False)
+        with pytest.raises(EdartsError, match="a link, which is not"), trainer.folder("1-found"):
+            pass
+    full = Run(tmp_path / "full")
+    with faults(full.path, 1, lambda path: OSError(errno.ENOSPC, "no space", path)):
+        trainer = replace(trainer, runtime=replace(runtime, run=full))
+        with pytest.raises(EdartsError, match="no space left on the disk"), trainer.folder("x"):
+            pass
+    (trained / "python").symlink_to(elsewhere)
+    assert "python: a link" in fails(capsys, 1, "export", str(trained), "--format", "python",
+                                     "--out", str(trained / "python"))  # fmt: skip
+    assert [path.name for path in elsewhere.iterdir()] == ["1-found"]
+
+
+def test_files_of_a_run_that_unpack_to_more_than_may_be(
+    trained: Path, again: list[str], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (trained / "digests.json").unlink()
+    monkeypatch.setattr("edarts.runs.files.LARGEST", 2**20)
+    monkeypatch.setattr("edarts.runs.files.check_unpacked.__defaults__", (2**20,))
+    np.savez_compressed(trained / "predictions.npz", probabilities=np.zeros(2**20),
+                        labels=np.zeros(1))  # fmt: skip
+    line = fails(capsys, 1, "report", str(trained), str(trained))
+    assert "predictions.npz: damaged: it would unpack to" in line
+    (trained / "predictions.npz").unlink()
+    with zipfile.ZipFile(trained / "checkpoint.pt") as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(trained / "checkpoint.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, part in parts.items():
+            packed.writestr(name, part)
+        packed.writestr("archive/data/bomb", bytes(10**7))
+    assert "checkpoint.pt: damaged: it would unpack to" in fails(capsys, 1, *again)
 
 
 ACTIVE = [
@@ -312,3 +441,29 @@ def test_what_is_shared_tells_no_path(tmp_path: Path, capsys: pytest.CaptureFixt
         for word in (str(home), "somebody", str(Path.home()) + "/", str(Path.cwd()) + "/"):
             assert word.encode() not in content, (name, word)
     assert json.loads((out / "model.json").read_text())["data"] == "photos"
+
+
+@pytest.mark.processes
+def test_a_damaged_image_is_one_line(trained: Path, tmp_path: Path) -> None:
+    """Pillow warns in lines of its own."""
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "x.tiff")
+    content = (tmp_path / "x.tiff").read_bytes()
+    (tmp_path / "x.tiff").write_bytes(content[:60])
+    process = Forked(["-m", "edarts", "predict", str(trained), "x.tiff"], tmp_path)
+    assert process.wait() == 1
+    assert len(process.err.splitlines()) == 1 and "x.tiff: not a readable" in process.err
+
+
+def test_a_damaged_member_of_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = write_images(tmp_path / "images", {"a": 9, "b": 9})
+    archive = tmp_path / "images.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        for file in images.rglob("*.png"):
+            made.write(file, file.relative_to(images))
+    content = bytearray(archive.read_bytes())
+    for at in range(len(content) - 4):
+        if content[at : at + 4] == b"IDAT":
+            content[at + 6] ^= 1
+    archive.write_bytes(content)
+    words = ["train", "darts.v1", str(archive), *TINY, "--out", str(tmp_path / "out")]
+    assert re.search(r"images.zip/./\d.png: cannot be read: Bad CRC-32", fails(capsys, 1, *words))

@@ -73,6 +73,21 @@ def test_drawings_are_made_again(tmp_path: Path) -> None:
     assert (out / "cell.svg").read_bytes() == whole["cell.svg"]
 
 
+def test_a_killed_export_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert main([*TRAIN, "--out", str(out)]) == 0
+    export = ["export", str(out), "--quiet"]
+    with faults(out) as layer:
+        assert main(export) == 0
+    whole = {path.name for path in out.iterdir()}
+    for at in (1, len(layer.events) // 2, len(layer.events)):
+        (out / "model.pt2").unlink(missing_ok=True)
+        with pytest.raises(Killed), faults(out, at):
+            main(export)
+        assert main(export) == 0
+        assert {path.name for path in out.iterdir()} == whole, layer.events[at - 1]
+
+
 def test_who_listens_outermost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with stops.Stop().listening() as outer:
         with stops.Stop().listening() as inner:
@@ -96,7 +111,8 @@ STUDY = ["study", "depth", "digits", "--limit", "60", "--quiet", "--seeds", "3",
          "--search.operations", "skip_connect,sep_conv_3x3",
          "--train.epochs", "2", "--train.channels", "4", "--train.batch-size", "16"]  # fmt: skip
 COMPARE = ["compare", "digits", "--limit", "60", "--quiet", "--seeds", "3", "--methods", "darts",
-           "--random-cells", "2", *STUDY[10:]]  # fmt: skip
+           "--random-cells", "2", "--search.cells", "1", "--train.cells", "1",
+           *STUDY[10:]]  # fmt: skip
 BLACK_BOX = ["search", "digits", "--limit", "60", "--quiet", "--method", "random_search",
              "--trials", "60", "--cells", "1", "--channels", "4", "--epochs", "1",
              "--batch-size", "16"]  # fmt: skip

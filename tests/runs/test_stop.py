@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from edarts.runs.stop import Stop
+from edarts.runs.stop import Stop, kept
 
 
 def test_signals(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,3 +26,14 @@ def test_torchrun_repeats_signals(monkeypatch: pytest.MonkeyPatch) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.requested
+
+
+def test_a_library_takes_no_signals_over() -> None:
+    """As `ray.init` does, which would end the process at once."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with Stop().listening() as stop:
+        with kept():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+    assert before == {number: signal.getsignal(number) for number in before}

@@ -7,6 +7,7 @@ memory grows with the threads that decode, not with the number of photographs.
 
 import io
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,6 +40,8 @@ FULL = 65535.0  # white of images of 16 bits for a network that was trained on o
 AHEAD = 64  # images that wait for a thread
 HOT = 1e-4  # share of the pixels, the brightest ones, that may be brighter than white
 TURNED = (5, 6, 7, 8)  # EXIF orientations in which width and height change places
+# What Pillow warns of in a damaged file, in lines of its own, is followed by its error or harmless.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Result = TypeVar("Result")
 

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edarts.config.reading import open_regular
 from edarts.data.catalogue import Catalogue, Items, Labels
+from edarts.errors import EdartsError
+from edarts.runs.files import check_unpacked, read_kept
 
 DIGITS = 16  # of the hash that are kept: 64 bits
+LISTED = ("places", "marks", "classes")
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,20 @@ class Listing:
 
     @classmethod
     def read(cls, path: Path) -> "Listing | None":
-        """The inverse of `to_bytes`, from a file; None if it is not there or damaged."""
+        """The inverse of `to_bytes`, from a file of a run; None if there is none that can be read.
+
+        Raises EdartsError if it is not what was written there.
+        """
         try:
-            with open_regular(path, links=False) as file, np.load(file) as arrays:
-                found = {name: arrays[name].tolist() for name in ("places", "marks", "classes")}
+            content = io.BytesIO(read_kept(path))
+            check_unpacked(content, path)
+            with np.load(content, allow_pickle=False) as arrays:
+                found = {name: arrays[name].tolist() for name in LISTED}
+        except EdartsError:
+            raise
         except Exception:  # what is not known cannot be compared, which is no reason to stop
             return None
-        return cls(*(tuple(found[name]) for name in ("places", "marks", "classes")))
+        return cls(*(tuple(found[name]) for name in LISTED))
 
 
 def listing(catalogue: Catalogue) -> Listing:

@@ -1,6 +1,6 @@
 """An export from beginning to end: written aside, run on the test images, kept if it agrees."""
 
-import tempfile
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edarts.config import DataConfig
+from edarts.config.reading import check_no_link
 from edarts.data import Data, Opened
 from edarts.data.opened import open_to_evaluate
 from edarts.errors import EdartsError, UsageError
@@ -23,6 +24,7 @@ from edarts.registry import name_of
 from edarts.reporting.exported import ExportReport, Measured
 from edarts.reporting.stats import Estimate, paired_proportion
 from edarts.reporting.work import check_content
+from edarts.runs.files import disk_errors
 from edarts.runs.folder import Run, read_settings, reading
 from edarts.runs.seeds import permutation
 from edarts.training import evaluation
@@ -59,7 +61,8 @@ def export(
     with _beside(target) as folder:
         reference = None
         if exact is not None:
-            (folder / "exact").mkdir()
+            with disk_errors(target):
+                (folder / "exact").mkdir()
             reference = trial.of_format(exact, model, folder / "exact" / target.name)
         result = trial.of_format(made, model, folder / target.name)
         _check(reference or result, target)
@@ -106,7 +109,8 @@ class _Trial:
         draw = torch.Generator().manual_seed(0)
         images = torch.randint(256, shape, generator=draw).byte() if exam is None else exam.images
         cpu = torch.device("cpu")
-        found = evaluation.predict(model.network, images, model.transform, cpu, model.calibration)
+        predict = evaluation.predict
+        found = predict(model.network, images, model.transform, cpu, model.calibration).checked()
         return cls(images, found.probabilities.numpy(), exam)
 
     def of_format(self, made: Export, model: TrainedModel, out: Path) -> _Result:
@@ -187,26 +191,35 @@ def _kept_accuracy(run: Path) -> Estimate | None:
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """A new folder beside `target`, of which errors do not speak; afterwards it is gone."""
+    """A new folder beside `target`, of which errors do not speak; afterwards it is gone.
+
+    One that a killed export has left has the same name, and goes first.
+    """
     check_place(target)
+    folder = target.with_name(f".{target.name}.new")
+    check_no_link(folder)
     try:
-        made = tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent)
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
     except OSError as error:
         raise unwritable(target, error) from None
-    with made as name:
-        folder = Path(name)
-        try:
-            yield folder
-        except EdartsError as error:
-            told = str(error)
-            for aside in (folder / "exact" / target.name, folder / target.name):
-                told = told.replace(str(aside), str(target))
-            raise type(error)(told) from None
+    try:
+        yield folder
+    except EdartsError as error:
+        told = str(error)
+        for aside in (folder / "exact" / target.name, folder / target.name):
+            told = told.replace(str(aside), str(target))
+        raise type(error)(told) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _moved(file: Path, folder: Path, target: Path) -> Path:
     """Take a file of the folder to where it belongs, in place of one that is there."""
     final = target.parent / file.relative_to(folder)
+    if final.parent != target.parent:
+        check_no_link(final.parent)
     try:
         final.parent.mkdir(exist_ok=True)
         file.replace(final)

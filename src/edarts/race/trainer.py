@@ -11,11 +11,13 @@ from pathlib import Path
 import torch
 
 from edarts.config import TrainConfig
+from edarts.config.reading import check_no_link
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
 from edarts.errors import NotFinite
 from edarts.race.candidates import Candidate
 from edarts.race.halving import Pace, Trial
+from edarts.runs.files import disk_errors
 from edarts.runs.folder import Run
 from edarts.runs.processes import is_main
 from edarts.runtime import Runtime
@@ -138,8 +140,11 @@ class OnHeldOut:
             yield None
             return
         path = Path(run.path) / "race" / name.replace(":", "-").replace("/", "-")
+        for place in (path.parent, path):
+            check_no_link(place)
         if is_main():
-            path.mkdir(parents=True, exist_ok=True)
+            with disk_errors(path):
+                path.mkdir(parents=True, exist_ok=True)
         made = type(run)(path, run.checkpoint_seconds)
         made.loggers = run.loggers
         if run.clock is not None:

@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Protocol
 
+from edarts.config.reading import open_regular
 from edarts.errors import EdartsError, UsageError
 from edarts.runs.folder import Run
 from edarts.space.picture import Box, Line, Panel, Picture, Point, Text
@@ -51,11 +52,16 @@ def is_drawn(folder: Path, since: Path, stem: str = "cell") -> bool:
         written = since.stat().st_mtime_ns
         return all(
             (folder / f"{stem}{suffix}").stat().st_mtime_ns >= written
-            and (folder / f"{stem}{suffix}").read_bytes().endswith(end)
+            and _content(folder / f"{stem}{suffix}").endswith(end)
             for suffix, end in ENDS.items()
         )
-    except OSError:
+    except (OSError, EdartsError):
         return False
+
+
+def _content(path: Path) -> bytes:
+    with open_regular(path, links=False) as file:
+        return file.read()
 
 
 def picture_of(architecture: Drawable, title: str = "") -> Picture | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edarts.errors import EdartsError
 from edarts.reporting.stats import Estimate, paired_proportion
-from edarts.runs.files import read_kept
+from edarts.runs.files import check_unpacked, read_kept
 from edarts.runs.folder import read_settings, reading
 
 PREDICTIONS = "predictions.npz"  # of a run that was evaluated
@@ -90,6 +90,7 @@ def _predictions(run: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | N
     """`probabilities` (N, classes) and `labels` (N,) of a run's predictions.npz, if it is there."""
     try:
         content = io.BytesIO(read_kept(run / PREDICTIONS))
+        check_unpacked(content, run / PREDICTIONS)
         with np.load(content, allow_pickle=False) as kept:
             return kept["probabilities"], kept["labels"]
     except EdartsError:

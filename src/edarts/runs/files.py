@@ -9,9 +9,11 @@ import hashlib
 import json
 import os
 import stat
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from edarts.config.reading import AT_ONCE, NO_LINK, open_regular, parse_json
 from edarts.errors import EdartsError
@@ -20,6 +22,7 @@ DIGESTS = "digests.json"
 SHOWN = {".svg", ".png", ".html", ".csv"}  # of files that are never loaded, but made again
 CHANGING = {"environment.json", "metrics.jsonl", DIGESTS}  # shown, or appended to
 CONFIG = "config.yaml"  # what makes a folder a run's
+LARGEST = 2**30  # bytes that the arrays of a file of a run unpack to
 
 
 # -- writing -------------------------------------------------------------------------------------
@@ -114,6 +117,21 @@ def read_kept(path: Path) -> bytes:
             f" change is meant, delete {DIGESTS} beside it)"
         )
     return content
+
+
+def check_unpacked(content: BinaryIO, path: Path, most: int = LARGEST) -> None:
+    """Raises EdartsError for a zip archive, as NumPy and PyTorch write, of more than `most` bytes.
+
+    Before any is unpacked; what is no such archive is for its reader to say.
+    """
+    try:
+        with zipfile.ZipFile(content) as archive:
+            size = sum(one.file_size for one in archive.infolist())
+    except Exception:  # zipfile raises many kinds for a damaged one
+        size = 0
+    content.seek(0)
+    if size > most:
+        raise EdartsError(f"{path}: damaged: it would unpack to {size / 2**30:.1f} GiB; delete it")
 
 
 def is_kept(path: Path) -> bool:

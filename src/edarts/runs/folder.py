@@ -23,7 +23,15 @@ from edarts.config.reading import check_regular, parse_json, read_text
 from edarts.errors import EdartsError, UsageError, reason_of
 from edarts.runs.clock import Clock
 from edarts.runs.environment import environment, explain
-from edarts.runs.files import CONFIG, DIGESTS, append_line, disk_errors, read_kept, write_kept
+from edarts.runs.files import (
+    CONFIG,
+    DIGESTS,
+    append_line,
+    check_unpacked,
+    disk_errors,
+    read_kept,
+    write_kept,
+)
 from edarts.runs.loggers import Loggers
 from edarts.runs.processes import barrier, is_main, world_size
 
@@ -199,6 +207,11 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
     return settings
 
 
+def names(error: Exception, folder: str | Path) -> bool:
+    """Whether the error begins with the folder, or with a file of it."""
+    return str(error).startswith((f"{folder}:", f"{folder}{os.sep}"))
+
+
 @contextmanager
 def reading(folder: str | Path) -> Iterator[None]:
     """The block makes something of what the run in `folder` holds.
@@ -216,7 +229,7 @@ def reading(folder: str | Path) -> Iterator[None]:
             known = explain(folder, missing)
             if known is not missing:
                 raise known from None
-        elif isinstance(error, UsageError) and str(folder) not in str(error):
+        elif isinstance(error, UsageError) and not names(error, folder):
             raise UsageError(f"{folder}: {error}") from None  # a value in its config.yaml
         raise
     except Exception as error:  # odd contents can be stumbled over in any way
@@ -354,7 +367,9 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     import torch
 
     try:
+        check_regular(path, links=False)  # though no config.yaml may lie beside it, as in a race
         content = io.BytesIO(read_kept(path))
+        check_unpacked(content, path, most=2 * len(content.getbuffer()))  # it is not compressed
         states = torch.load(content, map_location="cpu", weights_only=True)
         if not isinstance(states, dict) or not all(isinstance(s, dict) for s in states.values()):
             raise ValueError("holds no phases")

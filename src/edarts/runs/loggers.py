@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edarts.config.reading import check_no_link
 from edarts.errors import UsageError, one_line, unknown
 from edarts.runs.processes import group, is_main, world_size
 
@@ -67,6 +68,7 @@ class Loggers:
             "mlflow": {"experiment_name": PROJECT, "run_name": run.path.name},
         }
         with self._spared(name):
+            check_no_link(run.path / name)
             tracker = LOGGER_TYPE_TO_CLASS[name](**where[name])
             tracker.start()
             self._trackers[name] = tracker

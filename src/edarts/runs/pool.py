@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edarts.errors import EdartsError, Interrupted, UsageError, one_line, reason_of
+from edarts.runs.stop import kept
 
 Function = Callable[..., Any]
 
@@ -114,14 +115,15 @@ def ray_pool(function: Function, workers: int, address: str | None) -> Iterator[
     local = address in (None, "local")
     names = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS")
     try:
-        ray.init(
-            address="local" if local else address,  # never a cluster that happens to run here
-            num_cpus=workers * threads if local else None,
-            include_dashboard=False if local else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": dict.fromkeys(names, str(threads))},
-        )
+        with kept():  # Ray would end the process at once at SIGTERM
+            ray.init(
+                address="local" if local else address,  # never a cluster that happens to run here
+                num_cpus=workers * threads if local else None,
+                include_dashboard=False if local else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": dict.fromkeys(names, str(threads))},
+            )
     except Exception as error:  # Ray raises many kinds
         reason = one_line(error)[:200]
         what = "Ray does not start here" if local else f"--ray-address {address}: no cluster there"

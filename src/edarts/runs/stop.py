@@ -6,7 +6,7 @@ A verb inside another, as a study has many, stops with it: who listens outermost
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from edarts.runs.processes import world_size
@@ -43,6 +43,18 @@ class Stop:
             yield self
         finally:
             _listening.remove(self)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Who listens for the signals still does after the block, whatever a library does in it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        with suppress(ValueError, TypeError):  # outside the main thread, or none of Python's
             for number, handler in before.items():
                 signal.signal(number, handler)
 

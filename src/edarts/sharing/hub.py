@@ -2,13 +2,13 @@
 
 import json
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edarts import __version__
+from edarts.config.reading import open_regular
 from edarts.errors import EdartsError, UsageError, one_line
 from edarts.runs.folder import read_json
 from edarts.sharing.card import card, name_of
@@ -73,7 +73,8 @@ def stage(run: Path, folder: Path, repository: str, license: str | None) -> list
     (folder / CONFIG).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
     kept = [WEIGHTS, CALIBRATION] if model.calibration is not None else [WEIGHTS]
     for name in [*kept, *([PICTURE] if (run / PICTURE).exists() else [])]:
-        shutil.copyfile(run / name, folder / name)
+        with open_regular(run / name, links=False) as file:  # no file of others goes to the hub
+            (folder / name).write_bytes(file.read())
     text = card(run, model, repository, license, picture=(run / PICTURE).exists())
     (folder / "README.md").write_text(text, encoding="utf-8")
     return sorted(file.name for file in folder.iterdir())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from edarts.errors import EdartsError
 from edarts.reporting.stats import conformal_quantile
 
 FEWEST = 30  # images held out, below which nothing is learned from them
@@ -46,6 +47,15 @@ class Answers:
     raw: Tensor
     sets: Tensor | None = None
     unlike: Tensor | None = None
+
+    def checked(self) -> "Answers":
+        """Itself. Raises EdartsError if it holds what is no number."""
+        if not self.probabilities.isfinite().all():
+            raise EdartsError(
+                "the network's answers are no numbers: a file of the model is damaged, or its"
+                " training went astray; restore the run from a copy, or train it again"
+            )
+        return self
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A trained network with all that its use needs, written into a run folder and read from it."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from edarts.nn.mirrored import Mirrored
 from edarts.nn.operations import count_flops, count_parameters
 from edarts.reporting.predictions import Prediction
 from edarts.runs.files import disk_errors, read_kept
-from edarts.runs.folder import Run, read_json, reading
+from edarts.runs.folder import Run, names, read_json, reading
 from edarts.runtime import Runtime, Session
 from edarts.space import architecture
 from edarts.space.base import Architecture, Image, Size
@@ -102,8 +103,9 @@ class TrainedModel:
         return replace(made, white=white, fingerprint=fingerprint, calibration=calibration)
 
     def answers(self, images: Tensor, runtime: Runtime) -> Answers:
-        """Its answers to (N, H, W, C) uint8 images."""
-        return evaluation.predict(self.network, images, self.transform, runtime, self.calibration)
+        """Its answers to (N, H, W, C) uint8 images. Raises EdartsError if they are no numbers."""
+        said = evaluation.predict(self.network, images, self.transform, runtime, self.calibration)
+        return said.checked()
 
     def predictions(self, files: Sequence[str | Path], answers: Answers) -> list[Prediction]:
         """What the answers to (N,) image files say, for people."""
@@ -258,9 +260,9 @@ def load_model(run: str | Path) -> TrainedModel:
     with reading(folder):
         try:
             return _read(fields, weights)
-        except registry.UnknownPlugin:
-            raise
         except Exception as error:  # safetensors, torch and the parsers each raise their own
+            if isinstance(error, registry.UnknownPlugin) or names(error, folder):
+                raise
             raise EdartsError(
                 f"{weights}: damaged model ({one_line(error)[:200]}); repeat the command that made"
                 " the run: it writes the model again"
@@ -274,25 +276,37 @@ def _read(fields: Mapping[str, Any], weights: Path) -> TrainedModel:
         if not isinstance(fields.get(name, kind()), kind):
             raise ValueError(f"{name} is {fields[name]!r:.40}")
     channels, height, width = fields["image"]
-    classes = tuple(fields["classes"])
+    classes, mean, std = (tuple(fields[name]) for name in ("classes", "mean", "std"))
+    for name, kind in {"image": int, "classes": str}.items():
+        if {*map(type, fields[name])} != {kind}:
+            raise ValueError(f"{name} is {fields[name]!r:.40}")
+    if not len(mean) == len(std) == channels or not all(map(_is_number, mean + std)):
+        raise ValueError(f"mean and std are {mean!r:.40} and {std!r:.40}")
+    white = fields.get("white")
+    if white is not None and not _is_number(white):
+        raise ValueError(f"white is {white!r:.40}")
     network = design.build(size, (channels, height, width), len(classes))
     network.load_state_dict(load_tensors(read_kept(weights)))
     return TrainedModel(
         Mirrored(network) if fields.get("mirrored") else network,
         design,
         size,
-        Transform(tuple(fields["mean"]), tuple(fields["std"])),
+        Transform(mean, std),
         classes,
         (channels, height, width),
         fields["parameters"],
         fields["flops"],
         fields["data"],
-        fields.get("white"),
+        white,
         fields.get("fingerprint", ""),
         _calibration(fields.get("calibration"), weights.with_name(CALIBRATION)),
         _preprocessing(fields.get("preprocessing")),
         None if fields.get("labels") is None else tuple(fields["labels"]),
     )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _preprocessing(fields: Mapping[str, Any] | None) -> Preprocessing | None:
@@ -302,5 +316,8 @@ def _preprocessing(fields: Mapping[str, Any] | None) -> Preprocessing | None:
 def _calibration(numbers: Mapping[str, Any] | None, path: Path) -> Calibration | None:
     if numbers is None:
         return None
+    for name in NUMBERS:
+        if not _is_number(numbers[name]) or (name == "images" and type(numbers[name]) is not int):
+            raise ValueError(f"{name} is {numbers[name]!r:.40}")
     references = load_tensors(read_kept(path))["references"]
     return Calibration(**{name: numbers[name] for name in NUMBERS}, references=references)

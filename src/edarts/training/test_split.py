@@ -49,6 +49,7 @@ def evaluate(run: Run, model: TrainedModel, opened: Opened, runtime: Runtime) ->
     """
     dataset = opened.split("test", model.image, model.white).in_classes(model.classes)
     found = evaluation.evaluate(model.network, dataset, model.transform, runtime, model.calibration)
+    found.answers.checked()
     own, overlap = model.is_of(opened), None
     if own:
         overlap = _overlap(opened, model)

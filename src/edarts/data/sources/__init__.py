@@ -10,6 +10,7 @@ from typing import Any
 
 from edarts import registry
 from edarts.config import DataConfig
+from edarts.config.reading import check_regular
 from edarts.data.catalogue import Catalogue
 from edarts.data.sources.base import Source, options_of
 from edarts.errors import EdartsError, UsageError
@@ -106,6 +107,8 @@ def _refusal(data: str) -> str:
     path = Path(data)
     if not path.exists():
         return f"{data}: no such file or folder"
+    if not path.is_dir():
+        check_regular(path)
     return f"{data}: no folder, .zip, .csv, .parquet or .npz; '{path.suffix}' cannot be read"
 
 

@@ -72,7 +72,9 @@ def _root(path: Path, config: DataConfig) -> Place:
     try:
         place: Place = zipfile.Path(path)
         config.check_size(max((m.file_size for m in place.root.infolist()), default=0), path)  # type: ignore[union-attr]
-    except (OSError, zipfile.BadZipFile) as error:
+    except EdartsError:
+        raise
+    except Exception as error:  # zipfile raises many kinds for a damaged one
         raise EdartsError(f"{path}: cannot be read as a zip: {one_line(error)}") from None
     while len(folders := _folders(place)) == 1 and not split_of(folders[0].name):
         place = folders[0]
@@ -183,7 +185,12 @@ class _Members(Sequence[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         file = self.files[int(index)]
-        return Encoded(file.read_bytes(), str(file))
+        try:
+            return Encoded(file.read_bytes(), str(file))
+        except (MemoryError, EdartsError):
+            raise
+        except Exception as error:  # zipfile and zlib raise many kinds, also for a password
+            raise EdartsError(f"{file}: cannot be read: {one_line(error)}") from None
 
 
 def _check_inside(root: Place, folders: Sequence[Place]) -> None:

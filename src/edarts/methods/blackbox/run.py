@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from edarts.config import SearchConfig
+from edarts.config.reading import check_regular
 from edarts.data import Data, Opened, open_data
 from edarts.errors import masked
 from edarts.methods.blackbox import driver, objective
@@ -13,6 +14,8 @@ from edarts.runs.folder import default_path, read_settings
 from edarts.runs.pool import pool
 from edarts.runtime import Session
 from edarts.training import device
+
+LEDGER = "ledger.db"
 
 
 def search(data: Data, config: SearchConfig, session: Session) -> BlackBoxReport:
@@ -29,7 +32,7 @@ def search(data: Data, config: SearchConfig, session: Session) -> BlackBoxReport
     settings = settings_of(opened, session, config.to_settings())
     with working("search", opened, session, runtime, settings, free=("trials",)) as work:
         own = session.storage is None
-        storage = session.storage or f"sqlite:///{work.run.path.resolve() / 'ledger.db'}"
+        storage = session.storage or own_storage(work.run.path)
         study = open_study(storage, driver.study_name(settings), sampler, alone=own)
         with (
             ledger_errors(storage, alone=own),
@@ -51,6 +54,16 @@ def search(data: Data, config: SearchConfig, session: Session) -> BlackBoxReport
         work.run.path,
         opened.config.data,
     )
+
+
+def own_storage(run: Path) -> str:
+    """The URL of the ledger in a run folder. Raises EdartsError if that is no regular file.
+
+    SQLite would open what a link leads to, and wait for a pipe.
+    """
+    for beside in ("", "-wal", "-shm", "-journal"):
+        check_regular(run / f"{LEDGER}{beside}", links=False)
+    return f"sqlite:///{run.resolve() / LEDGER}"
 
 
 def as_begun(config: SearchConfig, opened: Opened, session: Session) -> SearchConfig:
