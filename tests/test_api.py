@@ -334,7 +334,7 @@ def test_a_damaged_calibration_is_named(calibrated: FindReport, tmp_path: Path) 
     copy = tmp_path / "run"
     shutil.copytree(calibrated.run, copy)
     (copy / "calibration.safetensors").write_bytes(b"x")
-    with pytest.raises(edarts.EdartsError, match=r"damaged model"):
+    with pytest.raises(edarts.EdartsError, match=r"calibration\.safetensors: damaged: not what"):
         edarts.load_model(copy)
 
 

