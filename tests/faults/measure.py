@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import subprocess
+import sysconfig
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -21,10 +22,11 @@ Line = dict[str, object]
 ENDS = ("identical", "refused", "accepted", "wrong")
 
 
-def keep(out: Path, name: str, wanted: int, tries: Callable[[int], Line]) -> None:
+def keep(out: Path, name: str, wanted: int, tries: Callable[[int], Line], work: Path) -> None:
     """Do those of `wanted` tries that OUT/NAME.jsonl has not, one line each.
 
-    Those that went wrong at another revision are done again.
+    Those that went wrong at another revision are done again. Where this machine has its packages,
+    and `work`, is left out of what was told.
     """
     path, now = out / f"{name}.jsonl", revision()
     done = {
@@ -34,9 +36,11 @@ def keep(out: Path, name: str, wanted: int, tries: Callable[[int], Line]) -> Non
     }
     for number in range(wanted):
         if number not in done:
-            line = {"try": number, "revision": now, **tries(number)}
+            line = json.dumps({"try": number, "revision": now, **tries(number)})
+            for place in (work, sysconfig.get_path("purelib")):
+                line = line.replace(f"{place}/", "")
             with path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(line + "\n")
 
 
 def read(path: Path) -> dict[int, Line]:
@@ -99,7 +103,7 @@ def run() -> None:
         if wanted := getattr(given, name):
             work = given.work / f"{name}-{revision()}"
             work.mkdir(parents=True, exist_ok=True)
-            keep(given.out, name, wanted, kind(work))
+            keep(given.out, name, wanted, kind(work), work)
     (given.out / "table.md").write_text(table(given.out) + "\n")
     print(table(given.out))
 
