@@ -83,9 +83,12 @@ def work(name: str, arguments: tuple[Any, ...]) -> tuple[int, int]:
         source = prod(shape) // shape[3] * len(wide)
         written = prod(shape) * (len(dx) + int((~fresh).sum()))
         return 2 * adds, 4 * (source + y.size + grad.size + written)
-    if name in ("weighted_sum", "product_sums"):
-        addresses, whole = (arguments[0], arguments[2]) if name[0] == "w" else arguments[1::-1]
-        return 0, 4 * whole.size * (len(addresses) + 1)
+    if name == "weighted_sum":
+        addresses, _, out = arguments
+        return 0, 4 * out.size * (len(addresses) + 1)
+    if name == "product_sums":
+        grad, addresses, *_ = arguments
+        return 0, 4 * grad.size * (len(addresses) + 1)
     # Max pooling hands its result over twice where it goes forward.
     arrays = {id(a): a.nbytes for a in arguments if getattr(a, "ndim", 0) in (1, 4)}
     return 0, sum(arrays.values())
