@@ -143,6 +143,34 @@ def test_images_by_their_paths(tmp_path: Path, described_as: Any) -> None:
     assert set(train.images.unique().tolist()) == {20, 120} and train.classes == ("x", "y")
 
 
+@pytest.mark.parametrize("path", ["{elsewhere}/x.png", "../elsewhere/x.png", "a/../../x.png"])
+def test_paths_that_lead_out_of_the_folder(tmp_path: Path, path: str) -> None:
+    """A table that came from others does not choose among the files of whoever reads it."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Image.new("L", (8, 8), 20).save(elsewhere / "x.png")
+    images = [{"bytes": None, "path": path.format(elsewhere=elsewhere)}] * 12
+    (tmp_path / "data").mkdir()
+    file = write(
+        tmp_path / "data" / "train.parquet", pa.table({"image": images, "label": [0, 1] * 6})
+    )
+    with pytest.raises(
+        EdartsError, match=r"train\.parquet: row 0: names .*x\.png, which is not in "
+    ):
+        load(file)
+
+
+def test_paths_within_the_folder(tmp_path: Path) -> None:
+    """Wherever the command is given."""
+    (tmp_path / "images").mkdir()
+    for level in (20, 120):
+        Image.new("L", (8, 8), level).save(tmp_path / "images" / f"{level}.png")
+    images = [{"bytes": None, "path": f"images/{level}.png"} for level in (20, 120)] * 6
+    made = pa.table({"image": images, "label": ["x", "y"] * 6})
+    train = load(write(tmp_path / "train.parquet", made))
+    assert set(train.images.unique().tolist()) == {20, 120}
+
+
 @pytest.mark.parametrize("options", [{"row_group_size": 7}, {}, {"compression": "zstd"}])
 def test_a_few_rows_are_in_memory_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]

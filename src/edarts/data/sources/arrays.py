@@ -106,7 +106,7 @@ def _from_tables(data: Any) -> Catalogue:
     catalogue = catalogue_of(_Rows(splits["train"]), "dataset", "dataset", Options())
     if "test" in splits:
         test, what = _Rows(splits["test"]), "dataset (test split)"
-        catalogue.test = test_of(test, "dataset", what, Options(), catalogue)
+        catalogue.test = test_of(test, "dataset", what, Options(), catalogue, None)
     return catalogue
 
 

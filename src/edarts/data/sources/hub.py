@@ -76,7 +76,7 @@ def _from_splits(
     first, second = (
         [folder / file for name in names for file in used[name]] for names in ([train], tests[:1])
     )
-    catalogue = catalogue_of_files(first, second, repository.name, config)
+    catalogue = catalogue_of_files(first, second, repository.name, config, folder)
     catalogue.notes += [
         f"{name} split: the hub has made parquet files of a part of it only"
         for name in used

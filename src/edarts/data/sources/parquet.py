@@ -40,21 +40,22 @@ class Parquet:
         files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
         train, test = ([root / file for file in split] for split in
                        splits_of([file.relative_to(root) for file in files]))  # fmt: skip
-        return catalogue_of_files(train, test, path.name.removesuffix(".parquet"), config)
+        return catalogue_of_files(train, test, path.name.removesuffix(".parquet"), config, root)
 
 
 def catalogue_of_files(
-    train: Sequence[Path], test: Sequence[Path], name: str, config: DataConfig
+    train: Sequence[Path], test: Sequence[Path], name: str, config: DataConfig, root: Path
 ) -> Catalogue:
     """The catalogue of a data set by the files of its training and of its test split.
 
-    `test`: may be empty. Raises EdartsError that names the file, or DATA and the row.
+    `test`: may be empty. `root`: the folder of the data set, in which all its files lie. Raises
+    EdartsError that names the file, or DATA and the row.
     """
     options = config.options if isinstance(config.options, Options) else Options()
     what, tested = config.data, f"{config.data} (test split)"
-    catalogue = catalogue_of(_Files(train, config), name, what, options)
+    catalogue = catalogue_of(_Files(train, config), name, what, options, root=root)
     if test:
-        catalogue.test = test_of(_Files(test, config), name, tested, options, catalogue)
+        catalogue.test = test_of(_Files(test, config), name, tested, options, catalogue, root)
     return catalogue
 
 

@@ -96,11 +96,13 @@ def catalogue_of(
     what: str,
     options: Options,
     classes: tuple[str, ...] | None = None,
+    root: Path | None = None,
 ) -> Catalogue:
     """The catalogue of a table, called `what` in messages.
 
     `classes`: those of the training split, if this is the test split, whose labels follow their
-    names: numbers count in the names that its own column has. Raises EdartsError.
+    names: numbers count in the names that its own column has. `root`: the folder in which images
+    lie that are named by their paths; None: anywhere. Raises EdartsError.
     """
     image = _image_column(table.features, what, options)
     label = _label_column(table.features, what, options)
@@ -113,11 +115,16 @@ def catalogue_of(
     )
     if classes is not None and own != classes:
         labels, own = in_order(labels, own, classes, where), classes
-    return Catalogue(name, own, _Images(table.scalars(image), what), labels)
+    return Catalogue(name, own, _Images(table.scalars(image), what, root), labels)
 
 
 def test_of(
-    table: Table, name: str, what: str, options: Options, train: Catalogue
+    table: Table,
+    name: str,
+    what: str,
+    options: Options,
+    train: Catalogue,
+    root: Path | None,
 ) -> tuple[Items, Labels] | None:
     """The items and labels of the test split of `train`, by name; None if it has no labels.
 
@@ -128,7 +135,7 @@ def test_of(
     if label is None or _all_missing(table.values(label)):
         train.notes.append(f"{what} has no labels: left out; `edarts predict` takes its images")
         return None
-    other = catalogue_of(table, name, what, options, train.classes)
+    other = catalogue_of(table, name, what, options, train.classes, root)
     return other.items, other.labels
 
 
@@ -187,8 +194,8 @@ def _label_column(features: Mapping[str, Feature], what: str, options: Options) 
 class _Images(Sequence[Any]):
     """The image column of a table, an item at a time."""
 
-    def __init__(self, scalars: Sequence[Any], what: str) -> None:
-        self.scalars, self.what = scalars, what
+    def __init__(self, scalars: Sequence[Any], what: str, root: Path | None) -> None:
+        self.scalars, self.what, self.root = scalars, what, root
 
     def __len__(self) -> int:
         return len(self.scalars)
@@ -205,7 +212,16 @@ class _Images(Sequence[Any]):
             return Encoded(content, f"{self.what}: row {index}")
         if path is None:
             raise EdartsError(f"{self.what}: row {index}: no image")
-        return Path(path)
+        if self.root is None:
+            return Path(path)
+        # Whoever made the table must not choose among the files of whoever reads it.
+        inside = Path(os.path.normpath(self.root / path))
+        if not inside.is_relative_to(os.path.normpath(self.root)):
+            raise EdartsError(
+                f"{self.what}: row {index}: names {path}, which is not in {self.root};"
+                " move it there, or put the images' bytes in the table"
+            )
+        return inside
 
 
 def _file(value: Any) -> tuple[bytes | None, str | None]:
