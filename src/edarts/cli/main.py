@@ -70,13 +70,12 @@ def _root(full: bool = False) -> Parser:
     return root
 
 
-def _explain(error: BaseException, words: Sequence[str]) -> int:
+def _explain(error: BaseException, argv: Sequence[str]) -> int:
     """Say in one line why the command ended; returns the exit code."""
     code = error.exit_code if isinstance(error, EdartsError) else 1
     if isinstance(error, Interrupted | KeyboardInterrupt):
         code = Interrupted.exit_code
-        command = launcher() + again(words)
-        print(f"edarts: {one_line(error)}; to continue: {command}", file=sys.stderr)
+        print(f"edarts: {one_line(error)}; to continue: {launcher()}{again(argv)}", file=sys.stderr)
     elif isinstance(error, BrokenPipeError):  # the reader left; Python would complain as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif os.environ.get("EDARTS_DEBUG") and not isinstance(error, EdartsError):
