@@ -63,6 +63,7 @@ from edarts.studies.base import Recipe
 from edarts.studies.driver import StudyReport
 from edarts.studies.work import Verbs
 from edarts.training import balance, device, fit, test_split
+from edarts.training.loop import timed
 from edarts.training.models import TrainedModel, load_model, save_model
 
 __all__ = [
@@ -172,12 +173,12 @@ def search(
         return run.search(data, config, session)
     refuse("search with a one-shot method", session, *POOL)
     runtime, opened = device.runtime(session), open_data(data)
-    dataset = opened.train
+    dataset = opened.sketch() if dry_run else opened.train
     sizes = len(dataset), len(dataset.classes)
     config, space, notes = resolve_config(config, *sizes)
     if dry_run:
         usual, _, _ = resolve_config(SearchConfig(config.method, space=config.space), *sizes)
-        seconds = seconds_of_search(dataset, config, space, runtime)
+        seconds = seconds_of_search(dataset, timed(config, runtime.device), space, runtime)
         return SearchPlan(config.to_settings(), usual.to_settings(), seconds)
     settings = settings_of(opened, session, config.to_settings())
     with working("search", opened, session, runtime, settings, notes) as work:

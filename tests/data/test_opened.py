@@ -1,7 +1,7 @@
 """Opened data: counts before decoding, each split decoded once, in this process and a worker."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,30 @@ def test_a_split_is_decoded_once_and_only_when_asked_for(
     assert data.test.shape == (3, 10, 12)
     assert decoded() == 1
     assert torch.equal(data.test.images, load(str(folder), "test").images)
+
+
+def test_a_sketch_decodes_a_few_images_for_all(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every class, and each with its own label; what is decoded already is taken whole."""
+    counted: list[int] = []
+    decode = decoding.decode
+
+    def spy(items: Sized, *arguments: object) -> object:
+        counted.append(len(items))
+        return decode(items, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decoding, "decode", spy)
+    monkeypatch.setattr(opened, "_last", None)
+    data = open_data(str(folder))
+    sketch = data.sketch(6)
+    assert counted == [6] and len(sketch) == 24 and set(sketch.labels.tolist()) == {0, 1, 2}
+    train = data.train
+    known = {
+        image.numpy().tobytes(): int(n) for image, n in zip(train.images, train.labels, strict=True)
+    }
+    assert [known[image.numpy().tobytes()] for image in sketch.images] == sketch.labels.tolist()
+    assert data.sketch(6) is train and data.sketch(24) is train
 
 
 def test_the_same_data_opened_twice_are_decoded_once(

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from edarts import EdartsError
+from edarts.config import TrainConfig
 from edarts.errors import Interrupted
 from edarts.runs.folder import Run, read_lines
 from edarts.runs.progress import Progress
 from edarts.runs.stop import Stop
 from edarts.runtime import Runtime
 from edarts.training import loop as loops
-from edarts.training.loop import Loop, Metrics, seconds_of_step
+from edarts.training.loop import Loop, Metrics, seconds_of_step, timed
 
 CPU = torch.device("cpu")
 
@@ -232,3 +233,11 @@ def test_seconds_of_a_step() -> None:
     phase = Sum()
     assert 0 <= seconds_of_step(phase, Runtime(CPU), steps=2) < 1
     assert phase.steps == [(0, 0)] * 3
+
+
+def test_a_step_is_timed_with_few_images_on_a_cpu() -> None:
+    config = TrainConfig.of("fast", batch_size=64)
+    assert timed(config, CPU) == replace(config, batch_size=16)
+    assert timed(config, torch.device("cuda")) == config
+    small = replace(config, batch_size=8)
+    assert timed(small, CPU) == small

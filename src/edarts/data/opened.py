@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from edarts.data.splits import stratified_split
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, Split] = ("train", "test")
+SKETCHED = 1000  # images, of which a sketch is made
 Shape = tuple[int, int, int]
 """(C, H, W) of an image."""
 Asked = tuple[Shape | None, float | None]
@@ -120,6 +121,18 @@ class Opened:
             self._decoded[split] = (shape, white), known
         return known
 
+    def sketch(self, decoded: int = SKETCHED) -> Dataset:
+        """As many images as the training split has, of which about `decoded` are; they stand for
+        the others: to time a step without decoding all of them.
+        """
+        items, labels, *_ = self._items("train")
+        if "train" in self._decoded or decoded >= len(labels):
+            return self.train
+        _, index = stratified_split(labels, decoded / len(labels), self.config.split_seed, "sketch")
+        found = decoding.decode(pick(items, index), labels[index], self.config, None)
+        rows = torch.arange(len(labels)) % len(found.labels)
+        return self._dataset(found).subset(rows)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return open_data, (self.config,)
 
@@ -127,23 +140,26 @@ class Opened:
         catalogue, config = self._catalogue, self.config
         items, labels, rows, notes = self._items(split)
         found = decoding.decode(items, labels, config, shape, white)
-        images, labels = found.pixels, found.labels
         self._rows[split] = rows[found.index]
-        flip = catalogue.flip if config.flip is None else config.flip
-        dataset = Dataset(
-            torch.from_numpy(images),
-            torch.from_numpy(np.asarray(labels, dtype=np.int64)),
-            catalogue.classes,
-            catalogue.name,
-            (*catalogue.notes, *notes, *found.notes),
-            images.shape[-1] >= 3 if flip is None else flip,
-            found.white,
-        )
+        dataset = self._dataset(found, notes)
         if split == "train" and config.drop_duplicates:
             dataset = self._without_duplicates(dataset)
         if split == "train":
             check_counts(dataset.labels.numpy(), catalogue.classes, 2, "training images")
         return dataset
+
+    def _dataset(self, found: decoding.Decoded, notes: Sequence[str] = ()) -> Dataset:
+        catalogue, flip = self._catalogue, self.config.flip
+        flip = catalogue.flip if flip is None else flip
+        return Dataset(
+            torch.from_numpy(found.pixels),
+            torch.from_numpy(np.asarray(found.labels, dtype=np.int64)),
+            catalogue.classes,
+            catalogue.name,
+            (*catalogue.notes, *notes, *found.notes),
+            found.pixels.shape[-1] >= 3 if flip is None else flip,
+            found.white,
+        )
 
     def _without_duplicates(self, train: Dataset) -> Dataset:
         """The training images that are no test images too; of the test split only images are

@@ -15,7 +15,7 @@ from edarts.space.base import Architecture
 from edarts.studies import searches
 from edarts.studies.base import Job
 from edarts.training import fit
-from edarts.training.loop import seconds_of_step
+from edarts.training.loop import seconds_of_step, timed
 
 MOST = 12.0  # seconds after which no further kind is timed
 
@@ -35,10 +35,10 @@ def seconds(
     """
     jobs = sorted(jobs, key=lambda job: costs[job.name])
     rates: dict[str, float] = {}
-    start = time.monotonic()
+    images, start = data.sketch(), time.monotonic()
     for job in jobs:
         if kind(job) not in rates and (not rates or time.monotonic() - start < MOST):
-            rates[kind(job)] = _seconds_of(job, data.train, runtime) / costs[job.name]
+            rates[kind(job)] = _seconds_of(job, images, runtime) / costs[job.name]
     usual = sum(rates.values()) / len(rates) if rates else 0.0
     return {job.name: rates.get(kind(job), usual) * costs[job.name] for job in jobs}
 
@@ -61,13 +61,14 @@ def _seconds_of(job: Job, data: Dataset, runtime: Runtime) -> float:
 
 def _seconds_of_search(config: SearchConfig, data: Dataset, runtime: Runtime) -> float:
     config, space, _ = oneshot.resolve_config(config, len(data), len(data.classes))
-    return oneshot.seconds_of_search(data, config, space, runtime)
+    return oneshot.seconds_of_search(data, timed(config, runtime.device), space, runtime)
 
 
 def _seconds_of_training(design: Architecture, job: Job, data: Dataset, runtime: Runtime) -> float:
     config = fit.resolve_config(
         job.train, len(data), whole=not design.sized, whitens=design.whitens
     )
+    config = timed(config, runtime.device)
     network = fit.build(design, config, data, runtime.seed)
     runtime = replace(runtime, run=None, compile=False)
     training = fit.Training(network, data, config, runtime)

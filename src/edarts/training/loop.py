@@ -9,9 +9,12 @@ state.
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
+import torch
+
+from edarts.config import SearchConfig, TrainConfig
 from edarts.errors import EdartsError, Interrupted
 from edarts.runs.progress import clock
 from edarts.runs.seeds import seed_all
@@ -21,7 +24,9 @@ from edarts.training.device import autocast
 from edarts.training.scaling import Scaler, scaling
 
 Metrics = dict[str, float]
+Config = TypeVar("Config", SearchConfig, TrainConfig)
 SPARED_NOT = 0.3  # share of the epochs, the last ones, that a limit leaves to the end
+TIMED = 16  # images of a step that is timed for a plan
 RECENT = 3  # epochs, the fastest of which is the pace
 
 
@@ -218,6 +223,14 @@ def seconds_of_step(phase: Phase, runtime: Runtime, steps: int = 2) -> float:
             phase.step(0, 0)
             taken.append(time.perf_counter() - start)
     return distributed.average_values({"least": min(taken[1:])})["least"]
+
+
+def timed(config: Config, device: torch.device) -> Config:
+    """The resolved config with a batch of at most `TIMED` images where a step takes as much longer
+    as it has more of them, which is on a CPU: an epoch is as long, and a step is sooner timed.
+    """
+    few = min(config.batch_size, TIMED) if device.type == "cpu" else config.batch_size
+    return replace(config, batch_size=few)
 
 
 def states(**parts: Any) -> dict[str, Any]:
