@@ -55,7 +55,8 @@ def test_sources_pass_with_data_of_their_own(tmp_path: Path) -> None:
 def test_a_name_of_several_groups_is_checked_in_each() -> None:
     assert members("darts") == [(group, "darts") for group in ("methods", "spaces", "recipes")]
     assert members("spaces.darts") == [("spaces", "darts")]
-    assert members("optuna:TPESampler") == [("samplers", "optuna:TPESampler")]
+    for name in ("optuna:TPESampler", "optuna", "samplers.optuna"):
+        assert members(name) == [("samplers", "optuna:TPESampler")]
     with pytest.raises(UsageError, match="unknown plug-in 'dartz'; did you mean darts"):
         members("dartz")
     with pytest.raises(UsageError, match="unknown recipe 'rapid'; known: darts, fast, shallow"):

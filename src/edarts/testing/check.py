@@ -83,6 +83,7 @@ def members(plugin: str) -> list[tuple[str, str]]:
     """(group, name) of all that a name stands for. Raises UsageError if that is nothing."""
     group, _, rest = plugin.partition(".")
     groups, name = ((group,), rest) if group in registry.GROUPS else (registry.GROUPS, plugin)
+    name = f"{OPTUNA}TPESampler" if name == OPTUNA.removesuffix(":") else name  # one for all
     if name.startswith(OPTUNA) and "samplers" in groups:
         return [("samplers", name)]
     found = [(g, name) for g in groups if name in registry.names(g)]
