@@ -34,7 +34,7 @@ class Session:
     """Where lines for the user go; None: nowhere."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of convolutions and products; weights stay in fp32. fp16 needs a GPU; auto: fp32, but in the
-    race of find what is faster here for each network, fp32 or bf16."""
+    race of find bf16 for each network that is much faster in it here."""
     compile: bool = False
     """Pass networks through torch.compile; needs a C compiler."""
     log: str = ""

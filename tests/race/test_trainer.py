@@ -59,6 +59,20 @@ def test_short_trainings_have_smaller_batches(images: int, epochs: int, batch: i
     assert trainer(batch_size=128)._short(1, 100).batch_size == 128
 
 
+@pytest.mark.parametrize(("half", "precision"), [(0.7, "bf16"), (0.9, "fp32"), (1.5, "fp32")])
+def test_bf16_must_be_much_faster(
+    monkeypatch: pytest.MonkeyPatch, half: float, precision: str
+) -> None:
+    """What rounds is not taken for the noise of a few steps; what is given is taken."""
+    seconds = {"fp32": 1.0, "bf16": half}
+    monkeypatch.setattr(
+        "edarts.race.trainer.seconds_of_step", lambda phase, runtime: seconds[runtime.precision]
+    )
+    assert trainer().pace(one("linear")).precision == precision
+    given = replace(trainer(), runtime=Runtime(torch.device("cpu"), precision="bf16"))
+    assert given.pace(one("linear")).precision == "bf16"
+
+
 def test_whoever_diverges_is_last(monkeypatch: pytest.MonkeyPatch) -> None:
     def diverge(*arguments: object) -> None:
         raise NotFinite("the loss became NaN")

@@ -29,6 +29,7 @@ MOST_HELD_OUT = 5000  # images; more would not tell more, and cost training imag
 # Fewest steps of a training, if smaller batches can make them: with fewer, what learns fast at
 # first, as a linear classifier does, would always win.
 STEPS, SMALLEST_BATCH = 150, 32
+WORTH = 1.25  # how many times as fast bf16 must be, which rounds, to be taken unasked
 TIMED_BATCH = 64  # images of a step whose time is taken
 SLACK = 1.3  # how many times its share of the seconds a training takes at most, under a time limit
 
@@ -59,7 +60,7 @@ class OnHeldOut:
         return self._split
 
     def pace(self, candidate: Candidate) -> Pace:
-        """By a few small steps, in the faster of fp32 and bf16 if the precision is left open."""
+        """By a few small steps; in bf16 if the precision is left open and that is much faster."""
         data, _ = self.split()
         config = candidate.training(self.config)
         config = replace(config, batch_size=min(config.batch_size, TIMED_BATCH))
@@ -70,7 +71,8 @@ class OnHeldOut:
             network = fit.build(candidate.architecture, config, data, runtime.seed)
             phase = fit.Training(network, data, config, runtime)
             found.append(Pace(seconds_of_step(phase, runtime) * phase.loader.steps, precision))
-        return min(found, key=lambda pace: pace.seconds)
+        first, last = found[0], found[-1]
+        return last if WORTH * last.seconds <= first.seconds else first
 
     def train(self, candidate: Candidate, pace: Pace, round: int, plan: tuple[int, float]) -> Trial:
         """From scratch; one that cannot be trained is right about nothing."""
