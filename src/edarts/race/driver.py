@@ -7,6 +7,7 @@ import random
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from edarts.config import Budget, SearchConfig, TrainConfig
@@ -26,6 +27,7 @@ from edarts.runs.processes import is_main
 from edarts.runtime import Runtime
 from edarts.space.base import Architecture, SearchSpace
 from edarts.training import distributed, fit
+from edarts.training.loop import timed
 
 Number = TypeVar("Number", int, float)
 PROBE, MIRRORING = "convnet", 0.03  # who learns whether mirroring is harmless; share of the minutes
@@ -192,7 +194,7 @@ class _Finding:
             return
         smallest = min(entrants, key=lambda one: one.costs.flops)
         training = self.trainer.pace(smallest).seconds * self._more
-        epoch = 0.0 if sample is None else self._seconds_of_search_epoch()
+        epoch = 0.0 if sample is None else self._seconds_of_search_epoch
         least = self.clock.seconds + FEWEST_SEARCH_EPOCHS * epoch + len(entrants) + training
         least += self._closing(training / len(plan.data))
         if _agreed(least) > self.clock.limit:
@@ -222,7 +224,7 @@ class _Finding:
         epochs = self._saved("plan").get("search_epochs")
         config, space = self._resolved(epochs)
         if self.clock.limit is not None and epochs is None:
-            fitting = int(SEARCH * self.clock.limit / self._seconds_of_search_epoch())
+            fitting = int(SEARCH * self.clock.limit / self._seconds_of_search_epoch)
             most = config.epochs
             epochs = _agreed(min(most, max(FEWEST_SEARCH_EPOCHS, fitting)))
             self._keep(search_epochs=epochs, search_most=most)
@@ -339,8 +341,10 @@ class _Finding:
             return trial.evaluation
         return self.race.pace(candidate).seconds / len(self.trainer.split()[0])
 
+    @cached_property
     def _seconds_of_search_epoch(self) -> float:
         config, space = self._resolved(None)
+        config = timed(config, self.runtime.device)
         return oneshot.seconds_of_epoch(self.plan.data, config, space, self.runtime)
 
     def _resolved(self, epochs: int | None) -> tuple[SearchConfig, SearchSpace]:

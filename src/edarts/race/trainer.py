@@ -15,6 +15,8 @@ from edarts.config.reading import check_no_link
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
 from edarts.errors import NotFinite
+from edarts.nn.kernels import enabled
+from edarts.nn.whole import Whole
 from edarts.race.candidates import Candidate
 from edarts.race.halving import Pace, Trial
 from edarts.runs.files import disk_errors
@@ -60,13 +62,17 @@ class OnHeldOut:
         return self._split
 
     def pace(self, candidate: Candidate) -> Pace:
-        """By a few small steps; in bf16 if the precision is left open and that is much faster."""
+        """By a few small steps; in bf16 if the precision is left open and that is much faster.
+
+        Which it is not for cells where there are compiled loops, for they are for fp32.
+        """
         data, _ = self.split()
         config = candidate.training(self.config)
         config = replace(config, batch_size=min(config.batch_size, TIMED_BATCH))
-        given = self.runtime.precision
-        found = []
-        for precision in ("fp32", "bf16") if given == "auto" else (given,):
+        given, loops = self.runtime.precision, enabled() and self.runtime.device.type == "cpu"
+        cells, found = not isinstance(candidate.architecture, Whole), []
+        both = ("fp32",) if loops and cells else ("fp32", "bf16")
+        for precision in both if given == "auto" else (given,):
             runtime = replace(self.runtime, precision=precision, run=None, compile=False)
             network = fit.build(candidate.architecture, config, data, runtime.seed)
             phase = fit.Training(network, data, config, runtime)
