@@ -85,7 +85,7 @@ def agrees(answer: Any, model: TrainedModel) -> None:
     for count in (1, 7):
         images = some_images(model.image, count)
         said, expected = answer(images), probabilities(model, images)
-        np.testing.assert_allclose(said, expected, atol=1e-5)
+        np.testing.assert_allclose(said, expected, atol=5e-5)
         # Also where one class has nearly all the probability.
         logs = [np.log(np.maximum(values, 1e-30)) for values in (said, expected)]
         np.testing.assert_allclose(*logs, atol=1e-3)

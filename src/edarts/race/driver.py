@@ -31,7 +31,7 @@ from edarts.training.loop import timed
 
 Number = TypeVar("Number", int, float)
 PROBE, MIRRORING = "convnet", 0.03  # who learns whether mirroring is harmless; share of the minutes
-SEARCH, RACE = 0.1, 0.2  # shares of the minutes; the final training gets what is left
+SEARCH, RACE = 0.1, 0.15  # shares of the minutes; the final training gets what is left
 RACE_TRAININGS = 0.5  # without minutes a race takes as long as so many usual trainings
 FEWEST_SEARCH_EPOCHS = 3
 # Images that each candidate has to see in the first round at least; while it is less the slowest is
