@@ -40,6 +40,25 @@ def test_less_right_on_mirror_images_is_not() -> None:
     assert found.difference.value == pytest.approx(-0.1, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("count", "lost", "harmless"),
+    [(2105, 0.02, True), (2105, 0.045, False), (300, 0.02, None), (300, 0.04, None)],
+)
+def test_a_little_less_right_is_harmless_where_it_is_sure(
+    count: int, lost: float, harmless: bool | None
+) -> None:
+    """Faces: 1 to 2 points, for half of them were never seen so; few images leave it open."""
+    labels = np.arange(count) % 2
+    plain = answers(count, 0.9)
+    wrong = np.flatnonzero(plain)[: round(lost * count) + 20]
+    right = np.flatnonzero(~plain)[:20]
+    mirror = plain.copy()
+    mirror[wrong], mirror[right] = False, True
+    found = judge(plain, mirror, labels)
+    assert found.difference.value == pytest.approx(-lost, abs=1e-3)
+    assert found.harmless is harmless
+
+
 def test_one_class_that_suffers_is_enough() -> None:
     """Two of forty: on average mirroring costs less than is tolerated."""
     labels = np.arange(8000) % 40

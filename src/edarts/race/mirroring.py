@@ -18,7 +18,9 @@ from edarts.race.trainer import OnHeldOut
 from edarts.reporting.stats import Estimate, holm, paired_proportion, wilson
 from edarts.training import distributed
 
-TOLERATED = 0.03  # how much less accurate a network may be on mirror images that are harmless
+# How much less accurate a network may be on mirror images that are harmless, which it has not
+# learned from; and at most by the interval, which a few thousand images make as wide.
+TOLERATED, AT_MOST = 0.03, 0.05
 IN_A_CLASS = 0.1  # likewise, in a class of at least so many images held out:
 FEWEST = 20
 SURE = 0.01  # p of the test of McNemar below which a class is held to suffer, by Holm
@@ -86,5 +88,5 @@ def judge(
     # Who has learned little answers mirror images as well as others: at chance.
     learned = wilson(int(plain.sum()), len(plain))[0] > (1 + largest) / 2
     spared = all(one.value >= -IN_A_CLASS or one.n < FEWEST for one in each)
-    harmless = learned and spared and whole.low > -TOLERATED
+    harmless = learned and spared and whole.value >= -TOLERATED and whole.low > -AT_MOST
     return Mirroring(True if harmless else None, whole)
