@@ -45,6 +45,8 @@ def trained(
         norm.momentum = 1.0
     network.train()(some)
     network.eval()
+    for norm in norms:  # lest what hardly varies becomes rounding alone
+        norm.running_var.clamp_(min=0.01)
     *_, last = (module for module in network.modules() if isinstance(module, nn.Linear))
     with torch.no_grad():
         last.weight /= network(some).std(dim=0).max()
