@@ -5,11 +5,13 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from edarts import DartsSpace, Supernet, TrainConfig
+from edarts import DartsSpace, Network, Supernet, TrainConfig
 from edarts.bench.comparisons import find
 from edarts.bench.rows import compare
 from edarts.methods.oneshot import driver as oneshot
+from edarts.nn.kernels import Recorder
 from edarts.runtime import Session
 from edarts.space import zoo
 from edarts.space.genotype import KINDS
@@ -24,24 +26,74 @@ DEVICE = "cuda"
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 
-def test_supernet_equals_the_cpus() -> None:
-    """Logits, gradients of weights and of the architecture."""
+def weights_of(device: str) -> dict[str, Tensor]:
+    """Drawn from torch's generator of the CPU."""
+    return {
+        kind: torch.rand(14, 8, dtype=torch.float64).softmax(-1).to(device).requires_grad_()
+        for kind in KINDS
+    }
+
+
+@pytest.mark.parametrize("learns", ["weights", "architecture", "both"])
+def test_supernet_equals_the_cpus(learns: str) -> None:
+    """Logits, gradients, running moments: computed anew, and replayed."""
     torch.manual_seed(0)
-    cpu = Supernet(DartsSpace(), cells=3, channels=8, classes=10)
-    gpu = copy.deepcopy(cpu)
-    x, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 10
+    cpu = Supernet(DartsSpace(), cells=3, channels=8, classes=10).double()
+    gpu = place(copy.deepcopy(cpu), open_device(DEVICE))
+    for net in (cpu, gpu):
+        net.requires_grad_(learns != "architecture")
+    for call in range(6):
+        x, labels = torch.randn(8, 3, 32, 32).double(), torch.arange(8) % 10
+        found = []
+        for net, device in ((cpu, "cpu"), (gpu, DEVICE)):
+            torch.manual_seed(call)
+            weights = weights_of(device)
+            for value in weights.values():
+                value.requires_grad_(learns != "weights")
+            logits = net(x.to(device), weights)
+            loss = cross_entropy(logits, labels.to(device))
+            leaves = [p for p in [*net.parameters(), *weights.values()] if p.requires_grad]
+            found.append([logits, *gradients(loss, leaves), *net.buffers()])
+        for mine, its in zip(*found, strict=True):
+            torch.testing.assert_close(mine.cpu(), its.cpu(), rtol=1e-8, atol=1e-8)
+    assert len(gpu.recorder) == 1
+    assert len(cpu.recorder) == 0
+
+
+def test_what_is_never_the_same_is_not_recorded() -> None:
+    net = place(Supernet(DartsSpace(), cells=1, channels=4, classes=10), open_device(DEVICE))
+    for call in range(8):
+        weights = {kind: value.float() for kind, value in weights_of(DEVICE).items()}
+        for value in weights.values():
+            value.detach_()[:, call] = 0
+        net(torch.randn(2, 3, 16, 16, device=DEVICE), weights)
+    assert len(net.recorder) == 0
+
+
+def test_modules_of_others_may_wait_for_the_gpu_and_are_not_recorded() -> None:
+    class Waits(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * float(x.sum())
+
+    net, recorder = Waits(3, 2).to(DEVICE), Recorder()
+    for _ in range(6):
+        x = torch.randn(4, 3, device=DEVICE)
+        torch.testing.assert_close(recorder(net, net, None, x), net(x))
+    assert len(recorder) == 0
+
+
+def test_steps_with_drop_path_are_replayed_with_new_draws() -> None:
+    genotype = zoo.get("darts.v2").architecture
+    net = place(Network(genotype, cells=2, channels=4, classes=10), open_device(DEVICE))
+    net.set_drop_path(0.5)
+    recorder, x = Recorder(), torch.randn(4, 3, 16, 16, device=DEVICE)
     found = []
-    for net, name in ((cpu, "cpu"), (gpu, DEVICE)):
-        device = open_device(name)
-        place(net, device)
-        weights = {
-            kind: torch.full((14, 8), 1 / 8, device=device, requires_grad=True) for kind in KINDS
-        }
-        logits = net(x.to(device), weights)
-        loss = cross_entropy(logits, labels.to(device))
-        found.append([logits, *gradients(loss, list(weights.values()))])
-    for mine, its in zip(*found, strict=True):
-        torch.testing.assert_close(mine.cpu(), its.cpu(), rtol=1e-2, atol=1e-3)
+    for call in (0, 1, 2, 3, 4, 5, 4):
+        torch.manual_seed(call)
+        found.append(recorder(net, net, 0.5, x).detach())
+    assert len(recorder) == 1
+    assert not torch.allclose(found[4], found[5])
+    torch.testing.assert_close(found[4], found[6])
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])

@@ -1,18 +1,24 @@
-"""What each part of the recipe `fast` brings: python results/recipe/measure.py [PLACE ...]
+"""What each part of the recipe `fast` brings:
+
+    python results/recipe/measure.py [PLACE ...] [--device cuda] [--workers N] [--data FOLDER]
 
 Trains with `fast`, with `fast` less one part at a time, and with `shallow`, on training images of
 which a fifth is held out; the test split is not read. Half the recipe's usual epochs or fewer, so
-that it ends within hours on two cores. Each training is a row of rows.csv, written when it ends;
-what is there is not trained again. Then prints a table for each place. left-out.csv holds what was
-measured with parts that the recipe has no longer.
+that it ends within hours on two cores; `long` places have as many as `find` gives in some minutes.
+Each training is a row of rows.csv, written when it ends; what is there for the device is not
+trained again. Then prints a table for each place. left-out.csv holds what was measured with parts
+that the recipe has no longer. With `--workers` so many are trained at once.
 """
 
+import argparse
 import csv
 import json
+import multiprocessing
 import statistics
-import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +30,7 @@ HERE = Path(__file__).parent
 ROWS = HERE / "rows.csv"
 SEEDS = (0, 1, 2)
 DATA = "../shared/data"
-FIELDS = ("place", "recipe", "seed", "valid_accuracy", "seconds")
+FIELDS = ("device", "place", "recipe", "seed", "valid_accuracy", "seconds")
 
 
 @dataclass(frozen=True)
@@ -45,18 +51,24 @@ PLACES = {
     "cifar100": Place("convnet", DataConfig(CIFAR100, limit=10_000), 6, "bf16"),
     "digits, cells": Place("darts.v2", DataConfig("digits"), 20, "fp32"),
     "cifar10, cells": Place("darts.v2", DataConfig(CIFAR10, limit=5000), 10, "fp32"),
+    "smiles, long": Place("convnet", DataConfig(f"{DATA}/smiles", flip=True), 30, "bf16"),
+    "cifar10, long": Place("convnet", DataConfig(CIFAR10, limit=5000), 30, "bf16"),
 }
 FAST: dict[str, dict[str, Any]] = {
     "fast": {},
     "no rise of the rate": {"rise": 0.0},
     "no Nesterov": {"nesterov": False},
     "no smoothing": {"smoothing": 0.0},
+    "smoothing of a tenth": {"smoothing": 0.1},
+    "moved by an eighth, zeros around": {"shift": 0.125, "edge": "zeros"},
+    "zeros around": {"edge": "zeros"},
     "norms and biases decay": {"decay_all": True},
     "flips by chance": {"alternate": False},
     "no mirrored evaluation": {"mirror": False},
     "no jitter": {"jitter": 0.0},
     "batches of 256": {"batch_size": 256},
     "norms follow by a tenth": {"norm_momentum": 0.1},
+    "cutout of a quarter": {"cutout": 0.25},
     "cutout of a half": {"cutout": 0.5},
 }
 CELLS: dict[str, dict[str, Any]] = {
@@ -78,37 +90,46 @@ def recipes(place: str) -> dict[str, TrainConfig]:
     return found | {"shallow": TrainConfig.of("shallow", valid_fraction=0.2, epochs=epochs)}
 
 
-def rows() -> dict[Key, float]:
-    """(place, recipe, seed) -> accuracy on the images held out."""
+def rows(device: str) -> dict[Key, float]:
+    """(place, recipe, seed) -> accuracy on the images held out, as trained on the device."""
     if not ROWS.exists():
         return {}
     with ROWS.open(encoding="utf-8") as file:
         return {
             (row["place"], row["recipe"], int(row["seed"])): float(row["valid_accuracy"])
             for row in csv.DictReader(file)
+            if row["device"] == device
         }
 
 
-def train(name: str, recipe: str, seed: int) -> None:
-    """One training, and its row."""
+def train(device: str, data: str, key: Key) -> tuple[list[Any], dict[str, Any]]:
+    """One training: its row, and where it ran."""
+    name, recipe, seed = key
     place = PLACES[name]
+    images = replace(place.data, data=place.data.data.replace(DATA, data))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        session = Session(seed=seed, device="cpu", out=out, precision=place.precision)
-        done = edarts.train(place.architecture, place.data, recipes(name)[recipe], session)
+        session = Session(seed=seed, device=device, out=out, precision=place.precision)
+        done = edarts.train(place.architecture, images, recipes(name)[recipe], session)
         environment = json.loads((out / "environment.json").read_text("utf-8"))
-    (HERE / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", "utf-8")
+    return [device, *key, done.valid_accuracy, done.seconds["train"]], environment
+
+
+def keep(row: Sequence[Any], environment: dict[str, Any]) -> None:
+    """Add a row."""
+    text = json.dumps(environment, indent=2) + "\n"
+    (HERE / f"environment-{row[0]}.json").write_text(text, "utf-8")
     first = not ROWS.exists()
     with ROWS.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if first:
             writer.writerow(FIELDS)
-        writer.writerow([name, recipe, seed, done.valid_accuracy, done.seconds["train"]])
+        writer.writerow(row)
 
 
-def table(place: str) -> str:
+def table(place: str, device: str) -> str:
     """Mean accuracy, and each seed's difference to `fast`."""
-    found = rows()
+    found = rows(device)
     lines = [
         f"| {place} | accuracy, % | minus that of fast, points, by seed |",
         "|---|---|---|",
@@ -126,15 +147,24 @@ def table(place: str) -> str:
     return "\n".join(lines)
 
 
-def main(places: list[str]) -> None:
-    for seed in SEEDS:
-        for place in places or PLACES:
-            for recipe in recipes(place):
-                if (place, recipe, seed) not in rows():
-                    train(place, recipe, seed)
-    for place in places or PLACES:
-        print(table(place), end="\n\n", flush=True)
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("places", nargs="*", default=[*PLACES])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--data", default=DATA)
+    asked = parser.parse_args()
+    there = rows(asked.device)
+    every = [(place, name, seed) for seed in SEEDS for place in asked.places for name in recipes(place)]
+    with ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn")) as pool:
+        trained = [
+            pool.submit(train, asked.device, asked.data, key) for key in every if key not in there
+        ]
+        for one in as_completed(trained):
+            keep(*one.result())
+    for place in asked.places:
+        print(table(place, asked.device), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

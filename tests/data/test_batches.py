@@ -71,6 +71,28 @@ def test_augmentation_crops_flips_and_cuts() -> None:
     assert 0.1 < float(zeros) < 0.6
 
 
+@pytest.mark.parametrize(("shift", "most"), [(1 / 16, 1), (1 / 8, 2), (0.01, 1), (0.0, 0)])
+def test_images_are_moved_and_what_comes_in_is_their_mirror_image(shift: float, most: int) -> None:
+    torch.manual_seed(0)
+    image = torch.randint(256, (1, 16, 13, 3), dtype=torch.uint8)
+    transform = Transform((0.0,) * 3, (1.0,) * 3, shift=shift, edge="mirror")
+    wide = torch.nn.functional.pad(image[0].permute(2, 0, 1).float() / 255, (most,) * 4, "reflect")
+    span = range(2 * most + 1)
+    crops = [wide[:, top : top + 16, left : left + 13] for top in span for left in span]
+    seen = set()
+    for x in transform.augment(image.repeat(300, 1, 1, 1)):
+        seen.add(next(n for n, crop in enumerate(crops) if torch.allclose(x, crop, atol=1e-6)))
+    assert len(seen) == len(crops)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (3, 40)])
+def test_images_of_one_pixel_can_be_moved(shape: tuple[int, int]) -> None:
+    images = torch.arange(shape[0] * shape[1], dtype=torch.uint8).view(1, *shape, 1)
+    moved = Transform((0.0,), (1.0,), shift=0.5, edge="mirror").augment(images)
+    assert moved.shape == (1, 1, *shape)
+    assert {*(255 * moved).round().long().flatten().tolist()} <= {*images.flatten().tolist()}
+
+
 def test_jitter() -> None:
     """Each image has one factor and one summand of its own, within their bounds."""
     torch.manual_seed(0)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from edarts import UsageError, load, registry
 from edarts.config import Between, TrainConfig, check_fields
 from edarts.data.batches import Transform
+from edarts.data.dataset import Dataset
 from edarts.runtime import Session
 from edarts.space import zoo
 from edarts.testing.problems import tiny_data
@@ -222,7 +223,7 @@ def test_built_in_recipes() -> None:
 # -- fast -----------------------------------------------------------------------------------------
 
 
-def fast(**changes: float | bool) -> TrainConfig:
+def fast(**changes: float | bool | str) -> TrainConfig:
     return train.resolve_config(TrainConfig.of("fast", **changes), 1000)
 
 
@@ -247,11 +248,22 @@ def test_parts_can_be_switched_off() -> None:
     assert not Fast().alternates(fast(alternate=False)) and not Fast().mirrors(fast(mirror=False))
     data = load("digits")
     assert Fast().transform(data, fast()).jitter == 0.2
-    assert Fast().transform(data, fast(jitter=0.0)) == Transform.of(data)
+    plain = Fast().transform(data, fast(jitter=0.0, shift=0.125, edge="zeros"))
+    assert plain == Transform.of(data)
     for name in ("darts", "shallow"):
         config = train.resolve_config(TrainConfig(name), 100)
         plain = recipe.load(name)
         assert not plain.alternates(config) and not plain.mirrors(config)
+
+
+@pytest.mark.parametrize(("shape", "auto"), [((16, 40), "mirror"), ((40, 15), "zeros")])
+def test_what_lies_beyond_the_edge_of_an_image(shape: tuple[int, int], auto: str) -> None:
+    pixels = torch.arange(2 * shape[0] * shape[1]).remainder(251).to(torch.uint8)
+    data = Dataset(pixels.view(2, *shape, 1), torch.arange(2), ("a", "b"), "pixels")
+    assert Fast().transform(data, fast()).edge == auto
+    assert Fast().transform(data, fast()).shift == 1 / 16
+    for edge in ("mirror", "zeros"):
+        assert Fast().transform(data, fast(edge=edge)).edge == edge
 
 
 @pytest.mark.parametrize("rise", [0.0, 0.23, 0.5, 1.0])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -67,7 +68,9 @@ class Transform:
 
     `mean`, `std`: per channel, of pixels scaled to 0..1, from the training split.
     `flip`: mirror half of the images. `cutout`: side of the square as a share of the image.
-    `jitter`: how far contrast and brightness of an image are changed, at most.
+    `jitter`: how far contrast and brightness of an image are changed, at most. `shift`: how far it
+    is moved, at most, as a share of its longer side, though by one pixel if it is moved at all.
+    `edge`: what comes in from beyond its edge: zeros, or the image in a mirror.
     """
 
     mean: tuple[float, ...]
@@ -75,6 +78,8 @@ class Transform:
     flip: bool = False
     cutout: float = 0.0
     jitter: float = 0.0
+    shift: float = 1 / 8
+    edge: Literal["zeros", "mirror"] = "zeros"
 
     @classmethod
     def of(cls, data: Dataset, cutout: float = 0.0) -> "Transform":
@@ -90,7 +95,7 @@ class Transform:
         return scaled.permute(0, 3, 1, 2)
 
     def augment(self, images: Tensor, mirrored: Tensor | None = None) -> Tensor:
-        """Random crop after zero padding by an eighth, flip, normalise, cutout (DARTS' recipe).
+        """Move, flip, normalise, cut out: by default as in DARTS' recipe, after padding with zeros.
 
         With `jitter` j the normalised image is multiplied by 1 - j to 1 + j, and up to 2 j standard
         deviations of the pixels are added to all of it.
@@ -100,17 +105,18 @@ class Transform:
         """
         batch, height, width, _ = images.shape
         device = images.device
-        pad = max(1, max(height, width) // 8)
-        padded = torch.nn.functional.pad(images, (0, 0, pad, pad, pad, pad))
-        top = torch.randint(0, 2 * pad + 1, (batch, 1))
-        left = torch.randint(0, 2 * pad + 1, (batch, 1))
-        rows = top + torch.arange(height)
-        columns = left + torch.arange(width)
+        most = max(1, int(self.shift * max(height, width))) if self.shift > 0 else 0
+        rows = torch.randint(0, 2 * most + 1, (batch, 1)) + torch.arange(height)
+        columns = torch.randint(0, 2 * most + 1, (batch, 1)) + torch.arange(width)
         if self.flip:
             which = torch.rand(batch, 1) < 0.5 if mirrored is None else mirrored.cpu()[:, None]
             columns = torch.where(which, columns.flip(1), columns)
+        if self.edge == "mirror":
+            rows, columns = _inside(rows - most, height), _inside(columns - most, width)
+        else:
+            images = torch.nn.functional.pad(images, (0, 0, most, most, most, most))
         # One gather crops and mirrors all images, and leaves them channels-last.
-        cropped = padded[
+        cropped = images[
             torch.arange(batch, device=device)[:, None, None],
             rows.to(device)[:, :, None],
             columns.to(device)[:, None, :],
@@ -122,6 +128,12 @@ class Transform:
         if self.cutout > 0:
             x = x * _cutout_mask(batch, height, width, self.cutout).to(device)
         return x
+
+
+def _inside(places: Tensor, size: int) -> Tensor:
+    """Places on a line of `size` pixels; those beyond an end are mirrored at the last pixel."""
+    last = size - 1
+    return (last - (last - places.abs()).abs()).clamp(0, last)
 
 
 def _cutout_mask(batch: int, height: int, width: int, share: float) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edarts.errors import UsageError
 from edarts.nn import operations as ops
 from edarts.nn.auxiliary import AuxiliaryHead
-from edarts.nn.kernels import FeatureMap, SeparableStage, Term
+from edarts.nn.kernels import FeatureMap, Recorder, SeparableStage, Term, together, worthwhile
 from edarts.nn.kernels import concat as join
 from edarts.nn.kernels import node as add_up
 from edarts.nn.whitening import Whitening
@@ -154,6 +154,9 @@ class Cell(nn.Module):
         whole = self.channel_groups == 1
         sources = states if whole else {n: self._part(state) for n, state in states.items()}
         made: dict[int, Term] = {}
+        if worthwhile(states[1].parts[0]):
+            for node in (0, 1):
+                made |= together(self._terms(node, sources[node], weights))
         for node, incoming in self.incoming.items():
             total = self._sum(incoming, sources, weights, made)
             if not whole and weights is not None:
@@ -163,6 +166,8 @@ class Cell(nn.Module):
             states[node] = FeatureMap.shared(total)
             if not whole:
                 sources[node] = self._part(states[node])
+            if worthwhile(total):
+                made |= together(self._terms(node, sources[node], weights))
         for name, module in self.fit.items():
             states[int(name)] = FeatureMap(module(states[int(name)].x))
         if self.loose_ends and weights is not None:
@@ -170,6 +175,17 @@ class Cell(nn.Module):
             read = {e.source for e, w in zip(self.edges, weights, strict=True) if w is not None}
             states |= {node: FeatureMap(torch.zeros_like(states[node].x)) for node in read}
         return FeatureMap.beside([states[node] for node in self.concat])
+
+    def _terms(self, node: int, source: FeatureMap, weights: Weights | None) -> dict[int, Term]:
+        """What the operations that leave a node add, by their slots: not yet computed."""
+        found = {}
+        for index, (edge, slot) in enumerate(zip(self.edges, self.slots, strict=True)):
+            skipped = weights is not None and weights[index] is None
+            if edge.source == node and slot is not None and not skipped:
+                operation = self.operations[slot]
+                if isinstance(operation, ops.Normed):
+                    found[slot] = operation.term(source)
+        return found
 
     def _sum(
         self,
@@ -364,6 +380,7 @@ class Skeleton(nn.Module):
                 raise UsageError(f"{name} must be at least 1, got {value}")
         self.image = image
         self.preprocessing = preprocessing
+        self.recorder = Recorder()
         self.reductions = {cells // 3, 2 * cells // 3}
         # The cell that the auxiliary head reads; ENAS' code takes the one after DARTS'.
         self.auxiliary_cell = min(2 * cells // 3 + (preprocessing == "enas"), cells - 1)

@@ -71,7 +71,7 @@ class Supernet(Skeleton):
         An operation whose weight is exactly zero is not computed and gets no gradient, unless
         `needs_grad`, a mask of the same shapes, is true there. Raises UsageError for a wrong shape.
         """
-        chosen: dict[str, Weights] = {}
+        kept: dict[str, list[bool]] = {}
         for kind in self.space.groups:
             matrix = weights[kind]
             shape = self.space.shape(kind)
@@ -82,13 +82,21 @@ class Supernet(Skeleton):
             computed = matrix.detach() != 0
             if needs_grad is not None:
                 computed = computed | needs_grad[kind]
-            chosen[kind] = [
-                weight if keep else None
-                for weight, keep in zip(
-                    matrix.flatten().unbind(), computed.flatten().tolist(), strict=True
-                )
-            ]
-        return self.classify(self.features(x, chosen)[-1].x)
+            kept[kind] = computed.flatten().tolist()
+
+        def passes(x: Tensor, *matrices: Tensor) -> Tensor:
+            chosen: dict[str, Weights] = {
+                kind: [
+                    weight if keep else None
+                    for weight, keep in zip(matrix.flatten().unbind(), kept[kind], strict=True)
+                ]
+                for kind, matrix in zip(kept, matrices, strict=True)
+            }
+            return self.classify(self.features(x, chosen)[-1].x)
+
+        cell = cast(Cell, self.cells[0])
+        constants = (*map(tuple, kept.values()), cell.drop_path, cell.skip_dropout)
+        return self.recorder(passes, self, constants, x, *(weights[kind] for kind in kept))
 
     @torch.no_grad()
     def grown_from(self, older: "Supernet") -> Iterator[tuple[Tensor, Tensor, Spread]]:

@@ -41,9 +41,6 @@ FEWEST_SHOWN = 1500
 # of too many epochs some are passed over, after too few the rest of the minutes would be lost.
 FASTER = 0.9
 MOST_EPOCHS = 2.5  # how many times the recipe's epochs a training with minutes takes at most
-# Of images of so many pixels and more, in a training of more than the recipe's epochs: side of the
-# square that is cut out of each, as the speed record's longer trainings do.
-LARGE, CUTOUT = 16, 0.5
 CLOSING = 3.0, 0.02  # seconds, and share of the minutes, that writing the run's files may take
 
 
@@ -314,12 +311,9 @@ class _Finding:
         return config, fitted
 
     def _lasting(self, config: TrainConfig, epochs: int) -> TrainConfig:
-        """With that many epochs; where it would overfit, with squares cut out."""
+        """With that many epochs."""
         if epochs < config.epochs:
             self._cut(f"training: {epochs} of {config.epochs} epochs")
-        long = epochs > config.epochs and min(self.plan.data.shape[1:]) >= LARGE
-        if long and self.plan.given.cutout is None:
-            config = replace(config, cutout=CUTOUT)
         return replace(config, epochs=epochs)
 
     # -- time ------------------------------------------------------------------------------------

@@ -16,6 +16,10 @@ PATIENCE = 3  # of a search that `find` does
 # they teach of its answers holds for images like them, which it has not seen.
 HELD_OUT = 0.05, 1000
 
+# Side of the square that is cut out of each training image, if its shorter side has so many pixels:
+# a small one loses too much by it.
+CUTOUT, LARGE = 0.25, 16
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -54,7 +58,10 @@ class Plan:
         """
         search, sizes = fill_in(search, {"patience": PATIENCE}), (len(data), len(data.classes))
         resolved, space, notes = resolve_config(search, *sizes)
-        given = fill_in(given, {"valid_fraction": held_out(len(data))})
+        usual = {"valid_fraction": held_out(len(data))}
+        if given.recipe == "fast" and min(data.shape[1:]) >= LARGE:
+            usual["cutout"] = CUTOUT
+        given = fill_in(given, usual)
         train = fit.resolve_config(given, len(data), whitens=space.whitens)
         field = field_of(data, budget, train)
         search, without = within_limits(search, resolved, space, field)

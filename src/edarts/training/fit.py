@@ -11,6 +11,7 @@ from edarts.data.batches import Loader, Transform, batches
 from edarts.data.dataset import Dataset
 from edarts.data.splits import stratified_split
 from edarts.errors import UsageError
+from edarts.nn.kernels import Recorder
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.timm import begin_with
 from edarts.nn.whitening import Whitening
@@ -150,6 +151,8 @@ class Training:
         place(network, runtime.device)
         self.recipe.prepare(network, config)
         self.optimizer = self.recipe.optimizer(network, config)
+        self.drop_path = 0.0
+        self.recorder = Recorder()
         self.first = permutation(len(data), runtime.seed, "mirrored first", 0) % 2
         if runtime.compile:
             network.compile()
@@ -158,7 +161,8 @@ class Training:
         """One optimizer step on one batch; returns loss and accuracy of the augmented images."""
         config = self.config
         set_lr(self.optimizer, self.recipe.lr(config, epoch, at, self.loader.steps))
-        cast(Any, self.network).set_drop_path(config.drop_path * epoch / config.epochs)
+        self.drop_path = config.drop_path * epoch / config.epochs
+        cast(Any, self.network).set_drop_path(self.drop_path)
         self.network.train()
         images, labels = self.loader.batch(epoch, at)
         mirrored = self._mirrored(epoch, at) if self.recipe.alternates(config) else None
@@ -176,7 +180,11 @@ class Training:
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of images (B, C, H, W), with the auxiliary head's, and their logits."""
         weight = self.config.auxiliary
-        logits = self.network(images, weight > 0)
+
+        def passes(images: Tensor) -> Tensor:
+            return cast(Tensor, self.network(images, weight > 0))
+
+        logits = self.recorder(passes, self.network, self.drop_path, images)
         if weight == 0:
             return self._loss(logits, labels), logits
         first, second = (self._loss(part, labels) for part in logits)

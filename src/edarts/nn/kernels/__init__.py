@@ -8,13 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts.nn.kernels.compiled import enabled, fast, few_pixels, load_loops
+from edarts.nn.kernels.graphs import Recorder
 from edarts.nn.kernels.layout import concat
 from edarts.nn.kernels.nodes import NodeFunction
 from edarts.nn.kernels.pools import max_pool2d
 from edarts.nn.kernels.terms import FeatureMap, SeparableStage, Term
+from edarts.nn.kernels.together import together, worthwhile
 
 __all__ = [
     "FeatureMap",
+    "Recorder",
     "SeparableStage",
     "Term",
     "concat",
@@ -24,7 +27,9 @@ __all__ = [
     "plain_node",
     "plain_term",
     "pointwise_conv2d",
+    "together",
     "warm_up",
+    "worthwhile",
 ]
 
 

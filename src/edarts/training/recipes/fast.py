@@ -11,7 +11,7 @@ cosine to zero, not straight to a fifteenth.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from edarts.training.recipe import Recipe
 RATE = 11.5 / 7850  # highest learning rate for each image of a batch (section 3.1 and its code)
 IMAGES, EPOCHS = 200_000, (10, 40)  # shown in all, as far as these bounds of epochs allow
 FIRST = 0.2  # share of the highest rate at the first step
+LARGE = 16  # pixels of the shorter side
 STEPS, BATCHES = 30, (32, 512)  # steps of an epoch, about, within these bounds of the batch size
 
 
@@ -61,6 +62,12 @@ class Fast(Recipe):
         jitter: Annotated[float, Between(0, 0.9)] = 0.2
         """How far contrast and brightness of a training image are changed at random, at most: by
         this share, and by twice as many standard deviations of the pixels (0..0.9)."""
+        shift: Annotated[float, Between(0, 0.5)] = 1 / 16
+        """How far a training image is moved at random, at most, as a share of its longer side, but
+        by one pixel at least; 0: not at all (0..0.5)."""
+        edge: Literal["auto", "mirror", "zeros"] = "auto"
+        """What comes in from beyond its edge then: mirror, the image in a mirror; zeros; auto:
+        zeros for images of less than 16 pixels, in which a mirrored pixel changes much."""
         mirror: bool = True
         """Whether an answer is the mean of those to the image and to its mirror image, where
         mirroring is harmless."""
@@ -107,7 +114,11 @@ class Fast(Recipe):
 
     def transform(self, data: Dataset, config: TrainConfig) -> Transform:
         options: Any = config.options
-        return replace(super().transform(data, config), jitter=options.jitter)
+        edge = options.edge
+        if edge == "auto":
+            edge = "mirror" if min(data.shape[1:]) >= LARGE else "zeros"
+        plain = super().transform(data, config)
+        return replace(plain, jitter=options.jitter, shift=options.shift, edge=edge)
 
     def alternates(self, config: TrainConfig) -> bool:
         options: Any = config.options
