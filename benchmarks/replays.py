@@ -1,9 +1,9 @@
 """What a GPU's steps gain by calls together and by replays: `python benchmarks/replays.py`.
 
-Times steps of `edarts bench step` and `train`, or those named, on the GPU beside the textbook's: as they would be
-without both, with terms that read one source computed together, with the passes recorded as a CUDA
-graph, and with both, which is how they are. Prints a line of JSON for each: median milliseconds,
-and the peak of the GPU's memory in MiB.
+Times steps of `edarts bench step` and `train`, or those named, on the GPU beside the textbook's: as
+they would be without both, with terms that read one source computed together, with the passes
+recorded as a CUDA graph, and with both, which is how they are. Prints a line of JSON for each:
+median milliseconds, and the peak of the GPU's memory in MiB.
 """
 
 import json
