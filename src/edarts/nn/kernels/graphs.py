@@ -29,6 +29,7 @@ class Recorder:
     def __init__(self) -> None:
         self._calls: Counter[Hashable] = Counter()
         self._recorded: OrderedDict[Hashable, Function] = OrderedDict()
+        self._replays: Counter[Hashable] = Counter()
         self._known: bool | None = None
 
     def __len__(self) -> int:
@@ -46,6 +47,9 @@ class Recorder:
     ) -> Tensor:
         """function(*tensors), a computation through `net` that depends on nothing else but
         `constants` and torch's random numbers.
+
+        Gradients must be taken before the next call of the same form, whose passes take the memory
+        of these; else taking them raises RuntimeError.
         """
         if not recordable(net, tensors[0]) or not self._knows(net):
             return function(*tensors)
@@ -54,14 +58,17 @@ class Recorder:
             self._calls[form] += 1
             if len(self._calls) > REMEMBERED:
                 self._calls = Counter({form: self._calls[form]})
-            if self._calls[form] <= PLAIN or not _room():
+            if self._calls[form] <= PLAIN or not _room(tensors[0].device):
                 return function(*tensors)
             if len(self._recorded) == HELD:
                 self._recorded.popitem(last=False)
             self._recorded[form] = _record(function, net, tensors)
         self._recorded.move_to_end(form)
-        # The next replay writes to the same memory.
-        return self._recorded[form](*tensors).clone()
+        self._replays[form] += 1
+        y: Tensor = _Latest.apply(  # type: ignore[no-untyped-call]
+            self._recorded[form](*tensors), self._replays, form
+        )
+        return y
 
     def _knows(self, net: nn.Module) -> bool:
         """Whether all modules are of this package or PyTorch's: others may wait for the GPU, which
@@ -71,6 +78,21 @@ class Recorder:
             homes = {type(module).__module__.partition(".")[0] for module in net.modules()}
             self._known = homes <= {"edarts", "torch"}
         return self._known
+
+
+class _Latest(torch.autograd.Function):
+    """A copy of a replay's result, whose memory the next one takes."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, replays: Counter[Hashable], form: Hashable) -> Tensor:
+        ctx.replays, ctx.form, ctx.number = replays, form, replays[form]
+        return y.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        if ctx.replays[ctx.form] != ctx.number:
+            raise RuntimeError("the passes were replayed before their gradients were taken")
+        return grad, None, None
 
 
 def recordable(net: nn.Module, x: Tensor) -> bool:
@@ -86,10 +108,10 @@ def _form(net: nn.Module, constants: Hashable, tensors: tuple[Tensor, ...]) -> H
     return constants, kinds, learns, half
 
 
-def _room() -> bool:
+def _room(device: torch.device) -> bool:
     """Whether the GPU has as much memory left as the passes have needed so far."""
-    free, _ = torch.cuda.mem_get_info()
-    return free > torch.cuda.max_memory_allocated()
+    free, _ = torch.cuda.mem_get_info(device)
+    return free > torch.cuda.max_memory_allocated(device)
 
 
 class _Passes(nn.Module):
@@ -108,7 +130,7 @@ def _record(function: Function, net: nn.Module, tensors: tuple[Tensor, ...]) -> 
     samples = tuple(x.detach().clone().requires_grad_(x.requires_grad) for x in tensors)
     buffers = [*net.buffers()]
     before = [buffer.clone() for buffer in buffers]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.cuda.device(tensors[0].device):
         # Of gradients that are made on another stream while it records.
         warnings.simplefilter("ignore")
         recorded = torch.cuda.make_graphed_callables(
