@@ -43,6 +43,7 @@ class Between:
 
 
 WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+LARGEST = 1e30  # of a number in a field: float32, with which is computed, ends at 3e38
 NUMBERS = {int: numbers.Integral, float: numbers.Real}  # numpy's are such too
 
 
@@ -57,6 +58,8 @@ def check_fields(settings: object) -> None:
         if value is not None and not any(_is_a(value, one) for one in kinds):
             wanted = " or ".join(WORDS[one] for one in kinds)
             raise UsageError(f"{name} must be {wanted}, got {value!r:.40}")
+        if isinstance(value, numbers.Real) and abs(value) > LARGEST:
+            raise UsageError(f"{name} is too large, got {value!r:.40}")
     for name, bounds in _bounds(kind):
         bounds.check(name, getattr(settings, name))
     for name, known in _choices(kind):

@@ -1,6 +1,7 @@
 """Plots of a page: as inline SVG, whose points the page's script finds, and as PNG."""
 
 import io
+import warnings
 from typing import Any, NamedTuple
 
 from edarts.reporting.model import Plot, Series
@@ -28,7 +29,8 @@ def draw(plot: Plot) -> Drawn:
         "font.size": 9.0,
         "text.parse_math": False,
     }
-    with rc_context(style):
+    with rc_context(style), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of labels that leave no room: they are drawn as they are
         figure = Figure(figsize=(5.4, 3.5), layout="constrained")
         axis = figure.subplots()
         _fill(axis, plot)
