@@ -1,6 +1,8 @@
 """The errors a user can cause, each one line that names what is wrong and what to do."""
 
 import difflib
+import errno
+import os
 import re
 import shlex
 import unicodedata
@@ -8,6 +10,8 @@ from collections.abc import Iterable, Sequence
 
 SECRETS = re.compile(r"(://[^\s:/@]*:)\S*(@)|([?&](?:password|passwd|pwd)=)[^&\s]*")
 
+# What PyTorch, and the loader of compiled modules, say where there is no memory left.
+MEMORY = ("out of memory", "can't allocate", "failed to map segment", "Cannot allocate memory")
 CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # kinds of characters that are no text, of Unicode
 
 
@@ -67,9 +71,22 @@ def unforeseen(error: BaseException) -> str:
     text = one_line(error)
     if isinstance(error, EdartsError):
         return text
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+    bug = f"{type(error).__name__}: {masked(text)} (a bug; EDARTS_DEBUG=1 shows where)"
+    return shortage(error) or bug
+
+
+def shortage(error: BaseException) -> str | None:
+    """What this machine has too little of, if that is why an error was raised, and what to do."""
+    text, number = str(error), getattr(error, "errno", None)
+    if number in (errno.EMFILE, errno.ENFILE):  # of the process, of the system
+        return (
+            f"{os.strerror(number).lower()}; raise the limit (`ulimit -n`) and repeat the command"
+        )
+    # A SystemError is what Python says where a library has lost an error, as when memory runs out.
+    none = isinstance(error, MemoryError | SystemError) or number == errno.ENOMEM
+    if none or any(words in text for words in MEMORY):
         return "out of memory; give a smaller --batch-size, --channels or --image-size"
-    return f"{type(error).__name__}: {masked(text)} (a bug; EDARTS_DEBUG=1 shows where)"
+    return None
 
 
 def masked(text: str) -> str:

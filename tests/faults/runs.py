@@ -52,6 +52,8 @@ def _content(path: Path) -> Any:  # noqa: PLR0911
         return _plain(json.loads(path.read_text()))
     if path.suffix == ".jsonl":
         lines = [_plain(json.loads(line)) for line in path.read_text().splitlines()]
+        if path.name == "ledger.jsonl":  # of a study, where a run that failed has a later line
+            lines = [*{line["name"]: line for line in lines}.values()]
         return sorted(lines, key=lambda line: line.get("trial", line.get("name", 0)))  # of two
     if path.suffix == ".pt":
         return repr(_plain(torch.load(path, weights_only=True)))

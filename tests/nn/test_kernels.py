@@ -1,6 +1,8 @@
 """The fast paths against their plain PyTorch twins, and the rule that picks them."""
 
 import copy
+import errno
+import mmap
 import os
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts.nn import kernels
-from edarts.nn.kernels import FeatureMap, SeparableStage, Term, concat, pointwise_conv2d
+from edarts.nn.kernels import FeatureMap, SeparableStage, Term, compiled, concat, pointwise_conv2d
 from edarts.nn.kernels.compiled import few_pixels, load_loops
 from edarts.nn.kernels.pools import halves
 from processes import Forked
@@ -406,3 +408,15 @@ def test_max_pool_equals_its_plain_twin(
     g = normal(torch.Generator().manual_seed(1), *y.shape)
     mine, its = (torch.autograd.grad(z, x, g)[0] for z in (y, plain))
     torch.testing.assert_close(mine, its)
+
+
+def test_loops_are_not_loaded_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLVM would end the process, whatever it was doing."""
+    compiled.check_room()
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(mmap, "mmap", full)
+    with pytest.raises(MemoryError):
+        compiled.check_room()

@@ -1,12 +1,16 @@
 """What a run was made with is written down, and told when a part of it is missing."""
 
+import errno
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
 from edarts import EdartsError, registry
+from edarts.runs import environment
 from edarts.runs.environment import explain
 from edarts.runs.folder import open_run, reading
 
@@ -57,3 +61,25 @@ def test_what_the_run_does_not_know_stays_as_it_is(tmp_path: Path, content: str 
     error = missing("recipes", "shalow")
     assert explain(tmp_path, error) is error
     assert "did you mean shallow" in str(error)
+
+
+def test_the_revision_is_not_lost_silently(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where git cannot be started for want of files or memory, the run ends, and can be repeated."""
+
+    def ran(code: int, err: str) -> None:
+        done = subprocess.CompletedProcess([], code, "", err)
+        monkeypatch.setattr(subprocess, "run", lambda *a, **k: done)
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    ran(128, "fatal: not a git repository")
+    assert environment.environment()["revision"] is None
+    ran(128, "fatal: cannot open '.git/HEAD': Too many open files")
+    with pytest.raises(OSError, match="Too many open files"):
+        environment.environment()
+    monkeypatch.setattr(subprocess, "run", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        environment.environment()
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: (_ for _ in ()).throw(FileNotFoundError))
+    assert environment.environment()["revision"] is None

@@ -58,7 +58,7 @@ def check_fields(settings: object) -> None:
         if value is not None and not any(_is_a(value, one) for one in kinds):
             wanted = " or ".join(WORDS[one] for one in kinds)
             raise UsageError(f"{name} must be {wanted}, got {value!r:.40}")
-        if isinstance(value, numbers.Real) and abs(value) > LARGEST:
+        if isinstance(value, int | float) and abs(value) > LARGEST:
             raise UsageError(f"{name} is too large, got {value!r:.40}")
     for name, bounds in _bounds(kind):
         bounds.check(name, getattr(settings, name))

@@ -1,5 +1,6 @@
 """environment.json: what a run was made with, and what to install when a part of it is missing."""
 
+import errno
 import os
 import platform
 import subprocess
@@ -83,7 +84,10 @@ def _plugins(folder: Path) -> Mapping[str, str]:
 
 
 def _revision() -> str | None:
-    """The commit of the source tree, if edarts runs from one."""
+    """The commit of the source tree, if edarts runs from one and git is here.
+
+    Raises OSError where git cannot be started for another reason: no run should lose it silently.
+    """
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return None
@@ -93,7 +97,11 @@ def _revision() -> str | None:
             capture_output=True,
             text=True,
             check=False,
+            env=os.environ | {"LC_ALL": "C"},
         )
-    except OSError:
+    except (FileNotFoundError, PermissionError):
         return None
+    for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        if asked.returncode and os.strerror(number) in asked.stderr:
+            raise OSError(number, os.strerror(number))
     return asked.stdout.strip() or None

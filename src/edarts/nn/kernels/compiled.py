@@ -3,6 +3,7 @@
 Importing numba costs a moment, so it is put off until needed.
 """
 
+import mmap
 import os
 from collections.abc import Callable
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+ROOM = 256 * 2**20  # bytes that loading the loops takes at most, about
 FEW_PIXELS = 4096  # B * H * W, up to which `few_pixels` holds
 
 _say: list[Callable[[str], None]] = []
@@ -57,8 +59,17 @@ def few_pixels(x: Tensor) -> bool:
     )
 
 
+def check_room() -> None:
+    """Raises MemoryError where the loops cannot be loaded: LLVM ends the process without memory."""
+    try:
+        mmap.mmap(-1, ROOM).close()
+    except OSError:
+        raise MemoryError from None
+
+
 @cache
 def _module() -> Any:
+    check_room()
     from edarts.nn.kernels import cache, loops, vectors
 
     for module in (loops, vectors):
