@@ -2,7 +2,6 @@
 
 import difflib
 import errno
-import os
 import re
 import shlex
 import unicodedata
@@ -79,9 +78,7 @@ def shortage(error: BaseException) -> str | None:
     """What this machine has too little of, if that is why an error was raised, and what to do."""
     text, number = str(error), getattr(error, "errno", None)
     if number in (errno.EMFILE, errno.ENFILE):  # of the process, of the system
-        return (
-            f"{os.strerror(number).lower()}; raise the limit (`ulimit -n`) and repeat the command"
-        )
+        return "too many open files; raise the limit (`ulimit -n`), and repeat the command"
     # A SystemError is what Python says where a library has lost an error, as when memory runs out.
     none = isinstance(error, MemoryError | SystemError) or number == errno.ENOMEM
     if none or any(words in text for words in MEMORY):

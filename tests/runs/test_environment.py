@@ -64,7 +64,7 @@ def test_what_the_run_does_not_know_stays_as_it_is(tmp_path: Path, content: str 
 
 
 def test_the_revision_is_not_lost_silently(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where git cannot be started for want of files or memory, the run ends, and can be repeated."""
+    """Where git cannot be started for want of files or memory, the run ends."""
 
     def ran(code: int, err: str) -> None:
         done = subprocess.CompletedProcess([], code, "", err)
