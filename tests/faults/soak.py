@@ -38,7 +38,9 @@ def family(pid: int) -> dict[int, tuple[str, float]]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            command = (
+                (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            )
             status = (folder / "status").read_text().split("VmRSS:")[1].split()[0]
         except (OSError, IndexError):
             continue

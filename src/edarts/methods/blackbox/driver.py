@@ -10,12 +10,14 @@ import hashlib
 import json
 import math
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -120,6 +122,8 @@ class _Search:
     def __post_init__(self) -> None:
         self.scores: dict[str, list[float]] = {}  # digest -> what was computed for it
         self.counted: set[int] = set()
+        self.lean: set[int] = set()  # numbers of the trials that `share` has seen
+        self.kinds: dict[tuple[str, BaseDistribution], BaseDistribution] = {}
         self.retried: set[int] = set()  # numbers of failed trials that are tried again
         self.spent = 0  # trials begun by any driver; failed ones that are tried again do not count
         self.queued = False  # whether a failed trial waits to be tried again
@@ -136,6 +140,7 @@ class _Search:
     def look(self) -> list[FrozenTrial]:
         """Read the ledger, once for each turn: what any driver has begun and found."""
         trials = self.study.get_trials(deepcopy=False)
+        self.share([t for t in trials if t.state.is_finished() and t.number not in self.lean])
         self.retried |= {t.user_attrs[RETRY_OF] for t in trials if RETRY_OF in t.user_attrs}
         self.spent = sum(
             trial.number not in self.retried
@@ -151,6 +156,21 @@ class _Search:
         for trial in by_end(new):
             self.count(trial)
         return trials
+
+    def share(self, trials: Sequence[FrozenTrial]) -> None:
+        """Give trials that Optuna keeps one copy of names, choices and their kinds: read from a
+        database each has its own, 16 KiB that a long search would gather for every trial.
+        """
+        for trial in trials:
+            self.lean.add(trial.number)
+            kinds = trial.distributions.items()
+            trial.distributions = {
+                sys.intern(name): self.kinds.setdefault((name, kind), kind) for name, kind in kinds
+            }
+            trial.params = {
+                sys.intern(name): sys.intern(value) if type(value) is str else value
+                for name, value in trial.params.items()
+            }
 
     def count(self, trial: FrozenTrial) -> None:
         """Take in a score, once."""
