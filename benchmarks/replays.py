@@ -9,12 +9,11 @@ median milliseconds, and the peak of the GPU's memory in MiB.
 import json
 import statistics
 import sys
-import time
-from collections.abc import Callable
 
 import torch
 
 from edarts.bench import comparisons
+from edarts.bench.measure import seconds
 from edarts.nn import cells
 from edarts.nn.kernels import graphs
 from edarts.training.device import open_device
@@ -22,19 +21,6 @@ from edarts.training.device import open_device
 NAMES = ("edarts_weight_step", "edarts_arch_step", "darts_weight_step", "darts_arch_step",
          "shallow_train_step", "full_train_step")  # fmt: skip
 FIRST, ROUNDS = 6, 10  # steps before it is timed, of which the fourth is recorded; timed ones
-
-
-def milliseconds(step: Callable[[], None]) -> float:
-    """Median of some steps, each until the GPU has done it."""
-    taken = []
-    for round in range(FIRST + ROUNDS):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        step()
-        torch.cuda.synchronize()
-        if round >= FIRST:
-            taken.append(time.perf_counter() - start)
-    return 1000 * statistics.median(taken)
 
 
 def main(names: list[str]) -> None:
@@ -50,9 +36,11 @@ def main(names: list[str]) -> None:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
             pair = comparisons.make(comparison, device)
-            found = milliseconds(pair.textbook if way == "textbook" else pair.ours)
-            peak = torch.cuda.max_memory_allocated() / 2**20
-            row = {"what": name, "way": way, "ms": round(found, 2), "mib": round(peak)}
+            step = pair.textbook if way == "textbook" else pair.ours
+            taken = [seconds(step, device) for _ in range(FIRST + ROUNDS)][FIRST:]
+            found = round(1000 * statistics.median(taken), 2)
+            peak = round(torch.cuda.max_memory_allocated() / 2**20)
+            row = {"what": name, "way": way, "ms": found, "mib": peak}
             print(json.dumps(row), flush=True)
 
 

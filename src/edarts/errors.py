@@ -9,8 +9,15 @@ from collections.abc import Iterable, Sequence
 
 SECRETS = re.compile(r"(://[^\s:/@]*:)\S*(@)|([?&](?:password|passwd|pwd)=)[^&\s]*")
 
-# What PyTorch, and the loader of compiled modules, say where there is no memory left.
-MEMORY = ("out of memory", "can't allocate", "failed to map segment", "Cannot allocate memory")
+# What PyTorch, the loader of compiled modules, and Python, where a library has lost its error, say
+# where there is no memory left.
+MEMORY = (
+    "out of memory",
+    "can't allocate",
+    "failed to map segment",
+    "Cannot allocate memory",
+    "error return without exception set",
+)
 CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # kinds of characters that are no text, of Unicode
 
 
@@ -79,9 +86,11 @@ def shortage(error: BaseException) -> str | None:
     text, number = str(error), getattr(error, "errno", None)
     if number in (errno.EMFILE, errno.ENFILE):  # of the process, of the system
         return "too many open files; raise the limit (`ulimit -n`), and repeat the command"
-    # A SystemError is what Python says where a library has lost an error, as when memory runs out.
-    none = isinstance(error, MemoryError | SystemError) or number == errno.ENOMEM
-    if none or any(words in text for words in MEMORY):
+    if (
+        isinstance(error, MemoryError)
+        or number == errno.ENOMEM
+        or any(words in text for words in MEMORY)
+    ):
         return "out of memory; give a smaller --batch-size, --channels or --image-size"
     return None
 

@@ -10,15 +10,14 @@ from edarts.methods.oneshot.resolve import resolve_config
 from edarts.race.candidates import FOUND, Field, names
 from edarts.race.operations import within_limits
 from edarts.training import balance, fit, recipe
+from edarts.training.recipes.fast import LARGE
 
 PATIENCE = 3  # of a search that `find` does
 # Share of the training images, and their number, at most, that the final training holds out: what
 # they teach of its answers holds for images like them, which it has not seen.
 HELD_OUT = 0.05, 1000
 
-# Side of the square that is cut out of each training image, if its shorter side has so many pixels:
-# a small one loses too much by it.
-CUTOUT, LARGE = 0.25, 16
+CUTOUT = 0.25  # side of the square that is cut out of each training image, if it is a large one
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from edarts.training.recipe import Recipe
 RATE = 11.5 / 7850  # highest learning rate for each image of a batch (section 3.1 and its code)
 IMAGES, EPOCHS = 200_000, (10, 40)  # shown in all, as far as these bounds of epochs allow
 FIRST = 0.2  # share of the highest rate at the first step
-LARGE = 16  # pixels of the shorter side
+LARGE = 16  # pixels of the shorter side; smaller images lose too much at their edge and by cutout
 STEPS, BATCHES = 30, (32, 512)  # steps of an epoch, about, within these bounds of the batch size
 
 
