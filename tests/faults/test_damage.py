@@ -229,7 +229,7 @@ def test_a_damaged_cache_of_loops_is_compiled_again(
 
         sys.modules.pop("mine", None)
         module = importlib.import_module("mine")
-        cache.guard(module, told.append)
+        cache.guard([module], told.append)
         assert module.twice(3) == 6
         return module.twice
 
@@ -251,6 +251,36 @@ def test_a_damaged_cache_of_loops_is_compiled_again(
     (tmp_path / "own" / "edarts" / "loops").chmod(0o770)
     assert not twice().stats.cache_hits
     assert compiled.load_loops().moments._cache._cache_file.__class__ is cache.Checked
+
+
+def test_a_change_of_one_module_compiles_all_that_call_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numba = pytest.importorskip("numba")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "outside.py").write_text(
+        "import numba\nfrom inside import one\n"
+        "@numba.njit(cache=True)\ndef two(): return one() + 1\n"
+    )
+
+    def two(one: int) -> tuple[int, bool]:
+        import importlib
+        import sys
+
+        (tmp_path / "inside.py").write_text(
+            f"import numba\n@numba.njit(cache=True)\ndef one(): return {one}\n"
+        )
+        for name in ("inside", "outside"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        modules = [importlib.import_module(name) for name in ("inside", "outside")]
+        cache.guard(modules)
+        return modules[1].two(), bool(modules[1].two.stats.cache_hits)
+
+    assert two(1) == (2, False)
+    assert two(1) == (2, True)
+    assert two(10) == (11, False)
 
 
 def test_a_folder_that_cannot_be_written(
