@@ -2,7 +2,8 @@
 
 One of its two Ray workers is killed every 20 seconds, the driver every 2 minutes, and begun again.
 At the end every trial has one score, the best is that of a search left alone, and the memory over
-time is drawn in OUT/soak.png. Each look is a line of OUT/soak.jsonl; a stopped soak goes on.
+time is drawn in OUT/soak.png. Each look is a line of OUT/soak.jsonl; a stopped soak goes on, and
+one that has ended, with its OUT/soak.json, is not done again.
 """
 
 import argparse
@@ -114,7 +115,10 @@ def run() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     given.work.mkdir(parents=True, exist_ok=True)
-    told = given.out / "soak.jsonl"
+    told, ended = given.out / "soak.jsonl", given.out / "soak.json"
+    if ended.exists():
+        print(json.dumps(json.loads(ended.read_text())))
+        return
     disturbed(given.work / "killed", given.trials, told)
     assert begin(given.work / "alone", given.trials).wait() == 0
     alone, found, lines = scores(given.work / "alone"), scores(given.work / "killed"), looks(told)
@@ -129,7 +133,7 @@ def run() -> None:
         "best_alone": max(alone.values()),
         "revision": revision(),
     }
-    (given.out / "soak.json").write_text(json.dumps(answer, indent=2) + "\n")
+    ended.write_text(json.dumps(answer, indent=2) + "\n")
     print(json.dumps(answer))
 
 
