@@ -45,7 +45,7 @@ class Place:
 CIFAR10, CIFAR100 = f"{DATA}/cifar10", f"{DATA}/cifar100"
 PLACES = {
     "digits": Place("convnet", DataConfig("digits"), 20, "fp32"),
-    "cifar10": Place("convnet", DataConfig(CIFAR10, limit=5000), 20, "bf16"),
+    "cifar10": Place("convnet", DataConfig(CIFAR10, limit=5000), 12, "bf16"),
     "smiles": Place("convnet", DataConfig(f"{DATA}/smiles", flip=True), 6, "bf16"),
     "cifar100": Place("convnet", DataConfig(CIFAR100, limit=10_000), 6, "bf16"),
     "digits, cells": Place("darts.v2", DataConfig("digits"), 20, "fp32"),
@@ -81,7 +81,13 @@ def recipes(place: str) -> dict[str, TrainConfig]:
         name: TrainConfig.of("fast", valid_fraction=0.2, epochs=epochs, **part)
         for name, part in parts.items()
     }
-    return found | {"shallow": TrainConfig.of("shallow", valid_fraction=0.2, epochs=epochs)}
+    times = (1, 3) if "cells" in place else (1,)
+    return found | {
+        "shallow" if n == 1 else "shallow, three times the epochs": TrainConfig.of(
+            "shallow", valid_fraction=0.2, epochs=n * epochs
+        )
+        for n in times
+    }
 
 
 def rows(device: str) -> dict[Key, float]:

@@ -76,10 +76,10 @@ def work(name: str, arguments: tuple[Any, ...]) -> tuple[int, int]:
         source = prod(shape) // shape[3] * len(wide)
         return 2 * _multiply_adds(wide, narrow, y), 4 * (source + y.size)
     if name == "separable_gradient":
-        _, shape, _, wide, narrow, _, _, y, grad, _, dx, fresh, dd, _, _ = arguments
+        _, shape, _, wide, narrow, _, _, y, grad, _, dx, fresh, _, dp, _ = arguments
         once = _multiply_adds(wide, narrow, y)
         again = y.size // y.shape[3] * wide.size  # the depthwise result, which was not kept
-        adds = (once if len(dx) else 0) + (once + again if dd.size else 0)
+        adds = (once if len(dx) else 0) + (once + again if dp.size else 0)
         source = prod(shape) // shape[3] * len(wide)
         written = prod(shape) * (len(dx) + int((~fresh).sum()))
         return 2 * adds, 4 * (source + y.size + grad.size + written)
@@ -96,8 +96,7 @@ def work(name: str, arguments: tuple[Any, ...]) -> tuple[int, int]:
 
 def _multiply_adds(wide: Any, narrow: Any, y: Any) -> int:
     """Of a depthwise (C, k, k) and a 1 x 1 convolution (D, C) whose result is y (N, H, W, D)."""
-    depthwise = wide.size if wide.shape[1] > 1 else 0
-    return int(y.size // y.shape[3] * (depthwise + narrow.size))
+    return int(y.size // y.shape[3] * (wide.size + narrow.size))
 
 
 @contextmanager

@@ -8,9 +8,10 @@ rest; one that does not fit is deleted, and the loop compiled again.
 import hashlib
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from numba.core.caching import IndexDataCacheFile
@@ -71,14 +72,18 @@ class Checked(IndexDataCacheFile):
             self.say(f"{path}: damaged; deleted, and compiled again")
 
 
-def guard(loops: Any, say: Say | None = None) -> None:
-    """Let the compiled functions of a module use such files; `say`: told about damaged ones."""
-    for function in vars(loops).values():
+def guard(modules: Sequence[ModuleType], say: Say | None = None) -> None:
+    """Let the compiled functions of modules use such files; `say`: told about damaged ones.
+
+    The modules call each other: when one of their sources has changed, all are compiled again.
+    """
+    stamp = [hashlib.sha256(Path(str(module.__file__)).read_bytes()).digest() for module in modules]
+    for function in (value for module in modules for value in vars(module).values()):
         cache: Any = getattr(function, "_cache", None)
         if not isinstance(getattr(cache, "_cache_file", None), IndexDataCacheFile):
             continue
         file: Any = cache._cache_file
-        file.__class__, file.say = Checked, say
+        file.__class__, file.say, file._source_stamp = Checked, say, stamp
         folder = next(filter(_is_own, (Path(file._cache_path), _private())), None)
         if folder is None:
             cache.disable()

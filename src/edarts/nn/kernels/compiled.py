@@ -70,10 +70,9 @@ def check_room() -> None:
 @cache
 def _module() -> Any:
     check_room()
-    from edarts.nn.kernels import cache, loops, vectors
+    from edarts.nn.kernels import cache, loops
 
-    for module in (loops, vectors):
-        cache.guard(module, _say[-1] if _say else None)
+    cache.guard(loops.MODULES, _say[-1] if _say else None)
     return loops
 
 

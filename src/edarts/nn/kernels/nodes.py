@@ -302,7 +302,7 @@ def kernels(stage: SeparableStage) -> tuple[Floats, Floats]:
         both[:rows, :columns], both[rows:, columns:] = narrow, odd
         narrow = both
     if stage.depthwise is None:
-        return np.ones((narrow.shape[1], 1, 1), np.float32), narrow
+        return np.empty((narrow.shape[1], 0, 0), np.float32), narrow
     return np.ascontiguousarray(stage.depthwise.detach().numpy()[:, 0]), narrow
 
 

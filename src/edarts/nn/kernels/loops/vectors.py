@@ -113,18 +113,18 @@ def store_some(typing, array, index, count, value):
 
 
 @intrinsic
-def prefetch(typing, array, index):
-    """Begin to bring the cache line of array[index] into the second-level cache."""
+def prefetch(typing, address):
+    """Begin to bring the cache line at an address into the second-level cache; it may be any."""
 
     def generate(context, builder, signature, arguments):
-        place = _place(context, builder, signature.args[0], *arguments)
+        place = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
         number = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         builder.call(function, [place, number(0), number(2), number(1)])
         return context.get_dummy_value()
 
-    return types.void(array, types.intp), generate
+    return types.void(types.int64), generate
 
 
 @intrinsic

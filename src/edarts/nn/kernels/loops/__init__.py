@@ -1,0 +1,39 @@
+"""The compiled loops. Importing this imports numba; they are compiled on first use, cached on disk.
+
+All arrays are float32 and contiguous; an image tensor (N, C, H, W) comes in channels-last memory as
+(N, H, W, C). Work is cut into parts that do not depend on the number of threads, with partial sums
+of their own, so that no result depends on it either. Sums are never reordered by the compiler: it
+optimises a loop once where it was compiled and twice where it was read from the cache, and a
+resumed run would differ from its first half.
+"""
+
+from edarts.nn.kernels.loops import passes, pieces, rows, stages, vectors
+from edarts.nn.kernels.loops.passes import (
+    halves,
+    max_pool,
+    moments,
+    norm,
+    norm_grad_factors,
+    norm_gradient,
+    product_sums,
+    weighted_sum,
+)
+from edarts.nn.kernels.loops.pieces import use_threads
+from edarts.nn.kernels.loops.stages import separable, separable_gradient
+
+__all__ = [
+    "MODULES",
+    "halves",
+    "max_pool",
+    "moments",
+    "norm",
+    "norm_grad_factors",
+    "norm_gradient",
+    "product_sums",
+    "separable",
+    "separable_gradient",
+    "use_threads",
+    "weighted_sum",
+]
+
+MODULES = (vectors, pieces, rows, stages, passes)
