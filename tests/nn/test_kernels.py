@@ -420,3 +420,23 @@ def test_loops_are_not_loaded_without_memory(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(mmap, "mmap", full)
     with pytest.raises(MemoryError):
         compiled.check_room()
+
+
+def test_threads_without_openmp_are_told_of() -> None:
+    script = (
+        "import torch; torch.set_num_threads(2)\n"
+        "from edarts.nn.kernels import warm_up\n"
+        "warm_up(lambda text: print(text))"
+    )
+
+    def said(**variables: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    assert "apt-get install libgomp1" in said(NUMBA_THREADING_LAYER="workqueue")

@@ -37,7 +37,8 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
     """Load the compiled loops, before anything else is computed; compile them if they never were.
 
     Otherwise a run and its resumed half differ: the last bit of PyTorch's own results has been seen
-    to change when Numba is first loaded (numba 0.68, torch 2.13). `say`: told about a compilation.
+    to change when Numba is first loaded (numba 0.68, torch 2.13). `say`: told about a compilation,
+    and about threads that are slow for want of OpenMP.
     """
     if not enabled():
         return
@@ -56,6 +57,11 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
         y = node([Term(FeatureMap(x), stages, norm)], [torch.ones((), requires_grad=True)])
         even, odd = FeatureMap(y).halves
         (max_pool2d(y, 3, 1).sum() + even.x.sum() + odd.x.sum()).backward()
+    if say is not None and torch.get_num_threads() > 1 and loops.without_openmp():
+        say(
+            "the fast loops find no OpenMP and take up to twice the time; Debian and Ubuntu:"
+            " apt-get install libgomp1, macOS: brew install libomp"
+        )
 
 
 _warm: list[bool] = []  # whether the loops have run in this process

@@ -18,7 +18,7 @@ from edarts.nn.kernels.loops.passes import (
     product_sums,
     weighted_sum,
 )
-from edarts.nn.kernels.loops.pieces import use_threads
+from edarts.nn.kernels.loops.pieces import use_threads, without_openmp
 from edarts.nn.kernels.loops.stages import separable, separable_gradient
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "separable_gradient",
     "use_threads",
     "weighted_sum",
+    "without_openmp",
 ]
 
 MODULES = (vectors, pieces, rows, stages, passes)

@@ -30,6 +30,11 @@ def use_threads(count: int) -> None:
     numba.set_num_threads(min(count, MOST_THREADS))
 
 
+def without_openmp():
+    """Whether the threads of loops that have run wait for each other by numba's own slow means."""
+    return numba.threading_layer() == "workqueue"
+
+
 @numba.njit(cache=True)
 def round_up(channels):
     """Channels rounded up to whole vectors."""
