@@ -4,6 +4,6 @@
 # From the root of the repository: bash results/bench/run.sh [--rounds N]
 set -eu
 edarts=${EDARTS:-.venv/bin/edarts}
-for group in train step search profile ledger; do
+for group in train step search answer profile ledger; do
   "$edarts" bench "$group" "$@" > "results/bench/$group.txt" 2> "results/bench/$group.log"
 done

@@ -49,7 +49,7 @@ PLACES = {
     "smiles": Place("convnet", DataConfig(f"{DATA}/smiles", flip=True), 6, "bf16"),
     "cifar100": Place("convnet", DataConfig(CIFAR100, limit=10_000), 6, "bf16"),
     "digits, cells": Place("darts.v2", DataConfig("digits"), 20, "fp32"),
-    "cifar10, cells": Place("darts.v2", DataConfig(CIFAR10, limit=5000), 10, "fp32"),
+    "cifar10, cells": Place("darts.v2", DataConfig(CIFAR10, limit=5000), 6, "fp32"),
 }
 FAST: dict[str, dict[str, Any]] = {
     "fast": {},

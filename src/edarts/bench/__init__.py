@@ -5,22 +5,23 @@ Nothing here imports torch before something is timed.
 
 from dataclasses import fields
 
-from edarts.bench.report import BenchReport, LedgerReport, ProfileReport
+from edarts.bench.report import AnswerReport, BenchReport, LedgerReport, ProfileReport
 from edarts.errors import UsageError, unknown
 from edarts.runs.progress import Progress
 from edarts.runtime import Session
 
-GROUPS = ("step", "train", "search", "profile", "ledger")
+GROUPS = ("step", "train", "search", "answer", "profile", "ledger")
 
 
 def bench(
     group: str, rounds: int = 5, session: Session | None = None
-) -> BenchReport | ProfileReport | LedgerReport:
+) -> BenchReport | AnswerReport | ProfileReport | LedgerReport:
     """Run a group of comparisons; `rounds` is how often each side is timed.
 
     `step`: steps of searches; `train`: training steps of networks; `search`: a whole search, and
-    how an epoch grows with its size; `profile`: where the time of those steps goes; `ledger`: asks
-    of black-box methods, see `ledger.bench_ledger`. Raises UsageError for an unknown group, fewer
+    how an epoch grows with its size; `answer`: a network's answer to one image, see
+    `answers.bench_answers`; `profile`: where the time of those steps goes; `ledger`: asks of
+    black-box methods, see `ledger.bench_ledger`. Raises UsageError for an unknown group, fewer
     than 1 round, or a session with more than `device` and `progress`; EdartsError if the two sides
     disagree.
     """
@@ -38,6 +39,10 @@ def bench(
         from edarts.bench.ledger import bench_ledger
 
         return bench_ledger(rounds, progress)
+    if group == "answer":
+        from edarts.bench.answers import bench_answers
+
+        return bench_answers(rounds, progress)
     if group == "profile":
         from edarts.bench.profile import bench_profile
 

@@ -138,6 +138,46 @@ class LedgerReport:
 
 
 @dataclass(frozen=True)
+class AnswerRow:
+    """Median milliseconds of the answer to one image; `ratio`: onnxruntime's over ours."""
+
+    what: str
+    network_ms: float
+    """Of the network as it is, evaluated by PyTorch."""
+    onnxruntime_ms: float
+    ours_ms: float
+    """Of the same network, planned."""
+    ratio: float
+    error: float
+    """Largest difference of our logits to onnxruntime's."""
+
+    def summary(self) -> str:
+        """A line for a terminal."""
+        return (
+            f"{self.what:24}{self.network_ms:10.3f}{self.onnxruntime_ms:13.3f}{self.ours_ms:10.3f}"
+            f"{self.ratio:8.2f}{self.error:9.0e}"
+        )
+
+
+@dataclass(frozen=True)
+class AnswerReport:
+    """What `edarts bench answer` found, on one thread."""
+
+    machine: Machine
+    rows: tuple[AnswerRow, ...]
+
+    def summary(self) -> str:
+        """The machine first, then a line for each row."""
+        head = f"{'ms an image':24}{'network':>10}{'onnxruntime':>13}{'ours':>10}"
+        head += f"{'ratio':>8}{'error':>9}"
+        return "\n".join([self.machine.summary(), head, *(row.summary() for row in self.rows)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON holds it."""
+        return {"machine": asdict(self.machine), "rows": [asdict(row) for row in self.rows]}
+
+
+@dataclass(frozen=True)
 class ProfileRow:
     """What one part of a step takes; figures of a compiled loop are None for what is none."""
 

@@ -199,7 +199,11 @@ VERBS: dict[str, Verb] = {
     "bench": Verb(
         "steps of searching and training against their textbook form, timed here",
         (
-            Option("group", "step, train, search (how it scales), profile or ledger.", many="1"),
+            Option(
+                "group",
+                "step, train, search (how it scales), answer (to one image), profile or ledger.",
+                many="1",
+            ),
             Option("rounds", "Steps timed on each side.", int, default=5),
         ),
         session=("device",),

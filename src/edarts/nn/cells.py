@@ -441,7 +441,11 @@ class Skeleton(nn.Module):
 
     def features(self, x: Tensor, weights: dict[str, Weights] | None = None) -> list[FeatureMap]:
         """(B, C, H, W) -> the output of every cell, in order."""
-        s0 = s1 = FeatureMap.shared(self.stem(x))
+        return self.stack(self.stem(x), weights)
+
+    def stack(self, x: Tensor, weights: dict[str, Weights] | None = None) -> list[FeatureMap]:
+        """The stem's output -> that of every cell, in order."""
+        s0 = s1 = FeatureMap.shared(x)
         outputs = []
         for kind, cell in zip(self.kinds, self.cells, strict=True):
             mine = None if weights is None else weights[kind]

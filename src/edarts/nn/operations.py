@@ -21,7 +21,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edarts import registry
 from edarts.errors import UsageError
-from edarts.nn.kernels import FeatureMap, SeparableStage, Term, max_pool2d, node, pointwise_conv2d
+from edarts.nn.kernels import (
+    FeatureMap,
+    SeparableStage,
+    Term,
+    average_pool2d,
+    max_pool2d,
+    node,
+    pointwise_conv2d,
+)
 from edarts.space import operations
 
 Builder = Callable[[int, int, bool, int], nn.Module]
@@ -64,6 +72,17 @@ class MaxPool(nn.Module):
     def forward(self, source: FeatureMap) -> Tensor:
         total = source.sums[0] if len(source.parts) == 1 else None
         return max_pool2d(source.x, self.kernel, self.stride, total)
+
+
+class AveragePool(nn.Module):
+    """k x k average pooling, k odd, of what lies within the image."""
+
+    def __init__(self, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return average_pool2d(x, self.kernel, self.stride)
 
 
 class Normed(nn.Module, ABC):
@@ -161,11 +180,7 @@ class Pooling(Normed):
         channels_in: int | None = None,
     ) -> None:
         super().__init__()
-        self.pool: nn.Module = (
-            MaxPool(3, stride)
-            if kind == "max"
-            else nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
-        )
+        self.pool: nn.Module = MaxPool(3, stride) if kind == "max" else AveragePool(3, stride)
         self.norm: nn.Module = nn.BatchNorm2d(channels, affine=False) if normed else nn.Identity()
         if channels_in is not None and channels_in != channels:
             widen = Pointwise(channels_in, channels)

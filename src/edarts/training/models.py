@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from edarts.data.sources.folder import image_files
 from edarts.errors import EdartsError, UsageError, one_line
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.operations import count_flops, count_parameters
+from edarts.nn.planned import planned
 from edarts.reporting.predictions import Prediction
 from edarts.runs.files import disk_errors, read_kept
 from edarts.runs.folder import Run, names, read_json, reading
@@ -104,8 +106,13 @@ class TrainedModel:
 
     def answers(self, images: Tensor, runtime: Runtime) -> Answers:
         """Its answers to (N, H, W, C) uint8 images. Raises EdartsError if they are no numbers."""
-        said = evaluation.predict(self.network, images, self.transform, runtime, self.calibration)
+        said = evaluation.predict(self._planned, images, self.transform, runtime, self.calibration)
         return said.checked()
+
+    @cached_property
+    def _planned(self) -> nn.Module:
+        """The network, fast with single images."""
+        return planned(self.network)
 
     def predictions(self, files: Sequence[str | Path], answers: Answers) -> list[Prediction]:
         """What the answers to (N,) image files say, for people."""

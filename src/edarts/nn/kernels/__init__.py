@@ -7,20 +7,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edarts.nn.kernels.compiled import enabled, fast, few_pixels, load_loops
+from edarts.nn.kernels.compiled import eager, enabled, fast, few_pixels, load_loops, planning
 from edarts.nn.kernels.graphs import Recorder
 from edarts.nn.kernels.layout import concat
 from edarts.nn.kernels.nodes import NodeFunction
-from edarts.nn.kernels.pools import max_pool2d
+from edarts.nn.kernels.plans import Plan, Unplanned
+from edarts.nn.kernels.pools import average_pool2d, max_pool2d
 from edarts.nn.kernels.terms import FeatureMap, SeparableStage, Term
 from edarts.nn.kernels.together import together, worthwhile
 
 __all__ = [
     "FeatureMap",
+    "Plan",
     "Recorder",
     "SeparableStage",
     "Term",
+    "Unplanned",
+    "average_pool2d",
     "concat",
+    "eager",
     "enabled",
     "max_pool2d",
     "node",
@@ -74,6 +79,8 @@ def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tens
     """
     if weights is None and len(terms) == 1 and not terms[0].stages and terms[0].norm is None:
         return terms[0].source.x
+    if planning.plan is not None:
+        return planning.plan.node(terms, weights)  # type: ignore[no-any-return]
     if not _fast(terms):
         return plain_node(terms, weights)
     reads = [term.reads() for term in terms]

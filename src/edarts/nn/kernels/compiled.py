@@ -5,6 +5,7 @@ Importing numba costs a moment, so it is put off until needed.
 
 import mmap
 import os
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -15,6 +16,12 @@ from torch import Tensor
 ROOM = 256 * 2**20  # bytes that loading the loops takes at most, about
 FEW_PIXELS = 4096  # B * H * W, up to which `few_pixels` holds
 
+
+class _Planning(threading.local):
+    plan: Any = None
+
+
+planning = _Planning()  # `planning.plan`: the `Plan` that this thread is making, or None
 _say: list[Callable[[str], None]] = []
 _threads = [0]  # that the loops were last set to
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edarts.nn.kernels.compiled import fast, load_loops
+from edarts.nn.kernels.compiled import fast, load_loops, planning
 from edarts.nn.kernels.layout import dense
 from edarts.nn.kernels.sums import Sum
 
@@ -74,9 +74,18 @@ def max_pool2d(x: Tensor, kernel: int, stride: int, total: Sum | None = None) ->
 
     `total`: where the gradient of x goes, if it was forked.
     """
+    if planning.plan is not None:
+        return planning.plan.pool("max", x, kernel, stride)  # type: ignore[no-any-return]
     if fast(x):
         return MaxPoolFunction.apply(x, kernel, stride, total)  # type: ignore[no-any-return, no-untyped-call]
     return functional.max_pool2d(x, kernel, stride, kernel // 2)
+
+
+def average_pool2d(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """(B, C, H, W) -> (B, C, ceil(H / s), ceil(W / s)): the mean of what each window has of x."""
+    if planning.plan is not None:
+        return planning.plan.pool("average", x, kernel, stride)  # type: ignore[no-any-return]
+    return functional.avg_pool2d(x, kernel, stride, kernel // 2, count_include_pad=False)
 
 
 def halves(x: Tensor, total: Sum | None = None) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edarts.nn.kernels.compiled import fast, load_loops
+from edarts.nn.kernels.compiled import fast, load_loops, planning
 from edarts.nn.kernels.layout import Floats, concat, dense, flat, pixels
 from edarts.nn.kernels.pools import halves
 from edarts.nn.kernels.sums import ForkFunction, Sum
@@ -62,7 +62,9 @@ class FeatureMap:
         for part, total in zip(self.parts, self.sums, strict=True):
             height, width = part.shape[-2:]
             uneven = (0, width % 2, 0, height % 2)
-            if any(uneven):
+            if planning.plan is not None:
+                even, odd = planning.plan.halves(part)
+            elif any(uneven):
                 even, odd = halves(functional.pad(part, uneven), None)
             else:
                 even, odd = halves(part, total)

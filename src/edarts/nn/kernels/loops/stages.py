@@ -79,8 +79,8 @@ def pack_matrix(weight, transposed):
 
 
 @numba.njit(cache=True)
-def _padded(source, tall, pitch, pad):
-    """Room for an image by `_fill`, with zeros where that writes nothing."""
+def padded_room(source, tall, pitch, pad):
+    """Room for an image by `fill`, with zeros where that writes nothing."""
     _, height, width, share = source.shape
     inside = len(source.scale)
     if len(source.parts) > 1 and share % WIDTH > 0:
@@ -89,7 +89,7 @@ def _padded(source, tall, pitch, pad):
 
 
 @numba.njit(cache=True)
-def _fill(source, n, begin, end, out, place, pitch):
+def fill(source, n, begin, end, out, place, pitch):
     """Rows of image n of a source into a padded one, as max(scale * x + shift, 0)."""
     count, height, columns, share = source.shape
     size, width = count * height * columns * share, len(source.scale)
@@ -108,7 +108,7 @@ def _fill(source, n, begin, end, out, place, pitch):
 
 
 @numba.njit(cache=True)
-def _sides(height, width, k, s, d):
+def sides(height, width, k, s, d):
     """Result rows, columns; both rounded up to blocks; rows, columns of the padded source."""
     pad = d * (k - 1) // 2
     rows, columns = (height + s - 1) // s, (width + s - 1) // s
@@ -123,7 +123,7 @@ def _sides(height, width, k, s, d):
     )
 
 
-class _Source(NamedTuple):
+class Source(NamedTuple):
     """What a stage reads: `parts` side by side, by their addresses, `shape` (N, H, W, C / P) each.
 
     `scale`, `shift`, `mean` (wide(C),): of the norm before it; see `norm`.
@@ -204,7 +204,7 @@ def separable(x, shape, before, depthwise, pointwise, s, d, y, moments):
     for chunk in numba.prange(CHUNKS):
         first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
         if first < last:
-            source = _Source(x, shape, a, b, b)
+            source = Source(x, shape, a, b, b)
             weights, window = _Weights(taps, taps, matrix), _window(depthwise, s, d)
             _separable(source, weights, window, first, last, y, means, squares)
     _merge(means, squares, y.shape[1] * y.shape[2], moments[0], moments[1])
@@ -232,10 +232,10 @@ def _separable(source, weights, window, first, last, y, means, squares):
     k, s, d, direct = window
     outer = y.shape[3]
     inside, outside = len(source.scale), round_up(outer)
-    rows, columns, even, blocks, tall, broad = _sides(height, width, k, s, d)
+    rows, columns, even, blocks, tall, broad = sides(height, width, k, s, d)
     pad, pitch = d * (k - 1) // 2, broad * inside
     inner, offsets = pad * pitch + pad * inside, tap_offsets(k, d, pitch, inside)
-    padded = _padded(source, tall, pitch, pad)
+    padded = padded_room(source, tall, pitch, pad)
     u, v = room(2 * blocks * inside), room(2 * blocks * outside)
     moments = scratch(3 * outside)  # the image's first pixel; sums of differences to it, squared
     result = y.reshape(y.size)
@@ -247,7 +247,7 @@ def _separable(source, weights, window, first, last, y, means, squares):
         assign(moments, np.float32(0))
         for h in range(0, even, 2):
             needed = min(height, (h + 1) * s + pad + 1)
-            _fill(source, n, filled, needed, padded, inner, pitch)
+            fill(source, n, filled, needed, padded, inner, pitch)
             filled = needed
             aim_rows(ahead, ZERO, source.parts, source.shape, n, filled + AHEAD, 2 * s, calls)
             aim_rows(ahead, parts, results, y.shape, n, h + AHEAD, TWO, calls)
@@ -324,7 +324,7 @@ def separable_gradient(
         first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
         if first < last:
             _separable_gradient(
-                _Source(x, shape, a, b, m),
+                Source(x, shape, a, b, m),
                 _Weights(taps, mirrored, matrix),
                 _window(depthwise, s, d),
                 _Result(y, grad, pw, qw, rw),
@@ -359,11 +359,11 @@ def _separable_gradient(source, weights, window, result, targets, first, last):
     sized, dx = targets.sized, targets.dx
     outer = result.y.shape[3]
     inside, outside = len(source.scale), round_up(outer)
-    rows, columns, even, blocks, tall, broad = _sides(height, width, k, s, d)
+    rows, columns, even, blocks, tall, broad = sides(height, width, k, s, d)
     pad, pitch = d * (k - 1) // 2, broad * inside
     inner = pad * pitch + pad * inside
     offsets = tap_offsets(k, d, pitch, inside)
-    padded = _padded(source, tall, pitch, pad)
+    padded = padded_room(source, tall, pitch, pad)
     # du, the gradient between both convolutions; at stride 1 padded, to be convolved itself.
     margin = pad if s == 1 else 0
     du_pitch = (blocks + 2 * margin) * inside
@@ -382,7 +382,7 @@ def _separable_gradient(source, weights, window, result, targets, first, last):
         filled, begun, done = 0, 0, 0  # rows of the source; of `spread`; of dx
         for h in range(0, even, 2):
             needed = min(height, (h + 1) * s + pad + 1)
-            _fill(source, n, filled, needed, padded, inner, pitch)
+            fill(source, n, filled, needed, padded, inner, pitch)
             filled = needed
             if h + 1 >= rows:
                 assign(both[blocks * outside :], np.float32(0))
