@@ -278,6 +278,11 @@ TWINS: dict[type, Twin] = {
     ops.MaxPool: lambda m: Call(
         "nn.MaxPool2d", (m.kernel,), {"stride": m.stride, "padding": m.kernel // 2}
     ),
+    ops.AveragePool: lambda m: Call(
+        "nn.AvgPool2d",
+        (m.kernel,),
+        {"stride": m.stride, "padding": m.kernel // 2, "count_include_pad": False},
+    ),
     ops.Identity: lambda m: Call("nn.Identity"),
     ops.DilConv: lambda m: Call(plain.DilConv, *_separable(m)),
     ops.SepConv: lambda m: Call(plain.SepConv, *_separable(m)),
