@@ -20,27 +20,33 @@ from pathlib import Path
 
 Line = dict[str, object]
 ENDS = ("identical", "refused", "accepted", "wrong")
+WANTED = {"inputs": 10_000, "kills": 520, "disks": 252}
 
 
-def keep(out: Path, name: str, wanted: int, tries: Callable[[int], Line], work: Path) -> None:
-    """Do those of `wanted` tries that OUT/NAME.jsonl has not, one line each.
-
-    Those that went wrong at another revision are done again. Where this machine has its packages,
-    and `work`, is left out of what was told.
-    """
-    path, now = out / f"{name}.jsonl", revision()
+def missing(out: Path, name: str, wanted: int) -> list[int]:
+    """Tries that OUT/NAME.jsonl has not, or that went wrong at another revision."""
     done = {
         number
-        for number, line in read(path).items()
-        if line["result"] != "wrong" or line["revision"] == now
+        for number, line in read(out / f"{name}.jsonl").items()
+        if line["result"] != "wrong" or line["revision"] == revision()
     }
-    for number in range(wanted):
-        if number not in done:
-            line = json.dumps({"try": number, "revision": now, **tries(number)})
-            for place in (work, sysconfig.get_path("purelib")):
-                line = line.replace(f"{place}/", "")
-            with path.open("a") as file:
-                file.write(line + "\n")
+    return [number for number in range(wanted) if number not in done]
+
+
+def keep(
+    out: Path, name: str, numbers: list[int], tries: Callable[[int], Line], work: Path
+) -> None:
+    """Do these tries, one line of OUT/NAME.jsonl each.
+
+    Where this machine has its packages, and `work`, is left out of what was told.
+    """
+    (out / "machine.json").write_text(json.dumps(machine(), indent=2) + "\n")
+    for number in numbers:
+        line = json.dumps({"try": number, "revision": revision(), **tries(number)})
+        for place in (work, sysconfig.get_path("purelib")):
+            line = line.replace(f"{place}/", "")
+        with (out / f"{name}.jsonl").open("a") as file:
+            file.write(line + "\n")
 
 
 def read(path: Path) -> dict[int, Line]:
@@ -55,7 +61,7 @@ def read(path: Path) -> dict[int, Line]:
 def table(out: Path) -> str:
     """What all tries came to: of each kind, of each verb, and of each fault."""
     rows = []
-    for path in sorted(out.glob("*.jsonl")):
+    for path in (out / f"{name}.jsonl" for name in sorted(WANTED)):
         groups: dict[str, list[Line]] = {}
         for line in read(path).values():
             for group in ("all", line["verb"], line.get("fault"), line.get("file")):
@@ -93,17 +99,16 @@ def run() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    for name, number in (("inputs", 10_000), ("kills", 520), ("disks", 252)):
+    for name, number in WANTED.items():
         parser.add_argument(f"--{name}", type=int, default=number)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "edarts-faults")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "machine.json").write_text(json.dumps(machine(), indent=2) + "\n")
     for name, kind in (("inputs", Inputs), ("kills", Kills), ("disks", Disks)):
-        if wanted := getattr(given, name):
+        if numbers := missing(given.out, name, getattr(given, name)):
             work = given.work / f"{name}-{revision()}"
             work.mkdir(parents=True, exist_ok=True)
-            keep(given.out, name, wanted, kind(work), work)
+            keep(given.out, name, numbers, kind(work), work)
     (given.out / "table.md").write_text(table(given.out) + "\n")
     print(table(given.out))
 
