@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from edarts import EdartsError
 from edarts.errors import UsageError
@@ -13,7 +14,7 @@ from edarts.runs.progress import Progress
 from edarts.runs.stop import Stop
 from edarts.runtime import Session
 from edarts.training import device
-from edarts.training.device import PRECISIONS, autocast, open_device
+from edarts.training.device import PRECISIONS, autocast, open_device, place
 
 PASSIVE = """
 import os, sys
@@ -95,3 +96,17 @@ def test_a_weight_that_changes_inside_the_block_counts() -> None:
             weight.fill_(3.0)
         after = (x @ weight).sum()
     assert (before.item(), after.item()) == (0.0, 24.0)
+
+
+def test_a_network_is_placed_once() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
+    assert place(net, torch.device("cpu")) is net
+    weights = [net[0].weight, net[1].weight]
+    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+    before = [tensor.data_ptr() for tensor in net.state_dict().values()]
+    place(net, torch.device("cpu"))
+    assert [tensor.data_ptr() for tensor in net.state_dict().values()] == before
+    net[1].weight.data = torch.randn(4, 4, 3, 3)
+    place(net, torch.device("cpu"))
+    assert net[1].weight.is_contiguous(memory_format=torch.channels_last)
+    assert place(net, torch.device("meta"))[0].weight.device.type == "meta"

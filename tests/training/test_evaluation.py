@@ -95,3 +95,14 @@ def test_features_are_what_the_last_linear_layer_reads(runtime: Runtime) -> None
     plain = evaluation.respond(pooled, data.images, transform, runtime)
     assert torch.equal(plain.features, plain.logits)
     assert not any(module._forward_pre_hooks for module in network.modules())
+
+
+def test_a_part_in_training_mode_is_evaluated() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 2), nn.Dropout(0.5)).eval()
+    net[2].train()
+    images = torch.randint(256, (8, 4, 4, 3), dtype=torch.uint8)
+    transform = Transform((0.5,) * 3, (0.5,) * 3)
+    device = torch.device("cpu")
+    first, second = (evaluation.respond(net, images, transform, device) for _ in range(2))
+    assert torch.equal(first.logits, second.logits)
+    assert not net[2].training

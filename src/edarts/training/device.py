@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edarts.errors import EdartsError, UsageError, unknown
 from edarts.nn.kernels import warm_up
@@ -70,9 +70,15 @@ def open_device(name: str, progress: Progress | None = None) -> torch.device:
 
 def place(net: Net, device: torch.device) -> Net:
     """Move a network to the device, its weights into channels-last memory; returns it."""
-    net.to(device)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not all(_is_placed(tensor, device) for tensor in (*net.parameters(), *net.buffers())):
+        net.to(device)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
+
+
+def _is_placed(tensor: Tensor, device: torch.device) -> bool:
+    dense = tensor.dim() != 4 or tensor.is_contiguous(memory_format=torch.channels_last)
+    return dense and tensor.device == device
 
 
 @contextmanager

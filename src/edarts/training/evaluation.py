@@ -51,7 +51,8 @@ def respond(
     """Logits and features of the images of a data set, or uint8 (N, H, W, C)."""
     device = runtime.device if isinstance(runtime, Runtime) else runtime
     place(network, device)
-    network.eval()
+    if any(module.training for module in network.modules()):  # it takes longer than to look
+        network.eval()
     logits, features = list[Tensor](), list[Tensor]()
     with _read_by_last_linear(network) as read:
         for chunk in _chunks(images):
