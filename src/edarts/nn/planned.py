@@ -17,7 +17,8 @@ class Planned(nn.Module):
     """(B, C, H, W) -> (B, classes): what `network` says in evaluation.
 
     One image on the CPU in float32, without gradients, passes its cells by a `Plan`, if they can be
-    planned; all else goes to the network. When a weight has changed, plans are made again.
+    planned; all else goes to the network. When the numbers of a weight have changed, plans are made
+    again; a parameter in whose place another was set is not noticed.
     """
 
     def __init__(self, network: Network) -> None:
@@ -61,9 +62,11 @@ class Planned(nn.Module):
     def _plan(self, shape: torch.Size) -> Plan | None:
         """The plan for a stem's output; None: there can be none."""
         state = [*map(_version, self._tensors), *map(Tensor.data_ptr, self._tensors)]
-        if state != self._state or len(self._plans) > HELD:
+        if state != self._state:
             self._plans, self._state = {}, state
         if shape not in self._plans:
+            if len(self._plans) == HELD:
+                self._plans.clear()
             with torch.inference_mode(False), torch.no_grad():
                 plan = Plan(shape)
                 try:

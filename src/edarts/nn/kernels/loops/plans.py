@@ -9,8 +9,7 @@ import numba
 import numpy as np
 
 from edarts.nn.kernels.loops.pieces import ONE, ZERO, read, room, round_up, tap_offsets, write
-from edarts.nn.kernels.loops.rows import convolve_rows, multiply_rows
-from edarts.nn.kernels.loops.stages import Source, fill, sides
+from edarts.nn.kernels.loops.stages import Source, fill, mix_rows, sides
 from edarts.nn.kernels.loops.vectors import (
     WIDTH,
     add,
@@ -83,18 +82,10 @@ def _convolve(step, parts):
         needed = min(height, (h + 1) * s + pad + 1)
         fill(source, ZERO, filled, needed, padded, inner, pitch)
         filled = needed
-        start, begin = h * s * pitch, h * columns * outer if straight else 0
-        if direct:
-            multiply_rows(
-                padded, start, pitch, matrix, blocks, channels, inside, outside,
-                target, begin, pitches, nothing,
-            )  # fmt: skip
-        else:
-            convolve_rows(padded, start, pitch, s, taps, offsets, inside, blocks, u, nothing)
-            multiply_rows(
-                u, ZERO, blocks * inside, matrix, blocks, channels, inside, outside,
-                target, begin, pitches, nothing,
-            )  # fmt: skip
+        mix_rows(
+            padded, h, pitch, taps, matrix, s, direct, offsets, blocks, channels, inside, outside,
+            u, target, h * columns * outer if straight else 0, pitches, nothing,
+        )  # fmt: skip
         for r in range(0 if straight else min(2, rows - h)):
             place = (h + r) * columns * outer
             _emit(v, r * blocks * outside, columns, outer, bias, out, place, step.fresh)

@@ -2,10 +2,7 @@
 
 import numba
 
-from edarts.nn.kernels.loops.pieces import (
-    BLOCK,
-    bring,
-)
+from edarts.nn.kernels.loops.pieces import BLOCK, bring
 from edarts.nn.kernels.loops.vectors import (
     WIDTH,
     add,
@@ -15,6 +12,20 @@ from edarts.nn.kernels.loops.vectors import (
     store,
     zeros,
 )
+
+
+@numba.njit(cache=True)
+def _store_block(out, m, pitch, width, a0, a1, a2, a3, b0, b1, b2, b3):
+    """The sums of a block: four pixels of `width` from m on, and four of the row `pitch` below."""
+    store(out, m, a0)
+    store(out, m + width, a1)
+    store(out, m + 2 * width, a2)
+    store(out, m + 3 * width, a3)
+    m += pitch
+    store(out, m, b0)
+    store(out, m + width, b1)
+    store(out, m + 2 * width, b2)
+    store(out, m + 3 * width, b3)
 
 
 @numba.njit(cache=True)
@@ -43,16 +54,7 @@ def convolve_rows(x, start, pitch, s, taps, offsets, width, columns, out, ahead)
                 b2 = multiply_add(v, load(x, p + 2 * step), b2)
                 b3 = multiply_add(v, load(x, p + 3 * step), b3)
             bring(ahead)
-            m = w * width + c
-            store(out, m, a0)
-            store(out, m + width, a1)
-            store(out, m + 2 * width, a2)
-            store(out, m + 3 * width, a3)
-            m += columns * width
-            store(out, m, b0)
-            store(out, m + width, b1)
-            store(out, m + 2 * width, b2)
-            store(out, m + 3 * width, b3)
+            _store_block(out, w * width + c, columns * width, width, a0, a1, a2, a3, b0, b1, b2, b3)
 
 
 @numba.njit(cache=True)
@@ -79,15 +81,7 @@ def multiply_rows(x, start, below, matrix, columns, used, inner, outer, out, pla
                 b3 = multiply_add(v, repeat(x, m + 3 * inner), b3)
             bring(ahead)
             m = place + w * outer + c
-            store(out, m, a0)
-            store(out, m + outer, a1)
-            store(out, m + 2 * outer, a2)
-            store(out, m + 3 * outer, a3)
-            m += pitch
-            store(out, m, b0)
-            store(out, m + outer, b1)
-            store(out, m + 2 * outer, b2)
-            store(out, m + 3 * outer, b3)
+            _store_block(out, m, pitch, outer, a0, a1, a2, a3, b0, b1, b2, b3)
 
 
 @numba.njit(cache=True)
@@ -164,16 +158,7 @@ def convolve_and_add_taps(
                 e, f = multiply_add(g3, x3, e), multiply_add(h3, y3, f)
                 store(sums, t * width + c, add(e, f))
             bring(ahead)
-            m = w * width + c
-            store(out, m, a0)
-            store(out, m + width, a1)
-            store(out, m + 2 * width, a2)
-            store(out, m + 3 * width, a3)
-            m += columns * width
-            store(out, m, b0)
-            store(out, m + width, b1)
-            store(out, m + 2 * width, b2)
-            store(out, m + 3 * width, b3)
+            _store_block(out, w * width + c, columns * width, width, a0, a1, a2, a3, b0, b1, b2, b3)
 
 
 @numba.njit(cache=True)

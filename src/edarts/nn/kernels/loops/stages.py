@@ -251,19 +251,10 @@ def _separable(source, weights, window, first, last, y, means, squares):
             filled = needed
             aim_rows(ahead, ZERO, source.parts, source.shape, n, filled + AHEAD, 2 * s, calls)
             aim_rows(ahead, parts, results, y.shape, n, h + AHEAD, TWO, calls)
-            if direct:
-                multiply_rows(
-                    padded, h * pitch, pitch, weights.matrix, blocks, channels, inside, outside,
-                    v, ZERO, blocks * outside, ahead,
-                )  # fmt: skip
-            else:
-                convolve_rows(
-                    padded, h * s * pitch, pitch, s, weights.taps, offsets, inside, blocks, u, ahead
-                )
-                multiply_rows(
-                    u, ZERO, blocks * inside, weights.matrix, blocks, channels, inside, outside,
-                    v, ZERO, blocks * outside, ahead,
-                )  # fmt: skip
+            mix_rows(
+                padded, h, pitch, weights.taps, weights.matrix, s, direct, offsets, blocks,
+                channels, inside, outside, u, v, ZERO, blocks * outside, ahead,
+            )  # fmt: skip
             for r in range(min(2, rows - h)):
                 place = (n * rows + h + r) * columns * outer
                 _finish(v, r * blocks * outside, columns, outside, outer, moments, h + r == 0,
@@ -273,6 +264,23 @@ def _separable(source, weights, window, first, last, y, means, squares):
             offset = moments[outside + c] / total
             means[n, c] = moments[c] + offset
             squares[n, c] = max(moments[2 * outside + c] - offset * offset * total, np.float32(0))
+
+
+@numba.njit(cache=True)
+def mix_rows(
+    padded, h, pitch, taps, matrix, s, direct, offsets, blocks, channels, inside, outside,
+    u, out, place, row, ahead,
+):  # fmt: skip
+    """Rows h and h + 1 of a stage into out, `row` apart from `place` on; `u`: room for two rows."""
+    start = h * s * pitch
+    if direct:
+        x, below = padded, pitch
+    else:
+        convolve_rows(padded, start, pitch, s, taps, offsets, inside, blocks, u, ahead)
+        x, start, below = u, ZERO, blocks * inside
+    multiply_rows(
+        x, start, below, matrix, blocks, channels, inside, outside, out, place, row, ahead
+    )
 
 
 @numba.njit(cache=True)
