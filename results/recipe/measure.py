@@ -55,20 +55,18 @@ FAST: dict[str, dict[str, Any]] = {
     "fast": {},
     "no rise of the rate": {"rise": 0.0},
     "no Nesterov": {"nesterov": False},
-    "no smoothing": {"smoothing": 0.0},
+    "labels smoothed by 0.2": {"smoothing": 0.2},
     "zeros around": {"edge": "zeros"},
     "norms and biases decay": {"decay_all": True},
     "flips by chance": {"alternate": False},
     "no mirrored evaluation": {"mirror": False},
     "no jitter": {"jitter": 0.0},
     "batches of 256": {"batch_size": 256},
-    "norms follow by a tenth": {"norm_momentum": 0.1},
     "cutout of a quarter": {"cutout": 0.25},
 }
 CELLS: dict[str, dict[str, Any]] = {
     "fast": {},
     "no whitening stem": {"whitening": False},
-    "norms follow by a tenth": {"norm_momentum": 0.1},
 }
 Key = tuple[str, str, int]
 
