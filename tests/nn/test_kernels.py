@@ -108,6 +108,8 @@ def terms_of(
     layout=st.sampled_from(["contiguous", "channels last", "strided"]),
 )
 @example(5, 2, 11, 11, 5, 1, 1, True, False, "contiguous")
+@example(2, 33, 6, 5, 3, 1, 1, True, False, "contiguous")  # pairs of vectors, and one left over
+@example(2, 40, 5, 6, 5, 1, 2, True, True, "channels last")
 def test_node_equals_its_plain_twin(
     batch: int,
     channels: int,
@@ -332,6 +334,27 @@ def test_first_run_equals_those_after_it(tmp_path: Path) -> None:
     assert len(later.out.split()) == 12
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_narrow_vectors(tmp_path: Path) -> None:
+    """The same tests pass with vectors of eight numbers, as without AVX-512."""
+    here = Path(__file__)
+    tests = [f"{here}::{name}" for name in NARROW] + [str(here.with_name("test_planned.py"))]
+    command = [sys.executable, str(here.with_name("narrow.py")), *tests]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+NARROW = (
+    "test_node_equals_its_plain_twin",
+    "test_nodes_add_up_the_gradient_of_a_shared_source",
+    "test_halves_equal_slices",
+    "test_max_pool_equals_its_plain_twin",
+    "test_moments_far_from_zero",
+)
+
+
 def test_moments_far_from_zero() -> None:
     """No cancellation: the variance of numbers around 1000."""
     x = 1000 + 0.1 * normal(torch.Generator().manual_seed(0), 5000, 3)
@@ -440,3 +463,15 @@ def test_threads_without_openmp_are_told_of() -> None:
         return done.stdout
 
     assert "apt-get install libgomp1" in said(NUMBA_THREADING_LAYER="workqueue")
+
+
+@pytest.mark.parametrize("broken", ["pointwise", "x"])
+def test_what_is_no_number_is_not_hidden(broken: str) -> None:
+    """A ReLU of it is no number either, as PyTorch has it."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, 8, 8)
+    norm, first, second = (nn.BatchNorm2d(16) for _ in range(3))
+    wide, narrow = torch.randn(16, 1, 3, 3), torch.randn(16, 16, 1, 1)
+    (x if broken == "x" else narrow).mul_(torch.nan)
+    stages = (SeparableStage(wide, narrow, 1, 1, norm), SeparableStage(wide, narrow, 1, 1, first))
+    assert kernels.node([Term(FeatureMap(x), stages, second)]).isnan().all()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edarts.nn.cells import Cell
+from edarts.nn.kernels import Plan
 from edarts.nn.mirrored import Mirrored
 from edarts.nn.network import Network
 from edarts.nn.planned import Planned, planned
@@ -16,11 +17,16 @@ from edarts.space import zoo
 from edarts.training import evaluation
 
 
-def network(name: str = "darts.v2", channels: int = 5, **options: bool) -> Network:
+def network(
+    name: str = "darts.v2",
+    channels: int = 5,
+    image: tuple[int, int, int] = (3, 9, 7),
+    **options: bool,
+) -> Network:
     """A small network of the zoo whose norms do something."""
     torch.manual_seed(0)
     made = Network(
-        zoo.get(name).genotype, cells=3, channels=channels, classes=4, image=(3, 9, 7), **options
+        zoo.get(name).genotype, cells=3, channels=channels, classes=4, image=image, **options
     )
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -62,6 +68,38 @@ def test_cells_of_darts_are_planned(options: dict[str, bool]) -> None:
         torch.testing.assert_close(answer, net(x), rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("whitening", [False, True])
+@pytest.mark.parametrize("image", [(1, 8, 8), (3, 33, 32), (3, 65, 70), (1, 99, 99), (3, 150, 97)])
+def test_every_stem_is_planned(image: tuple[int, int, int], whitening: bool) -> None:
+    """Images that are halved, averaged or neither; of channels that fill a vector, or do not."""
+    net = network(channels=6, image=image, whitening=whitening)
+    fast, x = Planned(net), torch.randn(1, *image)
+    torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-5)
+    assert plans(fast) == [True]
+
+
+@torch.no_grad()
+def test_an_image_too_small_to_whiten_is_left_to_the_network() -> None:
+    net = network(image=(1, 1, 5), whitening=True)
+    fast, x = Planned(net), torch.randn(1, 1, 1, 5)
+    torch.testing.assert_close(fast(x), net(x))
+    assert plans(fast) == [False]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("activation", [nn.GELU(), nn.ReLU()])
+def test_activations(activation: nn.Module) -> None:
+    """A 1 x 1 convolution that changes nothing, and an activation, on numbers of all sizes."""
+    layer = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.ones_(layer.weight)
+    x = torch.cat([torch.linspace(-9, 9, 4001), torch.tensor([0.0, -0.0, 1e-8, -80.0, 80.0])])
+    x = x.view(1, 1, 1, -1)
+    plan = Plan(x.shape)
+    plan.make(lambda plan, x: plan.layers([layer, activation], x))
+    torch.testing.assert_close(plan(x), activation(x), rtol=1e-6, atol=1e-6)
+
+
 class Halved(nn.Module):
     """An operation of others, which may write in place."""
 
@@ -94,9 +132,14 @@ def test_a_changed_weight_is_seen() -> None:
         if isinstance(module, nn.Conv2d):
             module.weight.mul_(1.5)
     torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-5)
+    net.stem[0].weight.mul_(1.5)
+    torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-5)
     next(net.cells.parameters()).data = torch.randn_like(next(net.cells.parameters()))
     torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(fast(x), other(x))
+    state = {name: 0.9 * value for name, value in net.state_dict().items()}
+    net.load_state_dict(state, assign=True)
+    torch.testing.assert_close(fast(x), net(x), rtol=1e-4, atol=1e-5)
 
 
 def test_all_else_goes_to_the_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,15 @@ from torch import Tensor, nn
 from edarts.errors import UsageError
 from edarts.nn import operations as ops
 from edarts.nn.auxiliary import AuxiliaryHead
-from edarts.nn.kernels import FeatureMap, Recorder, SeparableStage, Term, together, worthwhile
+from edarts.nn.kernels import (
+    FeatureMap,
+    Recorder,
+    SeparableStage,
+    Term,
+    global_mean,
+    together,
+    worthwhile,
+)
 from edarts.nn.kernels import concat as join
 from edarts.nn.kernels import node as add_up
 from edarts.nn.whitening import Whitening
@@ -455,7 +463,8 @@ class Skeleton(nn.Module):
 
     def classify(self, x: Tensor) -> Tensor:
         """The last cell's output (B, C, H, W) -> logits (B, classes)."""
-        if self.preprocessing != "darts":
-            x = torch.relu(x)
-        pooled = nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
-        return cast(Tensor, self.classifier(pooled))
+        return cast(Tensor, self.classifier(self.pool(x)))
+
+    def pool(self, x: Tensor) -> Tensor:
+        """The last cell's output (B, C, H, W) -> what the classifier reads, (B, C)."""
+        return global_mean(x, rectified=self.preprocessing != "darts")

@@ -12,7 +12,7 @@ from edarts.nn.kernels.graphs import Recorder
 from edarts.nn.kernels.layout import concat
 from edarts.nn.kernels.nodes import NodeFunction
 from edarts.nn.kernels.plans import Plan, Unplanned
-from edarts.nn.kernels.pools import average_pool2d, max_pool2d
+from edarts.nn.kernels.pools import average_pool2d, global_mean, max_pool2d
 from edarts.nn.kernels.terms import FeatureMap, SeparableStage, Term
 from edarts.nn.kernels.together import together, worthwhile
 
@@ -27,6 +27,7 @@ __all__ = [
     "concat",
     "eager",
     "enabled",
+    "global_mean",
     "max_pool2d",
     "node",
     "plain_node",

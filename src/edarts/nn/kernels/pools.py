@@ -88,6 +88,13 @@ def average_pool2d(x: Tensor, kernel: int, stride: int) -> Tensor:
     return functional.avg_pool2d(x, kernel, stride, kernel // 2, count_include_pad=False)
 
 
+def global_mean(x: Tensor, rectified: bool) -> Tensor:
+    """(B, C, H, W) -> (B, C): the mean of all pixels, after a ReLU if `rectified`."""
+    if planning.plan is not None:
+        return planning.plan.global_mean(x, rectified)  # type: ignore[no-any-return]
+    return functional.adaptive_avg_pool2d(torch.relu(x) if rectified else x, 1).flatten(1)
+
+
 def halves(x: Tensor, total: Sum | None = None) -> tuple[Tensor, Tensor]:
     """(B, C, H, W), H and W even -> its even rows and columns, and its odd ones."""
     if fast(x):

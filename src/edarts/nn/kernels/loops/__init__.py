@@ -7,7 +7,7 @@ optimises a loop once where it was compiled and twice where it was read from the
 resumed run would differ from its first half.
 """
 
-from edarts.nn.kernels.loops import passes, pieces, plans, rows, stages, vectors
+from edarts.nn.kernels.loops import passes, pieces, plans, rows, stages, vectors, windows
 from edarts.nn.kernels.loops.passes import (
     halves,
     max_pool,
@@ -37,4 +37,4 @@ __all__ = [
     "without_openmp",
 ]
 
-MODULES = (vectors, pieces, rows, stages, passes, plans)
+MODULES = (vectors, pieces, windows, rows, stages, passes, plans)

@@ -23,6 +23,7 @@ from edarts.nn.kernels.loops.vectors import (
     WIDTH,
     add,
     array_at,
+    helper,
     load,
     maximum,
     store,
@@ -118,7 +119,7 @@ def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
                 narrow(spread, inner + h * pitch, width, channels, result, start, fresh, wide)
 
 
-@numba.njit(cache=True)
+@helper
 def _share(padded, start, most, row, c, s, width, columns, offsets, spread):
     """Add a row's gradients to where its maxima came from; `row` is used up.
 

@@ -6,6 +6,7 @@ import numpy as np
 from edarts.nn.kernels.loops.vectors import (
     WIDTH,
     add,
+    helper,
     load,
     load_some,
     prefetch,
@@ -41,7 +42,7 @@ def round_up(channels):
     return (channels + WIDTH - 1) // WIDTH * WIDTH
 
 
-@numba.njit(cache=True)
+@helper
 def assign(out, value):
     """Every number of `out` becomes `value`."""
     for m in range(len(out)):
@@ -108,7 +109,7 @@ def write(out, place, count, value):
         store_some(out, place, count, value)
 
 
-@numba.njit(cache=True)
+@helper
 def widen(source, start, pixels, channels, out, place, width):
     """Copy pixels of C channels to pixels of `width`."""
     for c in range(0, channels, WIDTH):
@@ -118,7 +119,7 @@ def widen(source, start, pixels, channels, out, place, width):
             write(out, place + p * width + c, left, v)
 
 
-@numba.njit(cache=True)
+@helper
 def narrow(source, start, pixels, channels, out, place, fresh, width):
     """Copy pixels of `width` channels to pixels of C; add them there, unless `fresh`."""
     for c in range(0, channels, WIDTH):
@@ -148,13 +149,13 @@ def tap_offsets(k, d, pitch, pixel):
     return out
 
 
-@numba.njit(cache=True)
+@helper
 def aim(ahead, i, address, first, count, calls):
     """Let `bring` fetch `count` numbers, from number `first` on of an array, in so many calls."""
     ahead[i, 0], ahead[i, 1] = address + 4 * first, (count // LINE + calls) // calls
 
 
-@numba.njit(cache=True)
+@helper
 def aim_rows(ahead, i, addresses, shape, n, h, rows, calls):
     """`aim`, from stream i on, at rows of image n, in each part; there may be no such rows."""
     _, height, width, share = shape
@@ -163,7 +164,7 @@ def aim_rows(ahead, i, addresses, shape, n, h, rows, calls):
         aim(ahead, i + part, addresses[part], (n * height + h) * row, rows * row, calls)
 
 
-@numba.njit(cache=True)
+@helper
 def bring(ahead):
     """Begin to bring a few lines of each stream nearer, while something else is computed.
 

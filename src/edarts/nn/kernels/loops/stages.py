@@ -44,6 +44,7 @@ from edarts.nn.kernels.loops.vectors import (
     WIDTH,
     add,
     array_at,
+    helper,
     load,
     multiply_add,
     store,
@@ -88,7 +89,7 @@ def padded_room(source, tall, pitch, pad):
     return framed(tall, pitch, pad, height, pad * inside, width * inside)
 
 
-@numba.njit(cache=True)
+@helper
 def fill(source, n, begin, end, out, place, pitch):
     """Rows of image n of a source into a padded one, as max(scale * x + shift, 0)."""
     count, height, columns, share = source.shape
@@ -180,7 +181,7 @@ class _Targets(NamedTuple):
     sums: Any
 
 
-@numba.njit(cache=True)
+@helper
 def _window(depthwise, s, d):
     """That of a kernel (C, k, k), or without numbers."""
     k = depthwise.shape[1]
@@ -210,7 +211,7 @@ def separable(x, shape, before, depthwise, pointwise, s, d, y, moments):
     _merge(means, squares, y.shape[1] * y.shape[2], moments[0], moments[1])
 
 
-@numba.njit(cache=True)
+@helper
 def _merge(means, squares, rows, mean, var):
     """The moments of all images from those of each, `squares` not yet divided by its rows."""
     count = len(means)
@@ -266,7 +267,7 @@ def _separable(source, weights, window, first, last, y, means, squares):
             squares[n, c] = max(moments[2 * outside + c] - offset * offset * total, np.float32(0))
 
 
-@numba.njit(cache=True)
+@helper
 def mix_rows(
     padded, h, pitch, taps, matrix, s, direct, offsets, blocks, channels, inside, outside,
     u, out, place, row, ahead,
@@ -283,7 +284,7 @@ def mix_rows(
     )
 
 
-@numba.njit(cache=True)
+@helper
 def _finish(v, place, columns, width, channels, moments, begin, out, to):
     """A row of v (columns, width) into the result, its channels alone, and into the moments.
 
@@ -347,7 +348,7 @@ def separable_gradient(
         products[0, c], products[1, c] = total[c], total[inside + c]
 
 
-@numba.njit(cache=True)
+@helper
 def _unpack(taps, matrix, dd, dp):
     """The inverse of `pack_taps` and of `pack_matrix`, transposed."""
     channels, k, outer = dd.shape[0], dd.shape[1], dp.shape[0]
@@ -452,7 +453,7 @@ def _separable_gradient(source, weights, window, result, targets, first, last):
                 done += 2
 
 
-@numba.njit(cache=True)
+@helper
 def _add_norm(grad, y, start, columns, channels, p, q, r, out, place):
     """A row of p * grad + q * y + r, widened."""
     width = round_up(channels)
