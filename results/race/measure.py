@@ -3,7 +3,8 @@
 Each line of `RUNS` is a command, run with the seeds 0, 1 and 2 as a user would type it; its seconds
 are those of the whole process, from the start to the prompt. The JSON of each is kept in
 rows.jsonl, with hardware and versions, as soon as it ends; what is there is not run again. Then
-prints a table.
+prints a table. The photographs are images of CIFAR-10, 1,650 to train on and 2,000 to test on,
+enlarged to 100 x 100; they are made first, unless they are there.
 """
 
 import json
@@ -16,15 +17,23 @@ import time
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+import edarts
+
 HERE = Path(__file__).parent
 ROWS = HERE / "rows.jsonl"
 SEEDS = (0, 1, 2)
 DATA = "../shared/data"
+PHOTOGRAPHS, EACH, SIDE = Path("build/photographs"), {"train": 165, "test": 200}, 100
 RUNS = {
     "digits": "find digits",
     "smiles": f"find {DATA}/smiles --minutes 5",
     "smiles, convnet alone": f"find {DATA}/smiles --minutes 5 --candidates convnet",
     "cifar10": f"find {DATA}/cifar10 --limit 5000 --minutes 10",
+    "photographs": f"find {PHOTOGRAPHS} --minutes 3",
+    "photographs, resnet alone": f"find {PHOTOGRAPHS} --minutes 3 --candidates resnet",
+    "all of cifar10, 20 minutes": f"find {DATA}/cifar10 --minutes 20",
 }
 KEPT = ("test_accuracy", "test_accuracy_ci95", "winner", "verdict", "candidates", "cut", "seconds")
 
@@ -32,6 +41,20 @@ KEPT = ("test_accuracy", "test_accuracy_ci95", "winner", "verdict", "candidates"
 def rows() -> list[dict[str, Any]]:
     """What has been run, a row each."""
     return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+
+
+def make_photographs() -> None:
+    """A folder of each class, in one of each split."""
+    for split, count in EACH.items():
+        data = edarts.load(f"{DATA}/cifar10", split)  # type: ignore[arg-type]
+        for number, name in enumerate(data.classes):
+            folder = PHOTOGRAPHS / split / name
+            folder.mkdir(parents=True, exist_ok=True)
+            some = (data.labels == number).nonzero()[:count, 0].tolist()
+            for index in some:
+                image = Image.fromarray(data.images[index].numpy())
+                enlarged = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+                enlarged.save(folder / f"{index}.png")
 
 
 def run(name: str, seed: int) -> None:
@@ -78,6 +101,8 @@ def table() -> str:
 
 
 def main(names: list[str]) -> None:
+    if not PHOTOGRAPHS.exists():
+        make_photographs()
     for seed in SEEDS:
         for name in names or RUNS:
             if not any((r["name"], r["seed"]) == (name, seed) for r in rows()):

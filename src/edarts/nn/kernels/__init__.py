@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts.nn.kernels.compiled import eager, enabled, fast, few_pixels, load_loops, planning
+from edarts.nn.kernels.first import begin_gradient
 from edarts.nn.kernels.graphs import Recorder
 from edarts.nn.kernels.layout import concat
 from edarts.nn.kernels.nodes import NodeFunction
@@ -53,8 +54,11 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
         return
     _warm.append(True)
     loops.moments(np.ones(2, np.float32), np.ones((2, 1), np.float32))
-    if say is not None and loops.moments.stats.cache_hits == {}:
-        say("compiling the fast loops for this machine, once: some seconds")
+    beside = None
+    if not loops.moments.stats.cache_hits:
+        if say is not None:
+            say("compiling the fast loops for this machine, once: some seconds")
+        beside = begin_gradient()
     with torch.enable_grad():
         x = torch.ones(2, 1, 2, 2, requires_grad=True)
         wide, narrow = (torch.ones(1, 1, k, k, requires_grad=True) for k in (5, 1))
@@ -62,7 +66,10 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
         stages = (SeparableStage(wide, narrow, 1, 1), SeparableStage(wide, narrow, 1, 1, norm))
         y = node([Term(FeatureMap(x), stages, norm)], [torch.ones((), requires_grad=True)])
         even, odd = FeatureMap(y).halves
-        (max_pool2d(y, 3, 1).sum() + even.x.sum() + odd.x.sum()).backward()
+        total = max_pool2d(y, 3, 1).sum() + even.x.sum() + odd.x.sum()
+        if beside is not None:
+            beside.wait()
+        total.backward()
     if say is not None and torch.get_num_threads() > 1 and loops.without_openmp():
         say(
             "the fast loops find no OpenMP and take up to twice the time; Debian and Ubuntu:"

@@ -80,6 +80,7 @@ def _module() -> Any:
     from edarts.nn.kernels import cache, loops
 
     cache.guard(loops.MODULES, _say[-1] if _say else None)
+    loops.prepare()
     return loops
 
 

@@ -7,6 +7,8 @@ optimises a loop once where it was compiled and twice where it was read from the
 resumed run would differ from its first half.
 """
 
+import numba
+
 from edarts.nn.kernels.loops import passes, pieces, plans, rows, stages, vectors, windows
 from edarts.nn.kernels.loops.passes import (
     halves,
@@ -29,6 +31,7 @@ __all__ = [
     "norm",
     "norm_grad_factors",
     "norm_gradient",
+    "prepare",
     "product_sums",
     "separable",
     "separable_gradient",
@@ -38,3 +41,8 @@ __all__ = [
 ]
 
 MODULES = (vectors, pieces, windows, rows, stages, passes, plans)
+
+
+def prepare() -> None:
+    """Compile what helpers call but cannot compile themselves, as it counts references."""
+    vectors.array_at.compile((numba.int64, numba.int64))

@@ -231,7 +231,7 @@ def _pointer(typing, address):
     return types.CPointer(types.float32)(types.int64), generate
 
 
-@numba.njit("float32[::1](int64, int64)", cache=True)  # now: not by a helper, which could not
+@numba.njit(cache=True)
 def array_at(address, size):
     """The array of `size` numbers that lies at `address`; whoever calls keeps it alive."""
     return numba.carray(_pointer(address), size, np.float32)
