@@ -62,11 +62,13 @@ FAST: dict[str, dict[str, Any]] = {
     "no mirrored evaluation": {"mirror": False},
     "no jitter": {"jitter": 0.0},
     "batches of 256": {"batch_size": 256},
+    "norms follow by a tenth": {"norm_momentum": 0.1},
     "cutout of a quarter": {"cutout": 0.25},
 }
 CELLS: dict[str, dict[str, Any]] = {
     "fast": {},
     "no whitening stem": {"whitening": False},
+    "norms follow by a tenth": {"norm_momentum": 0.1},
 }
 Key = tuple[str, str, int]
 

@@ -317,3 +317,15 @@ def test_nesterov() -> None:
         velocity = 0.5 * velocity + gradient
         position -= 0.1 * (gradient + 0.5 * velocity)
         assert network.weight.item() == pytest.approx(position)
+
+
+def test_norms_follow_the_batches() -> None:
+    """After one step a running mean is 0.4 of the batch's, as it began at 0."""
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.BatchNorm2d(3))
+    Fast().prepare(network, fast())
+    images = torch.rand(5, 3, 2, 2)
+    network(images)
+    torch.testing.assert_close(network[0].running_mean, 0.4 * images.mean((0, 2, 3)))  # type: ignore[arg-type]
+    Fast().prepare(network, fast(norm_momentum=1.0))
+    network(images)
+    torch.testing.assert_close(network[0].running_mean, images.mean((0, 2, 3)))  # type: ignore[arg-type]

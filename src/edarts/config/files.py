@@ -20,6 +20,7 @@ SINCE: tuple[tuple[set[str], str, Any, tuple[str, ...]], ...] = (
     (TRAINED, "whitening", False, ()),
     (TRAINED, "drop", "edges", ("darts", "shallow")),
     (TRAINED, "jitter", 0.0, ("fast",)),
+    (TRAINED, "norm_momentum", 0.1, ("fast",)),
     (TRAINED, "shift", 1 / 8, ("fast",)),
     (TRAINED, "edge", "zeros", ("fast",)),
     (SEARCHED, "patience", 0, ()),
