@@ -32,7 +32,10 @@ def is_window(offsets, s, width):
 @helper
 def convolve_window(x, start, pitch, taps, offsets, width, columns, out, ahead):
     """`convolve_rows` of a window."""
-    near, below = offsets[1] == width, offsets[-1] // pitch  # rows from the first tap to the last
+    near = offsets[1] == width
+    # Rows from the first tap to the last. A constant would let the compiler unroll the loops over
+    # rows, and a 5 x 5 window that is unrolled takes two fifths longer.
+    below = offsets[-1] // pitch
     if len(offsets) == 9:
         if near:
             _convolve_3(x, start, pitch, below, taps, width, columns, out, ahead)
@@ -96,63 +99,50 @@ def _none():
 
 
 @helper
+def _add_tap(sums, v, x0, x1, x2, x3):
+    """Four sums, each plus v times its pixel."""
+    return (
+        multiply_add(v, x0, sums[0]),
+        multiply_add(v, x1, sums[1]),
+        multiply_add(v, x2, sums[2]),
+        multiply_add(v, x3, sums[3]),
+    )
+
+
+@helper
 def _add_row_3(sums, x, v):
     """Four sums of neighbours, each plus three taps v times three of the pixels x (6,)."""
-    a, b, c, d = sums
-    a, b = multiply_add(v[0], x[0], a), multiply_add(v[0], x[1], b)
-    c, d = multiply_add(v[0], x[2], c), multiply_add(v[0], x[3], d)
-    a, b = multiply_add(v[1], x[1], a), multiply_add(v[1], x[2], b)
-    c, d = multiply_add(v[1], x[3], c), multiply_add(v[1], x[4], d)
-    a, b = multiply_add(v[2], x[2], a), multiply_add(v[2], x[3], b)
-    c, d = multiply_add(v[2], x[4], c), multiply_add(v[2], x[5], d)
-    return a, b, c, d
+    sums = _add_tap(sums, v[0], x[0], x[1], x[2], x[3])
+    sums = _add_tap(sums, v[1], x[1], x[2], x[3], x[4])
+    return _add_tap(sums, v[2], x[2], x[3], x[4], x[5])
 
 
 @helper
 def _add_row_5(sums, x, v):
     """Four sums of neighbours, each plus five taps v times five of the pixels x (8,)."""
-    a, b, c, d = sums
-    a, b = multiply_add(v[0], x[0], a), multiply_add(v[0], x[1], b)
-    c, d = multiply_add(v[0], x[2], c), multiply_add(v[0], x[3], d)
-    a, b = multiply_add(v[1], x[1], a), multiply_add(v[1], x[2], b)
-    c, d = multiply_add(v[1], x[3], c), multiply_add(v[1], x[4], d)
-    a, b = multiply_add(v[2], x[2], a), multiply_add(v[2], x[3], b)
-    c, d = multiply_add(v[2], x[4], c), multiply_add(v[2], x[5], d)
-    a, b = multiply_add(v[3], x[3], a), multiply_add(v[3], x[4], b)
-    c, d = multiply_add(v[3], x[5], c), multiply_add(v[3], x[6], d)
-    a, b = multiply_add(v[4], x[4], a), multiply_add(v[4], x[5], b)
-    c, d = multiply_add(v[4], x[6], c), multiply_add(v[4], x[7], d)
-    return a, b, c, d
+    sums = _add_tap(sums, v[0], x[0], x[1], x[2], x[3])
+    sums = _add_tap(sums, v[1], x[1], x[2], x[3], x[4])
+    sums = _add_tap(sums, v[2], x[2], x[3], x[4], x[5])
+    sums = _add_tap(sums, v[3], x[3], x[4], x[5], x[6])
+    return _add_tap(sums, v[4], x[4], x[5], x[6], x[7])
 
 
 @helper
 def _add_row_3_apart(sums, x, v):
     """`_add_row_3` of taps that are one pixel apart: x (8,)."""
-    a, b, c, d = sums
-    a, b = multiply_add(v[0], x[0], a), multiply_add(v[0], x[1], b)
-    c, d = multiply_add(v[0], x[2], c), multiply_add(v[0], x[3], d)
-    a, b = multiply_add(v[1], x[2], a), multiply_add(v[1], x[3], b)
-    c, d = multiply_add(v[1], x[4], c), multiply_add(v[1], x[5], d)
-    a, b = multiply_add(v[2], x[4], a), multiply_add(v[2], x[5], b)
-    c, d = multiply_add(v[2], x[6], c), multiply_add(v[2], x[7], d)
-    return a, b, c, d
+    sums = _add_tap(sums, v[0], x[0], x[1], x[2], x[3])
+    sums = _add_tap(sums, v[1], x[2], x[3], x[4], x[5])
+    return _add_tap(sums, v[2], x[4], x[5], x[6], x[7])
 
 
 @helper
 def _add_row_5_apart(sums, x, v):
     """`_add_row_5` of taps that are one pixel apart: x (12,)."""
-    a, b, c, d = sums
-    a, b = multiply_add(v[0], x[0], a), multiply_add(v[0], x[1], b)
-    c, d = multiply_add(v[0], x[2], c), multiply_add(v[0], x[3], d)
-    a, b = multiply_add(v[1], x[2], a), multiply_add(v[1], x[3], b)
-    c, d = multiply_add(v[1], x[4], c), multiply_add(v[1], x[5], d)
-    a, b = multiply_add(v[2], x[4], a), multiply_add(v[2], x[5], b)
-    c, d = multiply_add(v[2], x[6], c), multiply_add(v[2], x[7], d)
-    a, b = multiply_add(v[3], x[6], a), multiply_add(v[3], x[7], b)
-    c, d = multiply_add(v[3], x[8], c), multiply_add(v[3], x[9], d)
-    a, b = multiply_add(v[4], x[8], a), multiply_add(v[4], x[9], b)
-    c, d = multiply_add(v[4], x[10], c), multiply_add(v[4], x[11], d)
-    return a, b, c, d
+    sums = _add_tap(sums, v[0], x[0], x[1], x[2], x[3])
+    sums = _add_tap(sums, v[1], x[2], x[3], x[4], x[5])
+    sums = _add_tap(sums, v[2], x[4], x[5], x[6], x[7])
+    sums = _add_tap(sums, v[3], x[6], x[7], x[8], x[9])
+    return _add_tap(sums, v[4], x[8], x[9], x[10], x[11])
 
 
 @helper
