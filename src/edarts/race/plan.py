@@ -10,14 +10,11 @@ from edarts.methods.oneshot.resolve import resolve_config
 from edarts.race.candidates import FOUND, Field, names
 from edarts.race.operations import within_limits
 from edarts.training import balance, fit, recipe
-from edarts.training.recipes.fast import LARGE
 
 PATIENCE = 3  # of a search that `find` does
 # Share of the training images, and their number, at most, that the final training holds out: what
 # they teach of its answers holds for images like them, which it has not seen.
 HELD_OUT = 0.05, 1000
-
-CUTOUT = 0.25  # side of the square that is cut out of each training image, if it is a large one
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,8 @@ class Plan:
         """
         search, sizes = fill_in(search, {"patience": PATIENCE}), (len(data), len(data.classes))
         resolved, space, notes = resolve_config(search, *sizes)
-        usual = {"valid_fraction": held_out(len(data))}
-        if given.recipe == "fast" and min(data.shape[1:]) >= LARGE:
-            usual["cutout"] = CUTOUT
-        given = fill_in(given, usual)
+        usual = recipe.load(given.recipe).find_defaults(data.shape)
+        given = fill_in(given, {**usual, "valid_fraction": held_out(len(data))})
         train = fit.resolve_config(given, len(data), whitens=space.whitens)
         field = field_of(data, budget, train)
         search, without = within_limits(search, resolved, space, field)

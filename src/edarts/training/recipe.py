@@ -18,6 +18,7 @@ from edarts.config import resolve as fill_in
 from edarts.data.batches import Transform
 from edarts.data.dataset import Dataset
 from edarts.errors import UsageError
+from edarts.space.base import Image
 from edarts.training import optim
 
 # Settings that networks without cells do not have: a choice of depth and width, an auxiliary head,
@@ -44,6 +45,10 @@ class Recipe:
     @dataclass(frozen=True)
     class Options:
         """The settings that this recipe alone has, a frozen dataclass; see `TrainConfig.of`."""
+
+    def find_defaults(self, image: Image) -> Mapping[str, object]:
+        """Like `DEFAULTS`, of `find` alone, which trains longer; for images of that shape."""
+        return {}
 
     def resolve(self, config: TrainConfig, images: int, whole: bool) -> TrainConfig:
         """Fill in what `config` leaves open, for a training split of `images`.

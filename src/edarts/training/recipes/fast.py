@@ -10,6 +10,7 @@ as a cosine to zero, not straight to a fifteenth.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -20,6 +21,7 @@ from edarts.config import Between, TrainConfig, check_fields
 from edarts.config import resolve as fill_in
 from edarts.data.batches import Transform
 from edarts.data.dataset import Dataset
+from edarts.space.base import Image
 from edarts.training import optim
 from edarts.training.recipe import Recipe
 
@@ -27,6 +29,7 @@ RATE = 11.5 / 7850  # highest learning rate for each image of a batch (section 3
 IMAGES, EPOCHS = 200_000, (10, 40)  # shown in all, as far as these bounds of epochs allow
 FIRST = 0.2  # share of the highest rate at the first step
 LARGE = 16  # pixels of the shorter side; smaller images lose too much at their edge and by cutout
+CUTOUT = 0.25  # side of the square that is cut out of each of them, where a training is long
 STEPS, BATCHES = 30, (32, 512)  # steps of an epoch, about, within these bounds of the batch size
 
 
@@ -78,6 +81,10 @@ class Fast(Recipe):
 
         def __post_init__(self) -> None:
             check_fields(self)
+
+    def find_defaults(self, image: Image) -> Mapping[str, object]:
+        """A square is cut out of large images, which helps from some twenty epochs on."""
+        return {"cutout": CUTOUT} if min(image[1:]) >= LARGE else {}
 
     def resolve(self, config: TrainConfig, images: int, whole: bool) -> TrainConfig:
         """Epochs and batch size by the number of images, a rate in proportion to the batch."""
