@@ -4,7 +4,8 @@
 
 Trains with `fast`, with `fast` less one part at a time, and with `shallow`, on training images of
 which a fifth is held out; the test split is not read. Half the recipe's usual epochs or fewer, so
-that it ends within hours on two cores. Each training is a row of rows.csv, written when it ends;
+that it ends within hours on two cores; in the places called long, as many as `find` trains for, and
+what may be done with more time. Each training is a row of rows.csv, written when it ends;
 what is there for the device is not trained again. Then prints a table for each place. left-out.csv
 holds what was measured with parts that the recipe has no longer. `--workers` are so many at once.
 """
@@ -15,7 +16,7 @@ import json
 import multiprocessing
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 
 import edarts
 from edarts.config import DataConfig, TrainConfig
+from edarts.nn.baselines.convnet import ConvNet
 from edarts.runtime import Session
 
 HERE = Path(__file__).parent
@@ -36,21 +38,13 @@ FIELDS = ("device", "place", "recipe", "seed", "valid_accuracy", "seconds")
 class Place:
     """An architecture on data, trained for `epochs` epochs in a precision."""
 
-    architecture: str
+    architecture: str | ConvNet
     data: DataConfig
     epochs: int
     precision: Any
+    parts: Mapping[str, Mapping[str, Any]]
 
 
-CIFAR10, CIFAR100 = f"{DATA}/cifar10", f"{DATA}/cifar100"
-PLACES = {
-    "digits": Place("convnet", DataConfig("digits"), 20, "fp32"),
-    "cifar10": Place("convnet", DataConfig(CIFAR10, limit=5000), 12, "bf16"),
-    "smiles": Place("convnet", DataConfig(f"{DATA}/smiles", flip=True), 6, "bf16"),
-    "cifar100": Place("convnet", DataConfig(CIFAR100, limit=10_000), 6, "bf16"),
-    "digits, cells": Place("darts.v2", DataConfig("digits"), 20, "fp32"),
-    "cifar10, cells": Place("darts.v2", DataConfig(CIFAR10, limit=5000), 6, "fp32"),
-}
 FAST: dict[str, dict[str, Any]] = {
     "fast": {},
     "no rise of the rate": {"rise": 0.0},
@@ -70,21 +64,50 @@ CELLS: dict[str, dict[str, Any]] = {
     "no whitening stem": {"whitening": False},
     "norms follow by a tenth": {"norm_momentum": 0.1},
 }
+
+
+def longer(epochs: int, times: float, batch: int) -> dict[str, dict[str, Any]]:
+    """As `find` trains, for as many epochs, and what may be done in `times` the time."""
+    fast = {"epochs": epochs, "cutout": 0.25}
+    more = fast | {"epochs": round(epochs * times)}
+    return {
+        "fast": fast,
+        f"batches of {batch}": fast | {"batch_size": batch},
+        f"{more['epochs']} epochs": more,
+        f"{more['epochs']} epochs, batches of {batch}": more | {"batch_size": batch},
+        f"{more['epochs']} epochs, labels smoothed by 0.1": more | {"smoothing": 0.1},
+    }
+
+
+CIFAR10, CIFAR100 = f"{DATA}/cifar10", f"{DATA}/cifar100"
+SMALL, SMILES = DataConfig(CIFAR10, limit=5000), DataConfig(f"{DATA}/smiles", flip=True)
+PLACES = {
+    "digits": Place("convnet", DataConfig("digits"), 20, "fp32", FAST),
+    "cifar10": Place("convnet", SMALL, 12, "bf16", FAST),
+    "smiles": Place("convnet", SMILES, 6, "bf16", FAST),
+    "cifar100": Place("convnet", DataConfig(CIFAR100, limit=10_000), 6, "bf16", FAST),
+    "digits, cells": Place("darts.v2", DataConfig("digits"), 20, "fp32", CELLS),
+    "cifar10, cells": Place("darts.v2", SMALL, 6, "fp32", CELLS),
+    "smiles, long": Place("convnet", SMILES, 48, "bf16", longer(48, 4 / 3, 128)),
+    "cifar10, long": Place("convnet", SMALL, 100, "bf16", longer(100, 2, 64)),
+    "cifar10, long, twice as wide": Place(ConvNet(64), SMALL, 50, "bf16", longer(50, 1, 64)),
+}
 Key = tuple[str, str, int]
 
 
 def recipes(place: str) -> dict[str, TrainConfig]:
     """What is compared there, by name."""
-    epochs = PLACES[place].epochs
-    parts = CELLS if "cells" in place else FAST
+    asked = PLACES[place]
     found = {
-        name: TrainConfig.of("fast", valid_fraction=0.2, epochs=epochs, **part)
-        for name, part in parts.items()
+        name: TrainConfig.of("fast", **{"valid_fraction": 0.2, "epochs": asked.epochs, **part})
+        for name, part in asked.parts.items()
     }
+    if "long" in place:
+        return found
     times = (1, 3) if "cells" in place else (1,)
     return found | {
         "shallow" if n == 1 else "shallow, three times the epochs": TrainConfig.of(
-            "shallow", valid_fraction=0.2, epochs=n * epochs
+            "shallow", valid_fraction=0.2, epochs=n * asked.epochs
         )
         for n in times
     }

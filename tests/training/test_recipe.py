@@ -239,7 +239,7 @@ def test_the_rate_is_in_proportion_to_the_batch() -> None:
 
 @pytest.mark.parametrize(
     ("images", "batch", "epochs"),
-    [(100, 32, 40), (1_653, 64, 40), (5_000, 128, 40), (10_527, 256, 19), (50_000, 512, 10)],
+    [(100, 32, 40), (1_653, 32, 40), (5_000, 64, 40), (10_527, 128, 19), (50_000, 512, 10)],
 )
 def test_batch_and_epochs_by_the_number_of_images(images: int, batch: int, epochs: int) -> None:
     config = train.resolve_config(TrainConfig("fast"), images)

@@ -30,7 +30,7 @@ IMAGES, EPOCHS = 200_000, (10, 40)  # shown in all, as far as these bounds of ep
 FIRST = 0.2  # share of the highest rate at the first step
 LARGE = 16  # pixels of the shorter side; smaller images lose too much at their edge and by cutout
 CUTOUT = 0.25  # side of the square that is cut out of each of them, where a training is long
-STEPS, BATCHES = 30, (32, 512)  # steps of an epoch, about, within these bounds of the batch size
+STEPS, BATCHES = 60, (32, 512)  # steps of an epoch, about, within these bounds of the batch size
 
 
 class Fast(Recipe):
