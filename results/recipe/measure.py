@@ -68,14 +68,26 @@ CELLS: dict[str, dict[str, Any]] = {
 
 def longer(epochs: int, times: float, batch: int) -> dict[str, dict[str, Any]]:
     """As `find` trains, for as many epochs, and what may be done in `times` the time."""
-    fast = {"epochs": epochs, "cutout": 0.25}
-    more = fast | {"epochs": round(epochs * times)}
+    fast = {"epochs": epochs, "cutout": 0.25, "batch_size": 2 * batch}
+    halved = fast | {"batch_size": batch}
+    many = round(epochs * times)
+    more = {"epochs": many}
     return {
-        "fast": fast,
-        f"batches of {batch}": fast | {"batch_size": batch},
-        f"{more['epochs']} epochs": more,
-        f"{more['epochs']} epochs, batches of {batch}": more | {"batch_size": batch},
-        f"{more['epochs']} epochs, labels smoothed by 0.1": more | {"smoothing": 0.1},
+        f"batches of {2 * batch}": fast,
+        f"batches of {batch}": halved,
+        f"{many} epochs, batches of {2 * batch}": fast | more,
+        f"{many} epochs, batches of {batch}": halved | more,
+        f"{many} epochs, batches of {2 * batch}, labels smoothed by 0.1": fast
+        | more
+        | {"smoothing": 0.1},
+    }
+
+
+def wider(epochs: int, batch: int) -> dict[str, dict[str, Any]]:
+    """The same for a network of twice the width."""
+    fast = {"epochs": epochs, "cutout": 0.25}
+    return {
+        f"{epochs} epochs, batches of {b}": fast | {"batch_size": b} for b in (2 * batch, batch)
     }
 
 
@@ -89,8 +101,9 @@ PLACES = {
     "digits, cells": Place("darts.v2", DataConfig("digits"), 20, "fp32", CELLS),
     "cifar10, cells": Place("darts.v2", SMALL, 6, "fp32", CELLS),
     "smiles, long": Place("convnet", SMILES, 48, "bf16", longer(48, 4 / 3, 128)),
+    "smiles, long, twice as wide": Place(ConvNet(64), SMILES, 24, "bf16", wider(24, 128)),
     "cifar10, long": Place("convnet", SMALL, 100, "bf16", longer(100, 2, 64)),
-    "cifar10, long, twice as wide": Place(ConvNet(64), SMALL, 50, "bf16", longer(50, 1, 64)),
+    "cifar10, long, twice as wide": Place(ConvNet(64), SMALL, 50, "bf16", wider(50, 64)),
 }
 Key = tuple[str, str, int]
 

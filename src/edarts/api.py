@@ -119,9 +119,9 @@ def find(
     with working("find", opened, session, runtime, settings, notes) as work:
         work.run.count(clock)
         found = race.find(plan, work.runtime, clock)
-        keep_architecture(work.run, found.winner.architecture)
+        keep_architecture(work.run, found.kept.architecture)
         race.keep(work.run, found)
-        model = _model(work, found.winner.architecture, found.config, found.fitted)
+        model = _model(work, found.kept.architecture, found.config, found.fitted)
         report = test_split.evaluate_once(work, model, found.seconds)
     shared: dict[str, Any] = {f.name: getattr(report, f.name) for f in fields(EvaluationReport)}
     return FindReport(

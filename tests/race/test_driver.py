@@ -16,6 +16,7 @@ from edarts.config import Budget, SearchConfig, TrainConfig
 from edarts.data.dataset import Dataset
 from edarts.errors import Interrupted
 from edarts.methods.oneshot import driver as oneshot
+from edarts.nn.baselines.convnet import ConvNet
 from edarts.race import driver
 from edarts.race.candidates import Candidate
 from edarts.race.halving import Pace, Trial
@@ -54,7 +55,11 @@ class World:
         return taken
 
 
-PACES = {"found": 30.0, "convnet": 3.0, "resnet8": 6.0, "linear": 0.1}
+PACES = {"found": 30.0, "convnet": 3.0, "convnet-64": 9.0, "resnet8": 6.0, "linear": 0.1}
+
+
+def pace_of(name: str) -> float:
+    return PACES[name] if name in PACES else PACES[name.partition("-")[0]]
 
 
 @pytest.fixture
@@ -64,13 +69,13 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
     def pace(trainer: OnHeldOut, candidate: Candidate) -> Pace:
         world.now += 1.0
-        return Pace(PACES[candidate.name.split("-")[0]], "fp32")
+        return Pace(pace_of(candidate.name), "fp32")
 
     def train(
         trainer: OnHeldOut, candidate: Candidate, pace: Pace, round: int, plan: tuple[int, float]
     ) -> Trial:
         epochs, share = plan
-        usual = epochs * share * PACES[candidate.name.split("-")[0]]
+        usual = epochs * share * pace_of(candidate.name)
         limit = 1.3 * epochs * share * pace.seconds if trainer.limited else None
         taken = world.passes(usual, limit)
         world.now += 0.5  # for judging
@@ -89,12 +94,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         network: Any, data: Any, config: TrainConfig, runtime: Runtime, limit: float | None = None
     ) -> fit.FitResult:
         world.final.append((config.epochs, limit))
-        pace = (
-            PACES["convnet"]
-            * len(data)
-            / len(OnHeldOut(data, config, config, runtime, True).split()[0])
+        wide = network.architecture == ConvNet(64)
+        more = len(data) / len(OnHeldOut(data, config, config, runtime, True).split()[0])
+        taken = world.passes(
+            config.epochs * PACES["convnet-64" if wide else "convnet"] * more, limit
         )
-        taken = world.passes(config.epochs * pace, limit)
         return fit.FitResult(network, None, [{}] * config.epochs, taken)  # type: ignore[arg-type]
 
     monkeypatch.setattr(OnHeldOut, "pace", pace)
@@ -131,6 +135,32 @@ def test_the_minutes_hold(world: World, minutes: float, speed: float) -> None:
     assert room is not None and (epochs == 100 or minutes < 60)
     if epochs < 100 and speed >= 1.0:
         assert world.now > 0.85 * limit  # and they are used
+
+
+WIDE = "It was made 2 times as wide, for which there was time"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "budget", "wide"),
+    [(5.0, {}, False), (20.0, {}, True), (20.0, {"max_parameters": 600_000}, False)],
+)
+def test_a_plain_winner_becomes_wider_where_there_is_time(
+    world: World, minutes: float, budget: dict[str, Any], wide: bool
+) -> None:
+    """The recipe's 40 epochs take it 450 seconds; the limits hold for what is kept."""
+    asked = plan(tiny_data(100), Budget(minutes, **budget), ALL)
+    found = driver.find(asked, Runtime(CPU), world.clock(60 * minutes))
+    assert found.winner.architecture == ConvNet(32)
+    assert found.kept.architecture == ConvNet(64 if wide else 32)
+    assert found.verdict.endswith(WIDE) is wide
+    assert found.kept.costs.within(asked.budget)
+
+
+def test_a_published_network_stays_as_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = plan(tiny_data(100), Budget(60), ("resnet.r20",))
+    monkeypatch.setitem(PACES, "resnet.r20", 3.0)
+    found = driver.find(asked, Runtime(CPU), world.clock(3600.0))
+    assert found.kept is found.winner
 
 
 def test_what_is_cut_is_said(world: World) -> None:

@@ -17,7 +17,9 @@ from edarts.space.base import Architecture, Image, Size
 from edarts.training.recipe import OF_CELLS
 
 FOUND = "found"
-WIDER = 2  # the found cell also takes part with so many times the channels
+# The found cell also takes part with so many times the channels; a baseline that has won becomes so
+# many times as wide where there is time.
+WIDER = 2
 FEWER_CELLS = (3, 2)  # depths that are tried where the given one does not fit the limits
 
 
@@ -113,6 +115,14 @@ def fits(cell: Architecture, field: Field) -> bool:
     return _Forms(FOUND, cell, field).smallest().costs.within(field.budget)
 
 
+def wider(candidate: Candidate, field: Field) -> Candidate | None:
+    """A baseline with `WIDER` times its width; None if it is none, has no width, or does not fit.
+
+    What stands in the zoo stays as it was published.
+    """
+    return _Forms(candidate.name, candidate.architecture, field).wider()
+
+
 class _Forms:
     """The sizes of one candidate."""
 
@@ -130,6 +140,17 @@ class _Forms:
             return [whole]
         width = _largest(1, design.most - 1, lambda w: self._fits(self._whole(design.scaled(w))))
         return [self._whole(design.scaled(width))] if width else []
+
+    def wider(self) -> Candidate | None:
+        """See `wider`."""
+        if not isinstance(self.design, Whole) or "." in self.name:
+            return None
+        width = WIDER * self.design.most
+        design = self.design.scaled(width)
+        if design == self.design:
+            return None
+        wide = self._candidate(f"{self.name}-{width}", design, Size())
+        return wide if self._fits(wide) else None
 
     def smallest(self) -> Candidate:
         """The smallest form that there is."""

@@ -14,7 +14,7 @@ from edarts.config import Budget, SearchConfig, TrainConfig
 from edarts.data.dataset import Dataset
 from edarts.errors import EdartsError
 from edarts.methods.oneshot import driver as oneshot
-from edarts.race.candidates import FOUND, Candidate, candidates
+from edarts.race.candidates import FOUND, WIDER, Candidate, candidates, wider
 from edarts.race.halving import FEWEST_EPOCHS, Race, rounds_of
 from edarts.race.mirroring import Mirroring, measure
 from edarts.race.plan import Plan, field_of
@@ -49,13 +49,14 @@ class Found:
     """What was found.
 
     `ranked`: the candidates from best to worst. `race`: their trials; none if there was only one.
-    `fitted`: the winner, trained by `config`. `cell`: what the search found; None without one.
-    `cut`: what was shortened or left out to stay within the budget, for the user. `seconds`: of
-    each phase.
+    `kept`: the best one, or a wider form of it. `fitted`: that, trained by `config`. `cell`: what
+    the search found; None without one. `cut`: what was shortened or left out to stay within the
+    budget, for the user. `seconds`: of each phase.
     """
 
     ranked: tuple[Candidate, ...]
     race: Race
+    kept: Candidate
     fitted: fit.FitResult
     config: TrainConfig
     cell: Architecture | None
@@ -65,13 +66,16 @@ class Found:
 
     @property
     def winner(self) -> Candidate:
-        """What is kept."""
+        """The best in the race."""
         return self.ranked[0]
 
     @property
     def verdict(self) -> str:
-        """What the race has shown, in a sentence."""
-        return verdict(self.race, self.ranked)
+        """What the race has shown, in a sentence; and in another that more was made of it."""
+        shown = verdict(self.race, self.ranked)
+        if self.kept is self.winner:
+            return shown
+        return f"{shown}. It was made {WIDER} times as wide, for which there was time"
 
     def entrants(self) -> tuple[Entrant, ...]:
         """The candidates with what the race has measured, from best to worst."""
@@ -151,7 +155,7 @@ class _Finding:
         cell = None if searched is None else searched.architecture
         entrants = self._entrants(cell)
         ranked = self._race(entrants)
-        config, fitted = self._train(ranked[0])
+        kept, config, fitted = self._train(ranked[0])
         seconds = {
             "search": 0.0 if searched is None else searched.seconds,
             "race": sum(trial.seconds for trial in self.race.trials),
@@ -160,6 +164,7 @@ class _Finding:
         return Found(
             tuple(ranked),
             self.race,
+            kept,
             fitted,
             config,
             cell,
@@ -285,30 +290,61 @@ class _Finding:
                 self._cut(f"{one.name} is too slow here to race within the minutes")
         return [one for one in entrants if one.name in names]
 
-    def _train(self, winner: Candidate) -> tuple[TrainConfig, fit.FitResult]:
-        """The winner from scratch, in the time that is left, on all images but those held out."""
+    def _train(self, winner: Candidate) -> tuple[Candidate, TrainConfig, fit.FitResult]:
+        """The winner from scratch, in the time that is left, on all images but those held out.
+
+        It is made wider if there is time.
+        """
         plan, clock = self.plan, self.clock
-        config = winner.training(plan.train)
-        pace = self.race.pace(winner)
-        room = None
+        room, kept = None, winner
         if clock.limit is not None:
-            done = self._saved("train").get("seconds", 0.0)
-            left = clock.left - self._closing(self._evaluation(winner))
-            room = max(1.0, _agreed(done + left))
+            kept = self._widened(winner)
+        config, pace = kept.training(plan.train), self.race.pace(kept)
+        if clock.limit is not None:
+            room = self._room(kept, winner)
             epochs = self._saved("plan").get("epochs")
             if epochs is None:
                 most = config.epochs
                 most = round(MOST_EPOCHS * most) if plan.given.epochs is None else most
-                fitting = int(room / (FASTER * pace.seconds * self._more))
-                epochs = _agreed(max(1, min(most, fitting)))
+                epochs = _agreed(max(1, min(most, self._fitting(kept, winner))))
                 self._keep(epochs=epochs)
             config = self._lasting(config, epochs)
         runtime = replace(self.runtime, precision=pace.precision)
-        network = fit.build(winner.architecture, config, plan.data, runtime.seed)
+        network = fit.build(kept.architecture, config, plan.data, runtime.seed)
         fitted = fit.fit(network, plan.data, config, runtime, room)
         if len(fitted.history) < config.epochs:
             self._cut(f"training: {config.epochs - len(fitted.history)} epochs passed over")
-        return config, fitted
+        return kept, config, fitted
+
+    def _widened(self, winner: Candidate) -> Candidate:
+        """The winner, or a wider one for which there is time: the recipe's epochs at least.
+
+        A wider network is more accurate than one that is trained for longer (results/recipe).
+        """
+        wide = wider(winner, self.field)
+        if wide is None:
+            return winner
+        widened = self._saved("plan").get("widened")
+        if widened is None:
+            widened = _agreed(
+                int(self._fitting(wide, winner) >= wide.training(self.plan.train).epochs)
+            )
+            self._keep(widened=widened)
+        if not widened:
+            return winner
+        self.runtime.progress.note(f"training: {wide.name}, {WIDER} times as wide, as time allows")
+        return wide
+
+    def _room(self, candidate: Candidate, raced: Candidate) -> float:
+        """Seconds that its training may take in all; `raced`: itself, or the narrower one."""
+        done = self._saved("train").get("seconds", 0.0)
+        left = self.clock.left - self._closing(self._evaluation(candidate, raced))
+        return max(1.0, float(_agreed(done + left)))
+
+    def _fitting(self, candidate: Candidate, raced: Candidate) -> int:
+        """How many epochs of it fit into that."""
+        pace = self.race.pace(candidate).seconds
+        return int(self._room(candidate, raced) / (FASTER * pace * self._more))
 
     def _lasting(self, config: TrainConfig, epochs: int) -> TrainConfig:
         """With that many epochs."""
@@ -328,12 +364,12 @@ class _Finding:
         seconds, share = CLOSING
         return self.plan.test_images * evaluation + seconds + share * (self.clock.limit or 0.0)
 
-    def _evaluation(self, candidate: Candidate) -> float:
-        """Seconds for one image: by its last trial, or by its pace."""
-        trial = self.race.last(candidate.name)
-        if trial is not None:
-            return trial.evaluation
-        return self.race.pace(candidate).seconds / len(self.trainer.split()[0])
+    def _evaluation(self, candidate: Candidate, raced: Candidate) -> float:
+        """Seconds for one image: by the last trial of the one that has raced, or by its pace."""
+        pace, trial = self.race.pace(candidate).seconds, self.race.last(raced.name)
+        if trial is None:
+            return pace / len(self.trainer.split()[0])
+        return trial.evaluation * pace / self.race.pace(raced).seconds
 
     @cached_property
     def _seconds_of_search_epoch(self) -> float:

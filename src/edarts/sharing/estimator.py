@@ -235,7 +235,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found = race.find(plan, runtime, Clock(budget.seconds, started=started))
         if plan.races:
             self.candidates_, self.verdict_ = found.entrants(), found.verdict
-        return found.winner.architecture, found.config, found.fitted
+        return found.kept.architecture, found.config, found.fitted
 
     def _trained(
         self, architecture: str | Architecture, data: Dataset, runtime: Runtime
