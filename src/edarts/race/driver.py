@@ -41,6 +41,9 @@ FEWEST_SHOWN = 1500
 # of too many epochs some are passed over, after too few the rest of the minutes would be lost.
 FASTER = 0.9
 MOST_EPOCHS = 2.5  # how many times the recipe's epochs a training with minutes takes at most
+# How many times the recipe's epochs a wider network has to have time for; with fewer, the one that
+# has raced is as accurate.
+AMPLE = 1.5
 CLOSING = 3.0, 0.02  # seconds, and share of the minutes, that writing the run's files may take
 
 
@@ -317,9 +320,9 @@ class _Finding:
         return kept, config, fitted
 
     def _widened(self, winner: Candidate) -> Candidate:
-        """The winner, or a wider one for which there is time: the recipe's epochs at least.
+        """The winner, or a wider one for which there is ample time.
 
-        A wider network is more accurate than one that is trained for longer (results/recipe).
+        It is more accurate then than the same network trained for longer (results/recipe).
         """
         wide = wider(winner, self.field)
         if wide is None:
