@@ -66,31 +66,22 @@ CELLS: dict[str, dict[str, Any]] = {
 }
 
 
-def longer(epochs: int, times: float, batch: int) -> dict[str, dict[str, Any]]:
-    """As `find` trains, for as many epochs, and what may be done in `times` the time."""
-    fast = {"epochs": epochs, "cutout": 0.25, "batch_size": 2 * batch}
-    halved = fast | {"batch_size": batch}
-    many = round(epochs * times)
-    more = {"epochs": many}
+def long(cutout: float, *trainings: tuple[int, int]) -> dict[str, dict[str, Any]]:
+    """Trainings of so many epochs with batches of so many images, as `find` does them."""
     return {
-        f"batches of {2 * batch}": fast,
-        f"batches of {batch}": halved,
-        f"{many} epochs, batches of {2 * batch}": fast | more,
-        f"{many} epochs, batches of {batch}": halved | more,
-        f"{many} epochs, batches of {2 * batch}, labels smoothed by 0.1": fast
-        | more
-        | {"smoothing": 0.1},
+        f"{epochs} epochs, batches of {batch}": {
+            "epochs": epochs,
+            "batch_size": batch,
+            "cutout": cutout,
+        }
+        for epochs, batch in trainings
     }
 
 
-def wider(epochs: int, batch: int) -> dict[str, dict[str, Any]]:
-    """The same for a network of twice the width."""
-    fast = {"epochs": epochs, "cutout": 0.25}
-    return {
-        f"{epochs} epochs, batches of {b}": fast | {"batch_size": b} for b in (2 * batch, batch)
-    }
-
-
+SMOOTHED = {
+    f"{name}, labels smoothed by 0.1": part | {"smoothing": 0.1}
+    for name, part in long(0.25, (64, 256)).items()
+}
 CIFAR10, CIFAR100 = f"{DATA}/cifar10", f"{DATA}/cifar100"
 SMALL, SMILES = DataConfig(CIFAR10, limit=5000), DataConfig(f"{DATA}/smiles", flip=True)
 PLACES = {
@@ -100,10 +91,17 @@ PLACES = {
     "cifar100": Place("convnet", DataConfig(CIFAR100, limit=10_000), 6, "bf16", FAST),
     "digits, cells": Place("darts.v2", DataConfig("digits"), 20, "fp32", CELLS),
     "cifar10, cells": Place("darts.v2", SMALL, 6, "fp32", CELLS),
-    "smiles, long": Place("convnet", SMILES, 48, "bf16", longer(48, 4 / 3, 128)),
-    "smiles, long, twice as wide": Place(ConvNet(64), SMILES, 24, "bf16", wider(24, 128)),
-    "cifar10, long": Place("convnet", SMALL, 100, "bf16", longer(100, 2, 64)),
-    "cifar10, long, twice as wide": Place(ConvNet(64), SMALL, 50, "bf16", wider(50, 64)),
+    "digits, long": Place("resnet", DataConfig("digits"), 40, "fp32", long(0, (40, 64), (40, 32))),
+    "smiles, long": Place(
+        "convnet", SMILES, 48, "bf16", long(0.25, (48, 256), (64, 256), (64, 128)) | SMOOTHED
+    ),
+    "smiles, long, twice as wide": Place(ConvNet(64), SMILES, 24, "bf16", long(0.25, (24, 128))),
+    "cifar10, long": Place(
+        "convnet", SMALL, 100, "bf16", long(0.25, (100, 128), (100, 64), (200, 128))
+    ),
+    "cifar10, long, twice as wide": Place(
+        ConvNet(64), SMALL, 50, "bf16", long(0.25, (50, 128), (50, 64))
+    ),
 }
 Key = tuple[str, str, int]
 
@@ -164,21 +162,21 @@ def keep(row: Sequence[Any], environment: dict[str, Any]) -> None:
 
 
 def table(place: str, device: str) -> str:
-    """Mean accuracy, and each seed's difference to `fast`."""
-    found = rows(device)
+    """Mean accuracy, and each seed's difference to the first recipe of the place."""
+    found, first = rows(device), next(iter(recipes(place)))
     lines = [
-        f"| {place} | accuracy, % | minus that of fast, points, by seed |",
+        f"| {place} | accuracy, % | minus that of {first}, points, by seed |",
         "|---|---|---|",
     ]
     for recipe in recipes(place):
         seeds = [
-            seed for seed in SEEDS if {(place, recipe, seed), (place, "fast", seed)} <= {*found}
+            seed for seed in SEEDS if {(place, recipe, seed), (place, first, seed)} <= {*found}
         ]
         if not seeds:
             continue
-        runs, fast = ([found[place, name, seed] for seed in seeds] for name in (recipe, "fast"))
+        runs, usual = ([found[place, name, seed] for seed in seeds] for name in (recipe, first))
         mean = 100 * statistics.mean(runs)
-        minus = ", ".join(f"{100 * (a - b):+.2f}" for a, b in zip(runs, fast, strict=True))
+        minus = ", ".join(f"{100 * (a - b):+.2f}" for a, b in zip(runs, usual, strict=True))
         lines.append(f"| {recipe} | {mean:.2f} | {minus} |")
     return "\n".join(lines)
 
