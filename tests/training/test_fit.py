@@ -95,6 +95,33 @@ def test_images_that_may_be_mirrored_are_evaluated_both_ways(runtime: Runtime) -
                 torch.testing.assert_close(answer, (network(x) + network(x.flip(3))) / 2)
 
 
+@pytest.mark.parametrize("auxiliary", [0.0, 0.4])
+def test_the_loss_of_mixed_images_is_that_of_both_labels(
+    auxiliary: float, runtime: Runtime
+) -> None:
+    """Equation 1 of Zhang et al. (2018) in the form of their code: a share of each loss."""
+    given = TrainConfig.of("fast", **TINY | {"auxiliary": auxiliary}, mixup=0.5)
+    data = tiny_data(24)
+    config = train.resolve_config(given, len(data))
+    network = tiny_network(config)
+    training = train.Training(network, data, config, runtime)
+    images, labels = torch.randn(16, *data.shape), data.labels[:16]
+    torch.manual_seed(3)
+    loss, logits = training.loss(images, labels)
+    torch.manual_seed(3)
+    share, order = 0.5 * torch.rand(()), torch.randperm(16)
+    mixed = (1 - share) * images + share * images[order]
+    network.train()
+    answers = network(mixed, auxiliary > 0)
+    answers = answers if auxiliary else (answers,)
+    targets = torch.nn.functional.one_hot(labels, len(data.classes)).float()
+    targets = (1 - share) * targets + share * targets[order]
+    parts = [-(targets * answer.log_softmax(1)).sum(1).mean() for answer in answers]
+    torch.testing.assert_close(logits, answers[0])
+    torch.testing.assert_close(loss, parts[0] + sum(auxiliary * part for part in parts[1:]))
+    assert 0 < share < 0.5 and not torch.equal(targets.max(1).values, torch.ones(16))
+
+
 def test_fit_learns_with_every_part_of_the_recipe(runtime: Runtime) -> None:
     config = TrainConfig(
         **TINY | {"epochs": 6},

@@ -23,6 +23,7 @@ from edarts.training.optim import cosine
 from edarts.training.recipe import Recipe
 from edarts.training.recipes.darts import Published
 from edarts.training.recipes.fast import Fast
+from edarts.training.recipes.shallow import Shallow
 
 PUBLISHED: dict[str, Any] = {
     "cells": 20,
@@ -244,6 +245,15 @@ def test_the_rate_is_in_proportion_to_the_batch() -> None:
 def test_batch_and_epochs_by_the_number_of_images(images: int, batch: int, epochs: int) -> None:
     config = train.resolve_config(TrainConfig("fast"), images)
     assert (config.batch_size, config.epochs) == (batch, epochs)
+
+
+def test_images_are_mixed_in_long_trainings() -> None:
+    """From one and a half times the usual 40 epochs on, unless somebody says otherwise."""
+    for epochs, share in ((40, 0.0), (59, 0.0), (60, 0.5), (100, 0.5)):
+        assert Fast().mixes(fast(epochs=epochs)) == share
+    assert Fast().mixes(fast(epochs=100, mixup=0.0)) == 0.0
+    assert Fast().mixes(fast(mixup=0.2)) == 0.2
+    assert Shallow().mixes(train.resolve_config(TrainConfig("shallow", epochs=1000), 1000)) == 0.0
 
 
 def test_parts_can_be_switched_off() -> None:

@@ -311,7 +311,9 @@ class _Finding:
                 most = round(MOST_EPOCHS * most) if plan.given.epochs is None else most
                 epochs = _agreed(max(1, min(most, self._fitting(kept, winner))))
                 self._keep(epochs=epochs)
-            config = self._lasting(config, epochs)
+            if epochs < config.epochs:
+                self._cut(f"training: {epochs} of {config.epochs} epochs")
+            config = kept.training(plan.lasting(epochs))
         runtime = replace(self.runtime, precision=pace.precision)
         network = fit.build(kept.architecture, config, plan.data, runtime.seed)
         fitted = fit.fit(network, plan.data, config, runtime, room)
@@ -348,12 +350,6 @@ class _Finding:
         """How many epochs of it fit into that."""
         pace = self.race.pace(candidate).seconds
         return int(self._room(candidate, raced) / (FASTER * pace * self._more))
-
-    def _lasting(self, config: TrainConfig, epochs: int) -> TrainConfig:
-        """With that many epochs."""
-        if epochs < config.epochs:
-            self._cut(f"training: {epochs} of {config.epochs} epochs")
-        return replace(config, epochs=epochs)
 
     # -- time ------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """What a `find` is to do: its plan, made from what the user gave."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edarts.config import Budget, SearchConfig, TrainConfig, is_black_box
 from edarts.config import resolve as fill_in
@@ -64,6 +64,11 @@ class Plan:
         notes = [*notes, *balance.note(train.balance, data.labels, data.classes)]
         plan = cls(data, wanted, budget, search, given, train, test_images, flip_open, without)
         return plan, resolved, notes
+
+    def lasting(self, epochs: int) -> TrainConfig:
+        """`train` with so many epochs, by whose number a recipe may choose other settings too."""
+        given, whitens = replace(self.given, epochs=epochs), bool(self.train.whitening)
+        return fit.resolve_config(given, len(self.data), whitens=whitens)
 
     @property
     def races(self) -> bool:

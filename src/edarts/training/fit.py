@@ -178,16 +178,28 @@ class Training:
         return (self.first[self.loader.places(epoch, at).cpu()] + epoch) % 2 == 1
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of images (B, C, H, W), with the auxiliary head's, and their logits."""
-        weight = self.config.auxiliary
+        """The loss of images (B, C, H, W), with the auxiliary head's, and their logits.
+
+        Each may be mixed with another one of them, and then it counts for that one's label too.
+        """
+        weight, most = self.config.auxiliary, self.recipe.mixes(self.config)
+        share, order = 0.0, None
+        if most > 0:
+            share = most * float(torch.rand(()))
+            order = torch.randperm(len(images)).to(images.device)
+            images = images.lerp(images[order], share)
 
         def passes(images: Tensor) -> Tensor:
             return cast(Tensor, self.network(images, weight > 0))
 
+        def lost(logits: Tensor) -> Tensor:
+            loss = self._loss(logits, labels)
+            return loss if order is None else loss.lerp(self._loss(logits, labels[order]), share)
+
         logits = self.recorder(passes, self.network, self.drop_path, images)
         if weight == 0:
-            return self._loss(logits, labels), logits
-        first, second = (self._loss(part, labels) for part in logits)
+            return lost(logits), logits
+        first, second = (lost(part) for part in logits)
         return first + weight * second, logits[0]
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -87,6 +87,13 @@ class Recipe:
         """How training images are augmented and all images are normalised."""
         return Transform.of(data, config.cutout)
 
+    def mixes(self, config: TrainConfig) -> float:
+        """The largest share of another image that is mixed into a training image, and of its label.
+
+        It is drawn anew for each batch, evenly from 0 on (mixup, Zhang et al. 2018); 0: never.
+        """
+        return 0.0
+
     def alternates(self, config: TrainConfig) -> bool:
         """Whether an image is mirrored in every other epoch, not by chance, where it may be."""
         return False
