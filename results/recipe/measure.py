@@ -73,8 +73,17 @@ def long(cutout: float, *trainings: tuple[int, int]) -> dict[str, dict[str, Any]
             "epochs": epochs,
             "batch_size": batch,
             "cutout": cutout,
+            "mixup": 0.0,
         }
         for epochs, batch in trainings
+    }
+
+
+def mixed(epochs: int, batch: int) -> dict[str, dict[str, Any]]:
+    """The same, and images mixed a little or much."""
+    ((name, part),) = long(0.25, (epochs, batch)).items()
+    return {name: part} | {
+        f"{name}, mixup {alpha}": part | {"mixup": alpha} for alpha in (0.2, 1.0)
     }
 
 
@@ -93,11 +102,15 @@ PLACES = {
     "cifar10, cells": Place("darts.v2", SMALL, 6, "fp32", CELLS),
     "digits, long": Place("resnet", DataConfig("digits"), 40, "fp32", long(0, (40, 64), (40, 32))),
     "smiles, long": Place(
-        "convnet", SMILES, 48, "bf16", long(0.25, (48, 256), (64, 256), (64, 128)) | SMOOTHED
+        "convnet",
+        SMILES,
+        48,
+        "bf16",
+        long(0.25, (48, 256), (64, 256), (64, 128)) | SMOOTHED | mixed(48, 128),
     ),
     "smiles, long, twice as wide": Place(ConvNet(64), SMILES, 24, "bf16", long(0.25, (24, 128))),
     "cifar10, long": Place(
-        "convnet", SMALL, 100, "bf16", long(0.25, (100, 128), (100, 64), (200, 128))
+        "convnet", SMALL, 100, "bf16", long(0.25, (100, 128), (200, 128)) | mixed(100, 64)
     ),
     "cifar10, long, twice as wide": Place(
         ConvNet(64), SMALL, 50, "bf16", long(0.25, (50, 128), (50, 64))

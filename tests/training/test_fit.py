@@ -100,7 +100,7 @@ def test_the_loss_of_mixed_images_is_that_of_both_labels(
     auxiliary: float, runtime: Runtime
 ) -> None:
     """Equation 1 of Zhang et al. (2018) in the form of their code: a share of each loss."""
-    given = TrainConfig.of("fast", **TINY | {"auxiliary": auxiliary}, mixup=0.5)
+    given = TrainConfig.of("fast", **TINY | {"auxiliary": auxiliary}, mixup=1.0)
     data = tiny_data(24)
     config = train.resolve_config(given, len(data))
     network = tiny_network(config)
@@ -109,7 +109,8 @@ def test_the_loss_of_mixed_images_is_that_of_both_labels(
     torch.manual_seed(3)
     loss, logits = training.loss(images, labels)
     torch.manual_seed(3)
-    share, order = 0.5 * torch.rand(()), torch.randperm(16)
+    drawn, order = float(torch.distributions.Beta(1.0, 1.0).sample()), torch.randperm(16)
+    share = min(drawn, 1 - drawn)
     mixed = (1 - share) * images + share * images[order]
     network.train()
     answers = network(mixed, auxiliary > 0)

@@ -182,10 +182,11 @@ class Training:
 
         Each may be mixed with another one of them, and then it counts for that one's label too.
         """
-        weight, most = self.config.auxiliary, self.recipe.mixes(self.config)
+        weight, alpha = self.config.auxiliary, self.recipe.mixes(self.config)
         share, order = 0.0, None
-        if most > 0:
-            share = most * float(torch.rand(()))
+        if alpha > 0:
+            drawn = float(torch.distributions.Beta(alpha, alpha).sample())
+            share = min(drawn, 1 - drawn)
             order = torch.randperm(len(images)).to(images.device)
             images = images.lerp(images[order], share)
 

@@ -88,9 +88,10 @@ class Recipe:
         return Transform.of(data, config.cutout)
 
     def mixes(self, config: TrainConfig) -> float:
-        """The largest share of another image that is mixed into a training image, and of its label.
+        """alpha of mixup (Zhang et al. 2018); 0: images are not mixed.
 
-        It is drawn anew for each batch, evenly from 0 on (mixup, Zhang et al. 2018); 0: never.
+        Another image is mixed into each, and its label, by a share that is drawn for each batch:
+        the smaller one of L and 1 - L, L from Beta(alpha, alpha).
         """
         return 0.0
 

@@ -30,7 +30,7 @@ IMAGES, EPOCHS = 200_000, (10, 40)  # shown in all, as far as these bounds of ep
 FIRST = 0.2  # share of the highest rate at the first step
 LARGE = 16  # pixels of the shorter side; smaller images lose too much at their edge and by cutout
 CUTOUT = 0.25  # side of the square that is cut out of each of them, where a training is long
-MIXUP, LONG = 0.5, 1.5  # images are mixed from so many times the usual epochs on
+MIXUP, LONG = 0.2, 1.5  # images are mixed from so many times the usual epochs on
 STEPS, BATCHES = 60, (32, 512)  # steps of an epoch, about, within these bounds of the batch size
 
 
@@ -72,10 +72,10 @@ class Fast(Recipe):
         edge: Literal["auto", "mirror", "zeros"] = "auto"
         """What comes in from beyond its edge then: mirror, the image in a mirror; zeros; auto:
         zeros for images of less than 16 pixels, in which a mirrored pixel changes much."""
-        mixup: Annotated[float, Between(0, 0.5)] = UNSET
-        """Share of another image that is mixed into each, and of its label, at most (0..0.5), drawn
-        for each batch; if not given, 0.5 in trainings of at least one and a half times the usual
-        epochs, else none."""
+        mixup: Annotated[float, Between(0, 10)] = UNSET
+        """How much each image and its label are mixed with another one's: alpha of mixup; if not
+        given, 0.2 in trainings of at least one and a half times the usual epochs, else 0, which is
+        not at all (0..10)."""
         mirror: bool = True
         """Whether an answer is the mean of those to the image and to its mirror image, where
         mirroring is harmless."""
