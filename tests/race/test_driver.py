@@ -142,7 +142,12 @@ WIDE = "It was made 2 times as wide, for which there was time"
 
 @pytest.mark.parametrize(
     ("minutes", "budget", "wide"),
-    [(5.0, {}, False), (20.0, {}, True), (20.0, {"max_parameters": 600_000}, False)],
+    [
+        (5.0, {}, False),
+        (15.0, {}, False),
+        (20.0, {}, True),
+        (20.0, {"max_parameters": 600_000}, False),
+    ],
 )
 def test_a_plain_winner_becomes_wider_where_there_is_time(
     world: World, minutes: float, budget: dict[str, Any], wide: bool

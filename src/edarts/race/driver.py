@@ -331,9 +331,8 @@ class _Finding:
             return winner
         widened = self._saved("plan").get("widened")
         if widened is None:
-            widened = _agreed(
-                int(self._fitting(wide, winner) >= wide.training(self.plan.train).epochs)
-            )
+            ample = AMPLE * wide.training(self.plan.train).epochs
+            widened = _agreed(int(self._fitting(wide, winner) >= ample))
             self._keep(widened=widened)
         if not widened:
             return winner
