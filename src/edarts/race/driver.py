@@ -299,9 +299,7 @@ class _Finding:
         It is made wider if there is time.
         """
         plan, clock = self.plan, self.clock
-        room, kept = None, winner
-        if clock.limit is not None:
-            kept = self._widened(winner)
+        room, kept = None, self._widened(winner)
         config, pace = kept.training(plan.train), self.race.pace(kept)
         if clock.limit is not None:
             room = self._room(kept, winner)
@@ -309,7 +307,7 @@ class _Finding:
             if epochs is None:
                 most = config.epochs
                 most = round(MOST_EPOCHS * most) if plan.given.epochs is None else most
-                epochs = _agreed(max(1, min(most, self._fitting(kept, winner))))
+                epochs = _agreed(max(1, min(most, self._fitting(kept, room))))
                 self._keep(epochs=epochs)
             if epochs < config.epochs:
                 self._cut(f"training: {epochs} of {config.epochs} epochs")
@@ -326,13 +324,14 @@ class _Finding:
 
         It is more accurate then than the same network trained for longer (results/recipe).
         """
-        wide = wider(winner, self.field)
+        wide = None if self.clock.limit is None else wider(winner, self.field)
         if wide is None:
             return winner
         widened = self._saved("plan").get("widened")
         if widened is None:
             ample = AMPLE * wide.training(self.plan.train).epochs
-            widened = _agreed(int(self._fitting(wide, winner) >= ample))
+            room = self._room(wide, winner)
+            widened = _agreed(int(self._fitting(wide, room) >= ample))
             self._keep(widened=widened)
         if not widened:
             return winner
@@ -345,10 +344,9 @@ class _Finding:
         left = self.clock.left - self._closing(self._evaluation(candidate, raced))
         return max(1.0, float(_agreed(done + left)))
 
-    def _fitting(self, candidate: Candidate, raced: Candidate) -> int:
-        """How many epochs of it fit into that."""
-        pace = self.race.pace(candidate).seconds
-        return int(self._room(candidate, raced) / (FASTER * pace * self._more))
+    def _fitting(self, candidate: Candidate, room: float) -> int:
+        """How many epochs of it fit into so many seconds."""
+        return int(room / (FASTER * self.race.pace(candidate).seconds * self._more))
 
     # -- time ------------------------------------------------------------------------------------
 
