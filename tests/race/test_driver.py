@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -194,9 +194,15 @@ def test_without_minutes_nothing_is_cut(world: World) -> None:
     assert raced <= 40 * 30.0
 
 
-def test_too_few_minutes_are_refused_at_once(world: World) -> None:
+@pytest.mark.parametrize("flip_open", [False, True])
+def test_too_few_minutes_are_refused_at_once(
+    world: World, flip_open: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it was found out before whether mirroring is harmless."""
+    monkeypatch.setattr(driver, "measure", lambda *_: None)
+    little = replace(plan(tiny_data(100), Budget(0.1), ALL), flip_open=flip_open)
     with pytest.raises(EdartsError, match=r"--minutes 0.1 is too little; the least here is 0\.\d"):
-        driver.find(plan(tiny_data(100), Budget(0.1), ALL), Runtime(CPU), world.clock(6.0))
+        driver.find(little, Runtime(CPU), world.clock(6.0))
     assert world.now < 6 and not world.final
     least = 0.6
     driver.find(plan(tiny_data(100), Budget(least), ALL), Runtime(CPU), world.clock(60 * least))

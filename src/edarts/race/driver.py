@@ -191,7 +191,8 @@ class _Finding:
         if FOUND in plan.wanted:
             _, space = self._resolved(None)
             sample = space.sample(random.Random(runtime.seed))
-        unplanned = self.clock.limit is not None and not self._saved("plan")
+        planned = self._saved("plan").keys() - {"flip"}  # which was found out before
+        unplanned = self.clock.limit is not None and not planned
         if not (plan.budget.limits or unplanned):
             return
         entrants, _ = candidates(plan.wanted, sample, self.field)
