@@ -29,7 +29,8 @@ def test_work_of_a_separable_stage() -> None:
 
 def test_work_of_a_pass() -> None:
     out, addresses = empty(1280), np.zeros(3, np.int64)
-    assert profiling.work("weighted_sum", (addresses, None, out)) == (0, 4 * 1280 * 4)
+    assert profiling.work("weighted_sum", (addresses, None, out, True)) == (0, 4 * 1280 * 4)
+    assert profiling.work("weighted_sum", (addresses, None, out, False)) == (0, 4 * 1280 * 5)
     assert profiling.work("product_sums", (out, addresses, None, None, None)) == (0, 4 * 1280 * 4)
     x, y = empty(1, 4, 4, 8), empty(1, 2, 2, 8)
     assert profiling.work("max_pool", (x, 3, 2, y, y, True, True)) == (0, 4 * (128 + 32))

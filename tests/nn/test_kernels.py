@@ -334,6 +334,24 @@ def test_first_run_equals_those_after_it(tmp_path: Path) -> None:
     assert len(later.out.split()) == 12
 
 
+LOADED = """
+from edarts.nn.kernels.compiled import load_loops
+loops = load_loops()
+parts = loops.passes.example(), *loops.stages.examples()
+print([len(function.overloads) for function, _ in parts])
+"""
+
+
+@pytest.mark.processes
+def test_parts_are_read_before_the_loops_that_call_them() -> None:
+    """Else those use copies of their own, which may take twice the time."""
+    kernels.warm_up()
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[1, 1, 1]\n"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_narrow_vectors(tmp_path: Path) -> None:

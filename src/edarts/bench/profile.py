@@ -84,8 +84,8 @@ def work(name: str, arguments: tuple[Any, ...]) -> tuple[int, int]:
         written = prod(shape) * (len(dx) + int((~fresh).sum()))
         return 2 * adds, 4 * (source + y.size + grad.size + written)
     if name == "weighted_sum":
-        addresses, _, out = arguments
-        return 0, 4 * out.size * (len(addresses) + 1)
+        addresses, _, out, fresh = arguments
+        return 0, 4 * out.size * (len(addresses) + (1 if fresh else 2))
     if name == "product_sums":
         grad, addresses, *_ = arguments
         return 0, 4 * grad.size * (len(addresses) + 1)

@@ -69,6 +69,7 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
         total = max_pool2d(y, 3, 1).sum() + even.x.sum() + odd.x.sum()
         if beside is not None:
             beside.wait()
+            loops.prepare()  # what was compiled there
         total.backward()
     if say is not None and torch.get_num_threads() > 1 and loops.without_openmp():
         say(
@@ -112,7 +113,7 @@ def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tens
 def _fast(terms: Sequence[Term]) -> bool:
     """The rule for nodes: in training, and more than one row to norm."""
     return (
-        all(fast(x) for t in terms for x in t.source.parts)
+        fast(*(x for t in terms for x in t.source.parts))
         and all(_pixels(t) > 1 for t in terms)
         and all(norm.training for t in terms for norm in t.norms())
     )

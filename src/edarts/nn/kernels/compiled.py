@@ -40,16 +40,14 @@ def eager() -> bool:
     return not tracing and not torch.compiler.is_compiling()
 
 
-def fast(x: Tensor) -> bool:
+def fast(*tensors: Tensor) -> bool:
     """The rule for every compiled loop: float32 on the CPU, with gradients."""
     return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
+        all(x.is_cpu and x.dtype == torch.float32 and x.numel() > 0 for x in tensors)
         and torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and eager()
         and enabled()
-        and x.numel() > 0
     )
 
 

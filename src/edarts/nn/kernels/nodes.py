@@ -24,6 +24,12 @@ from edarts.nn.kernels.layout import Floats, addresses, dense, flat, pixels
 from edarts.nn.kernels.sums import Sum
 from edarts.nn.kernels.terms import NOTHING, Norm, NormGrad, SeparableStage, Term, no_norm
 
+TOGETHER = 8 * 2**20  # bytes of results that are read once more while they are in the caches
+
+
+Kernels = tuple[Floats, Floats]
+"""A stage's weights; see `kernels`."""
+
 
 class NodeFunction(torch.autograd.Function):
     """sum over the terms of weight * norm(stages(x)); see `kernels.node`.
@@ -43,29 +49,28 @@ class NodeFunction(torch.autograd.Function):
         sums: Mapping[int, Sum],
         *tensors: Tensor,
     ) -> Tensor:
-        loops = load_loops()
         factors = np.ones(len(terms), np.float32) if weights is None else weights.detach().numpy()
         kept: list[Tensor] = []  # results of the stages, term by term, channels last
         norms: list[list[Norm | None]] = []  # those before each stage, then the last one
-        ends: list[Tensor] = []  # what the terms hand to the sum
+        weights_of: list[list[Kernels]] = []  # of each stage
+        total = Total(factors)
         for term, mine, first in zip(terms, indices, firsts, strict=True):
             met = [first]
             parts = [dense(tensors[index]) for index in mine]
+            packed = [kernels(stage) for stage in term.stages]
             for number, stage in enumerate(term.stages, 1):
-                y, moments = stage_forward(stage, parts, met[-1])
+                y, moments = stage_forward(stage, packed[number - 1], parts, met[-1])
                 following = term.stages[number].norm if number < len(term.stages) else term.norm
                 met.append(None if following is None else Norm.of(moments, pixels(y), following))
                 kept.append(y)
                 parts = [y]
             norms.append(met)
-            ends.append(parts[0])
-        out = torch.empty_like(ends[0])
-        lasts = np.stack([at(met[-1], out.shape[-1]) for met in norms])
-        lasts[:, 2:] *= factors[:, None, None]
-        loops.weighted_sum(addresses(ends), lasts, flat(out))
+            weights_of.append(packed)
+            total.add(parts[0], met[-1])
+        out = total.end()
         ctx.save_for_backward(*tensors, *kept)
         ctx.terms, ctx.indices, ctx.factors, ctx.norms = terms, indices, factors, norms
-        ctx.sums = sums
+        ctx.sums, ctx.kernels, ctx.scaled = sums, weights_of, total.scaled
         ctx.names = {id(tensor): index for index, tensor in enumerate(tensors)}
         return out.permute(0, 3, 1, 2)
 
@@ -82,9 +87,19 @@ class NodeFunction(torch.autograd.Function):
             results, kept = kept[: len(term.stages)], kept[len(term.stages) :]
             inputs.append([[dense(tensors[index]) for index in mine], *([y] for y in results)])
         grad = dense(g)
-        sum_grad, products = sums_of_products(grad, inputs, ctx.norms, need_weights)
         grad_weights = torch.empty(len(ctx.terms)) if need_weights else None
+        # Nothing reads these if no term ends with a norm and no weight wants its gradient.
+        wanted = need_weights or any(norms[-1] is not None for norms in ctx.norms)
+        sum_grad = np.zeros(grad.shape[-1], np.float32)
+        products = np.zeros((len(ctx.terms), len(sum_grad)), np.float32)
+        step = at_once(grad)
         for position, (term, norms) in enumerate(zip(ctx.terms, ctx.norms, strict=True)):
+            if wanted and position % step == 0:
+                some = slice(position, position + step)
+                ends = addresses([mine[-1][0] for mine in inputs[some]])
+                load_loops().product_sums(
+                    flat(grad), ends, ctx.scaled[some], sum_grad, products[some]
+                )
             factor, last, sum_grad_y = ctx.factors[position], norms[-1], products[position]
             if last is None:
                 alone = np.array([[factor], [0], [0]], np.float32)
@@ -98,10 +113,55 @@ class NodeFunction(torch.autograd.Function):
                     sum_grad_y.sum() if plain else last.weight @ sum_grad_y + last.bias @ sum_grad
                 )
                 grad_weights[position] = float(total)
-            term_backward(term, inputs[position], norms, end, ctx.indices[position], found)
+            weights = ctx.kernels[position]
+            term_backward(term, weights, inputs[position], norms, end, ctx.indices[position], found)
         for index, total in ctx.sums.items():
             total.put(found.end(index))
         return (grad_weights, None, None, None, None, *found.values)
+
+
+def at_once(end: Tensor) -> int:
+    """How many tensors of this size pass the caches together and leave room for others."""
+    return max(1, TOGETHER // (4 * end.numel()))
+
+
+class Total:
+    """The sum of what terms hand over, (N, H, W, C) each, added while it is in the caches.
+
+    `factors` (T,); `scaled` (T, 4, C): the last norm of each, see `Norm.at`, times its factor.
+    """
+
+    def __init__(self, factors: Floats) -> None:
+        self._factors = factors
+        self._ends: list[Tensor] = []
+        self._added = 0
+        self._out: Tensor
+        self.scaled: Floats
+
+    def add(self, end: Tensor, norm: Norm | None) -> None:
+        """Add factor * norm(end), of the term that comes next."""
+        place = len(self._ends)
+        if place == 0:
+            self._out = torch.empty_like(end)
+            self.scaled = np.empty((len(self._factors), 4, end.shape[-1]), np.float32)
+        self.scaled[place] = at(norm, end.shape[-1])
+        self.scaled[place, 2:] *= self._factors[place]
+        self._ends.append(end)
+        if len(self._ends) - self._added == at_once(end):
+            self._add_rest()
+
+    def end(self) -> Tensor:
+        """The sum of all."""
+        if self._added < len(self._ends):
+            self._add_rest()
+        return self._out
+
+    def _add_rest(self) -> None:
+        some = slice(self._added, len(self._ends))
+        load_loops().weighted_sum(
+            addresses(self._ends[some]), self.scaled[some], flat(self._out), self._added == 0
+        )
+        self._added = len(self._ends)
 
 
 class Gradients:
@@ -157,12 +217,12 @@ class Gradients:
 
 
 def stage_forward(
-    stage: SeparableStage, parts: Sequence[Tensor], norm: Norm | None
+    stage: SeparableStage, weights: Kernels, parts: Sequence[Tensor], norm: Norm | None
 ) -> tuple[Tensor, Floats]:
     """Parts (N, H, W, C_i) -> the stage's result (N, H', W', D), mean and variance of it (2, D)."""
     count, height, width, share = shape = tuple(parts[0].shape)
     s, d = stage.stride, stage.dilation
-    wide, narrow = kernels(stage)
+    wide, narrow = weights
     y = torch.empty(count, -(-height // s), -(-width // s), len(narrow))
     moments = np.empty((2, len(narrow)), np.float32)
     before = at(norm, share * len(parts))
@@ -172,6 +232,7 @@ def stage_forward(
 
 def term_backward(
     term: Term,
+    weights: Sequence[Kernels],
     inputs: Sequence[Sequence[Tensor]],
     norms: Sequence[Norm | None],
     end: NormGrad,
@@ -180,8 +241,8 @@ def term_backward(
 ) -> None:
     """Add the gradients of a term's stages and of what it reads, which is at `indices`.
 
-    `inputs`: of each stage, then what the term hands to the sum, whose gradient is `end`. `norms`:
-    those before each stage.
+    `weights`: of each stage; `inputs`: of each stage, then what the term hands to the sum, whose
+    gradient is `end`; `norms`: those before each stage.
     """
     needed, first = any(found.needs[index] for index in indices), norms[0]
     if not needed and all(found.index_of(p) is None for p in term.parameters()):
@@ -190,6 +251,7 @@ def term_backward(
         reads = number == 0 and first is None
         end = stage_backward(
             term.stages[number],
+            weights[number],
             inputs[number],
             norms[number],
             inputs[number + 1][0],
@@ -209,6 +271,7 @@ def term_backward(
 
 def stage_backward(
     stage: SeparableStage,
+    weights: Kernels,
     parts: Sequence[Tensor],
     norm: Norm | None,
     y: Tensor,
@@ -221,7 +284,7 @@ def stage_backward(
     `indices`: those of the parts, if they are sources without a norm: their gradients are added
     there, if wanted.
     """
-    wide, narrow = kernels(stage)
+    wide, narrow = weights
     sized = any(found.index_of(weight) is not None for weight in stage.weights)
     dd, dp = (np.empty(w.shape if sized else (0,) * w.ndim, np.float32) for w in (wide, narrow))
     shape, channels = parts[0].shape, wide.shape[0]
@@ -256,26 +319,6 @@ def at(norm: Norm | None, channels: int) -> Floats:
     return no_norm(channels) if norm is None else norm.at
 
 
-def sums_of_products(
-    grad: Tensor,
-    inputs: Sequence[Sequence[Sequence[Tensor]]],
-    norms: Sequence[Sequence[Norm | None]],
-    weighted: bool,
-) -> tuple[Floats, Floats]:
-    """Sum of grad (C,), and of grad * (end - mean of its last norm, or 0) for each term (T, C).
-
-    Zeros if nothing reads them: no term ends with a norm, nor are gradients of weights wanted.
-    """
-    width = grad.shape[-1]
-    means = np.stack([at(met[-1], width)[0] for met in norms])
-    sum_grad = np.zeros(width, np.float32)
-    products = np.zeros((len(norms), width), np.float32)
-    if weighted or any(met[-1] is not None for met in norms):
-        ends = [mine[-1][0] for mine in inputs]
-        load_loops().product_sums(flat(grad), addresses(ends), means, sum_grad, products)
-    return sum_grad, products
-
-
 def parameters(
     norm: nn.BatchNorm2d | None, sum_grad: Floats, sum_grad_n: Floats, found: Gradients
 ) -> None:
@@ -288,7 +331,7 @@ def parameters(
             found.add(index, torch.from_numpy(gradient))
 
 
-def kernels(stage: SeparableStage) -> tuple[Floats, Floats]:
+def kernels(stage: SeparableStage) -> Kernels:
     """The stage's weights as the loops take them: (C, k, k) and (D, C), contiguous.
 
     Of a shifted stage, C counts the even pixels' channels and then the odd ones'.

@@ -151,14 +151,16 @@ class Norm(NamedTuple):
         """With `moments` (2, C), mean and biased variance; moves the running ones to them."""
         running_mean = running_var = weight = bias = NOTHING
         share = 0.0
-        if norm.running_mean is not None and norm.running_var is not None:
-            counter = norm.num_batches_tracked
+        # Each attribute is asked for once: a module searches for it.
+        mean, var, scale = norm.running_mean, norm.running_var, norm.weight
+        if mean is not None and var is not None:
+            counter, momentum = norm.num_batches_tracked, norm.momentum
             assert counter is not None
             counter.add_(1)
-            share = 1 / float(counter) if norm.momentum is None else norm.momentum
-            running_mean, running_var = norm.running_mean.numpy(), norm.running_var.numpy()
-        if norm.weight is not None:
-            weight, bias = norm.weight.detach().numpy(), norm.bias.detach().numpy()
+            share = 1 / float(counter) if momentum is None else momentum
+            running_mean, running_var = mean.numpy(), var.numpy()
+        if scale is not None:
+            weight, bias = scale.detach().numpy(), norm.bias.detach().numpy()
         at = np.empty((4, moments.shape[1]), np.float32)
         load_loops().norm(
             moments, rows, norm.eps, share, running_mean, running_var, weight, bias, at

@@ -3,7 +3,7 @@
 All arrays are float32 and contiguous; an image tensor (N, C, H, W) comes in channels-last memory as
 (N, H, W, C). Work is cut into parts that do not depend on the number of threads, with partial sums
 of their own, so that no result depends on it either. Sums are never reordered by the compiler: it
-optimises a loop once where it was compiled and twice where it was read from the cache, and a
+may optimise a loop once where it was compiled and twice where it was read from the cache, and a
 resumed run would differ from its first half.
 """
 
@@ -44,5 +44,16 @@ MODULES = (vectors, pieces, windows, rows, stages, passes, plans)
 
 
 def prepare() -> None:
-    """Compile what helpers call but cannot compile themselves, as it counts references."""
+    """Make ready what other loops call: before they are compiled, or read from the cache.
+
+    `array_at` is compiled, as helpers call it but cannot compile what counts references. What works
+    on a part of the images is read if it was compiled before: else those that call it use copies of
+    their own, which the compiler has optimised twice and which take up to twice the time.
+    """
     vectors.array_at.compile((numba.int64, numba.int64))
+    for function, arguments in (passes.example(), *stages.examples()):
+        signature = tuple(numba.typeof(argument) for argument in arguments)
+        if signature not in function.overloads:
+            found = function._cache.load_overload(signature, function.targetctx)
+            if found is not None:
+                function.add_overload(found)

@@ -6,18 +6,16 @@ import numpy as np
 from edarts.nn.kernels.loops.pieces import (
     CHUNKS,
     FAST,
-    ONE,
     TILE,
-    YES,
-    ZERO,
     assign,
     chunk_sums,
     fold,
     narrow,
+    read,
     round_up,
     scratch,
-    tap_offsets,
     widen,
+    write,
 )
 from edarts.nn.kernels.loops.vectors import (
     WIDTH,
@@ -83,14 +81,14 @@ def max_pool(x, k, s, outer, out, forward, fresh):
 def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
     _, height, width, channels = x.shape
     rows, columns = (height + s - 1) // s, (width + s - 1) // s
-    wide, pad = round_up(channels), k // 2
-    pitch = max((columns - 1) * s + k, width + pad) * wide
+    wide, pad, read_columns = round_up(channels), k // 2, (columns - 1) * s + k
+    pitch = max(read_columns, width + pad) * wide
     tall = max((rows - 1) * s + k, height + pad)
     padded = scratch(tall * pitch)
     assign(padded, np.float32(-np.inf))
     spread = scratch(0 if forward else tall * pitch)
-    row, most = scratch(columns * wide), scratch(columns * wide)
-    inner, offsets = pad * pitch + pad * wide, tap_offsets(k, ONE, pitch, wide)
+    most = scratch(read_columns * wide)  # of the k rows that a row of windows has
+    inner = pad * pitch + pad * wide
     source, result, grad = x.reshape(x.size), out.reshape(out.size), outer.reshape(outer.size)
     for n in range(first, last):
         assign(spread, np.float32(0))
@@ -99,39 +97,61 @@ def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
             widen(source, start, width, channels, padded, inner + h * pitch, wide)
         for h in range(rows):
             place = (n * rows + h) * columns * channels
-            if not forward:
-                widen(grad, place, columns, channels, row, ZERO, wide)
             for c in range(0, wide, WIDTH):
-                start = h * s * pitch + c
+                start, left = h * s * pitch + c, channels - c
+                for w in range(read_columns):
+                    store(most, w * wide + c, _largest(padded, start + w * wide, k, pitch))
                 for w in range(columns):
-                    base = start + w * s * wide
-                    v = load(padded, base)
-                    for t in range(1, len(offsets)):
-                        v = maximum(load(padded, base + offsets[t]), v)
-                    store(most, w * wide + c, v)
-                if not forward:
-                    _share(padded, start, most, row, c, s, wide, columns, offsets, spread)
-            if forward:
-                narrow(most, ZERO, columns, channels, result, place, YES, wide)
+                    m = w * s * wide
+                    v = _largest(most, m + c, k, wide)
+                    if forward:
+                        write(result, place + w * channels + c, left, v)
+                    else:
+                        g = read(grad, place + w * channels + c, left)
+                        _share(padded, start + m, v, g, k, pitch, wide, spread)
         if not forward:
             for h in range(height):
                 start = (n * height + h) * width * channels
                 narrow(spread, inner + h * pitch, width, channels, result, start, fresh, wide)
 
 
-@helper
-def _share(padded, start, most, row, c, s, width, columns, offsets, spread):
-    """Add a row's gradients to where its maxima came from; `row` is used up.
+def example():
+    """`_max_pool`, and arguments of the types that it is called with."""
+    x = np.empty((1, 1, 1, 1), np.float32)
+    return _max_pool, (x, 0, 1, 1, 1, x, x, True, True)
 
-    Tap by tap, so that no sum waits for its neighbour's.
-    """
-    for t in range(len(offsets)):
-        for w in range(columns):
-            q, m = start + w * s * width + offsets[t], w * width + c
-            left = load(row, m)
-            share = where_equal(load(padded, q), load(most, m), left)
-            store(spread, q, add(load(spread, q), share))
-            store(row, m, subtract(left, share))
+
+@helper
+def _largest(x, start, count, step):
+    """The largest of `count` vectors, `step` numbers apart."""
+    if count == 3:  # the usual window, without a loop
+        return maximum(load(x, start + 2 * step), maximum(load(x, start + step), load(x, start)))
+    v = load(x, start)
+    for i in range(1, count):
+        v = maximum(load(x, start + i * step), v)
+    return v
+
+
+@helper
+def _share(padded, start, most, grad, k, pitch, pixel, spread):
+    """Add a window's gradient to where its maximum came from: the first of equal ones gets it."""
+    for i in range(k):
+        q = start + i * pitch
+        if k == 3:
+            grad = _share_pixel(padded, q, most, grad, spread)
+            grad = _share_pixel(padded, q + pixel, most, grad, spread)
+            grad = _share_pixel(padded, q + 2 * pixel, most, grad, spread)
+        else:
+            for j in range(k):
+                grad = _share_pixel(padded, q + j * pixel, most, grad, spread)
+
+
+@helper
+def _share_pixel(padded, q, most, grad, spread):
+    """What is left of the gradient after one pixel of the window."""
+    share = where_equal(load(padded, q), most, grad)
+    store(spread, q, add(load(spread, q), share))
+    return subtract(grad, share)
 
 
 @numba.njit(parallel=True, cache=True)
@@ -218,10 +238,11 @@ def moments(y, out):
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def weighted_sum(addresses, norms, out):
+def weighted_sum(addresses, norms, out, fresh):
     """out (R * C,) = sum over T arrays of scale * array + shift; `norms` (T, 4, C): see `norm`.
 
-    `addresses` (T,): of arrays of out's size; all are read in one pass.
+    Added to what is there, unless `fresh`. `addresses` (T,): of arrays of out's size; all are read
+    in one pass.
     """
     total, count = len(out), len(addresses)
     shift = norms[0, 3].copy()
@@ -235,7 +256,7 @@ def weighted_sum(addresses, norms, out):
         for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):
             o = out[t * tile : min((t + 1) * tile, total)]
             for m in range(len(o)):
-                o[m] = bias[m]
+                o[m] = bias[m] if fresh else o[m] + bias[m]
             for i in range(count):
                 a, part = factors[i], array_at(addresses[i], total)[t * tile :]
                 for m in range(len(o)):
@@ -243,15 +264,17 @@ def weighted_sum(addresses, norms, out):
 
 
 @numba.njit(parallel=True, cache=True, fastmath=FAST)
-def product_sums(grad, addresses, means, sum_grad, sum_grad_y):
+def product_sums(grad, addresses, norms, sum_grad, sum_grad_y):
     """Sums over the rows of grad (R * C,): sum_grad (C,) of it, sum_grad_y (T, C) of its products.
 
-    Those are grad * (array - mean); `addresses` (T,): of arrays of grad's size; `means` (T, C).
+    Those are grad * (array - mean); `addresses` (T,): of arrays of grad's size; `norms` (T, 4, C):
+    see `norm`.
     """
     total, count, channels = len(grad), len(addresses), len(sum_grad)
     tile = max(1, TILE // channels) * channels
     tiles = (total + tile - 1) // tile
-    centres, sums, products = _tiled_rows(means), chunk_sums(tile), chunk_sums(count * tile)
+    centres = _tiled_rows(norms[:, 0].copy())
+    sums, products = chunk_sums(tile), chunk_sums(count * tile)
     for chunk in numba.prange(CHUNKS):
         first = sums[chunk]
         for t in range(chunk * tiles // CHUNKS, (chunk + 1) * tiles // CHUNKS):

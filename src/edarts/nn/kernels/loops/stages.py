@@ -495,3 +495,17 @@ def _hand_on(h, at, rectified, place, source, pixel, targets):
             if len(sums) > 0:
                 write(sums, first, left, add(total, total2))
                 write(sums, width + first, left, add(products, products2))
+
+
+def examples():
+    """What computes a part of the images, and arguments of the types that it is called with."""
+    numbers, places = np.empty(0, np.float32), np.empty(0, np.int64)
+    image, table = np.empty((1, 1, 1, 1), np.float32), np.empty((1, 1), np.float32)
+    source = Source(places, (1, 1, 1, 1), numbers, numbers, numbers)
+    weights, window = _Weights(numbers, numbers, numbers), _Window(1, 1, 1, True)
+    result = _Result(image, image, numbers, numbers, numbers)
+    targets = _Targets(places, np.empty(0, np.bool_), True, numbers, numbers, numbers)
+    return (
+        (_separable, (source, weights, window, 0, 1, image, table, table)),
+        (_separable_gradient, (source, weights, window, result, targets, 0, 1)),
+    )
