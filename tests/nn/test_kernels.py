@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts.nn import kernels
-from edarts.nn.kernels import FeatureMap, SeparableStage, Term, compiled, concat, pointwise_conv2d
+from edarts.nn.kernels import (
+    FeatureMap,
+    SeparableStage,
+    Term,
+    compiled,
+    concat,
+    nodes,
+    pointwise_conv2d,
+)
 from edarts.nn.kernels.compiled import few_pixels, load_loops
 from edarts.nn.kernels.pools import halves
 from processes import Forked
@@ -304,6 +312,26 @@ def test_results_do_not_depend_on_threads() -> None:
     torch.set_num_threads(threads)
     for one, two in zip(*results, strict=True):
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_sums_in_groups_are_those_of_all_at_once(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node adds up its terms, and their products with its gradient, a few at a time."""
+    results = []
+    for count in (together, 1000):
+        generator = torch.Generator().manual_seed(0)
+        x = normal(generator, 3, 8, 9, 9).contiguous(memory_format=torch.channels_last)
+        terms = terms_of(generator, x.requires_grad_(), 3, 1, 1, affine=True)
+        assert len(terms) % 3 > 0  # a group is not full
+        monkeypatch.setattr(nodes, "TOGETHER", count * 4 * x.numel())
+        factors = normal(generator, len(terms)).requires_grad_()
+        y = kernels.node(terms, list(factors.unbind()))
+        leaves = [x, factors, *(t for term in terms for t in term.parameters())]
+        results.append([y, *torch.autograd.grad(y, leaves, normal(generator, *y.shape))])
+    for some, all_of_them in zip(*results, strict=True):
+        torch.testing.assert_close(some, all_of_them, rtol=1e-5, atol=1e-5)
 
 
 FIRST_RUN = Path(__file__).with_name("first_run.py")
