@@ -22,6 +22,9 @@ from edarts.runs.environment import processor
 from edarts.training.device import open_device
 
 
+WARM = 4  # steps after which all is compiled, and taped or recorded
+
+
 def seconds(step: Step, device: torch.device) -> float:
     """Wall time of one step, until the device has done it."""
     start = time.perf_counter()
@@ -32,7 +35,7 @@ def seconds(step: Step, device: torch.device) -> float:
 
 
 def peak(comparison: Comparison, side: str, device: torch.device) -> float:
-    """MiB that two steps of one side, `ours` or `textbook`, take at their peak.
+    """MiB that a few steps of one side, `ours` or `textbook`, take at their peak.
 
     They are counted from what the process holds before the steps, network and batch included.
     """
@@ -40,19 +43,19 @@ def peak(comparison: Comparison, side: str, device: torch.device) -> float:
 
 
 def measure_peak(comparison: dict[str, Any], side: str, device: str) -> float:
-    """The peak of two steps in MiB; to be called in a process of its own."""
+    """The peak of a few steps in MiB; to be called in a process of its own."""
     where = open_device(device)
     pair = make(Comparison(**comparison), where)
     step = pair.ours if side == "ours" else pair.textbook
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats(where)
-        step()
-        step()
+        for _ in range(WARM + 1):
+            step()
         return torch.cuda.max_memory_allocated(where) / 2**20
     memory.reset_peak()
     before = memory.mib("VmRSS")
-    step()
-    step()
+    for _ in range(WARM + 1):
+        step()
     return memory.mib("VmHWM") - before
 
 

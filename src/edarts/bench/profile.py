@@ -18,7 +18,7 @@ import torch
 from torch.autograd.profiler import profile as autograd_profile
 
 from edarts.bench.comparisons import GROUPS, group, make
-from edarts.bench.measure import machine, seconds
+from edarts.bench.measure import WARM, machine, seconds
 from edarts.bench.pairs import Comparison, Step
 from edarts.bench.report import ProfileReport, ProfileRow, StepProfile
 from edarts.errors import EdartsError
@@ -33,11 +33,19 @@ LOOPS = (
     "product_sums",
     "norm_gradient",
     "max_pool",
+    "average_pool",
     "halves",
     "moments",
 )
 COPIED = 2**26  # numbers, far more than caches hold
-FUNCTIONS = ("NodeFunction", "MaxPoolFunction", "HalvesFunction", "ForkFunction")
+FUNCTIONS = (
+    "TapeFunction",
+    "NodeFunction",
+    "MaxPoolFunction",
+    "AveragePoolFunction",
+    "HalvesFunction",
+    "ForkFunction",
+)
 
 
 @dataclass
@@ -149,7 +157,8 @@ def profile(
 ) -> StepProfile:
     """Where the seconds of our side of a comparison go; `peak`: GFLOP/s, `bandwidth`: GB/s."""
     step = make(comparison, device).ours
-    step()  # the first fills the optimizer's state
+    for _ in range(WARM):
+        step()
     with counted(load_loops()) as tallies:
         whole = statistics.mean(seconds(step, device) for _ in range(rounds))
     rows = [_row(name, tally, rounds, whole, peak, bandwidth) for name, tally in tallies.of.items()]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from edarts.bench.comparisons import make
-from edarts.bench.measure import peak, seconds
+from edarts.bench.measure import WARM, peak, seconds
 from edarts.bench.pairs import Comparison, Pair
 from edarts.bench.report import BenchRow
 from edarts.errors import EdartsError
@@ -50,8 +50,9 @@ def compare(comparison: Comparison, rounds: int, device: torch.device) -> BenchR
 
 def _medians(pair: Pair, rounds: int, device: torch.device) -> tuple[float, float]:
     """Seconds of a step of the textbook's, and of ours."""
-    pair.ours()  # the first step compiles, and fills the optimizer's state
-    pair.textbook()
+    for _ in range(WARM):
+        pair.ours()
+    pair.textbook()  # the first step fills the optimizer's state
     textbook, ours = [], []
     for _ in range(rounds):
         textbook.append(seconds(pair.textbook, device))

@@ -20,6 +20,7 @@ from edarts.nn.kernels import (
     FeatureMap,
     Recorder,
     SeparableStage,
+    Tapes,
     Term,
     global_mean,
     together,
@@ -144,6 +145,11 @@ class Cell(nn.Module):
                 self.fit[str(node)] = ops.build("conv_1x1", self.channels, 1, affine, width)
 
     @property
+    def behaviour(self) -> tuple[object, ...]:
+        """What its passes depend on, beside its modules."""
+        return self.drop_path, self.drop_nodes, self.skip_dropout, self.loose_ends
+
+    @property
     def channels_out(self) -> int:
         """Channels of the output: C times the number of concatenated nodes."""
         return self.channels * len(self.concat)
@@ -224,6 +230,8 @@ class Cell(nn.Module):
             term = made[slot]
         elif isinstance(operation, ops.Normed):
             term = operation.term(source)
+        elif isinstance(operation, ops.Identity):
+            term = Term(source)
         else:
             reads_relu = getattr(operation, "reads_relu", False)
             term = Term(FeatureMap(operation(source.relu if reads_relu else source.x)))
@@ -389,6 +397,7 @@ class Skeleton(nn.Module):
         self.image = image
         self.preprocessing = preprocessing
         self.recorder = Recorder()
+        self.tapes = Tapes()
         self.reductions = {cells // 3, 2 * cells // 3}
         # The cell that the auxiliary head reads; ENAS' code takes the one after DARTS'.
         self.auxiliary_cell = min(2 * cells // 3 + (preprocessing == "enas"), cells - 1)
@@ -447,11 +456,42 @@ class Skeleton(nn.Module):
         for cell in self.cells:
             setattr(cell, name, probability)
 
-    def features(self, x: Tensor, weights: dict[str, Weights] | None = None) -> list[FeatureMap]:
-        """(B, C, H, W) -> the output of every cell, in order."""
-        return self.stack(self.stem(x), weights)
+    def features(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Weights] | None = None,
+        of: Sequence[int] = (-1,),
+    ) -> list[Tensor]:
+        """(B, C, H, W) -> the outputs of the cells that are asked for, by their places."""
+        return self.stack(self.stem(x), weights, of)
 
-    def stack(self, x: Tensor, weights: dict[str, Weights] | None = None) -> list[FeatureMap]:
+    def stack(
+        self,
+        x: Tensor,
+        weights: Mapping[str, Weights] | None = None,
+        of: Sequence[int] = (-1,),
+    ) -> list[Tensor]:
+        """The stem's output -> those of the cells that are asked for."""
+        rows = {} if weights is None else weights
+        there = {kind: tuple(w is not None for w in row) for kind, row in rows.items()}
+        chosen = [cast(Cell, self.cells[place]) for place in of]
+
+        def passes(x: Tensor, scalars: Sequence[Tensor]) -> list[Tensor]:
+            left = iter(scalars)
+            mine = {kind: [next(left) if t else None for t in row] for kind, row in there.items()}
+            outputs = self._run(x, None if weights is None else mine)
+            return [part for place in of for part in outputs[place].parts]
+
+        constants = (
+            *of,
+            *there.items(),
+            *(cast(Cell, cell).behaviour for cell in self.cells),
+        )
+        scalars = [w for row in rows.values() for w in row if w is not None]
+        parts = iter(self.tapes(passes, self.cells, constants, x, scalars))
+        return [FeatureMap(*(next(parts) for _ in cell.concat)).x for cell in chosen]
+
+    def _run(self, x: Tensor, weights: Mapping[str, Weights] | None) -> list[FeatureMap]:
         """The stem's output -> that of every cell, in order."""
         s0 = s1 = FeatureMap.shared(x)
         outputs = []

@@ -46,8 +46,7 @@ class Network(Skeleton):
 
         With `auxiliary`: (2, B, classes), the logits and those of the auxiliary head.
         """
-        outputs = self.features(x)
-        logits = self.classify(outputs[-1].x)
         if not auxiliary:
-            return logits
-        return torch.stack([logits, self.auxiliary(outputs[self.auxiliary_cell].x)])
+            return self.classify(self.features(x)[-1])
+        last, earlier = self.features(x, of=(-1, self.auxiliary_cell))
+        return torch.stack([self.classify(last), self.auxiliary(earlier)])

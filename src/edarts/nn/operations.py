@@ -75,14 +75,15 @@ class MaxPool(nn.Module):
 
 
 class AveragePool(nn.Module):
-    """k x k average pooling, k odd, of what lies within the image."""
+    """k x k average pooling, k odd, of what lies within the image, by the fast path if any."""
 
     def __init__(self, kernel: int, stride: int) -> None:
         super().__init__()
         self.kernel, self.stride = kernel, stride
 
-    def forward(self, x: Tensor) -> Tensor:
-        return average_pool2d(x, self.kernel, self.stride)
+    def forward(self, source: FeatureMap) -> Tensor:
+        total = source.sums[0] if len(source.parts) == 1 else None
+        return average_pool2d(source.x, self.kernel, self.stride, total)
 
 
 class Normed(nn.Module, ABC):
@@ -187,7 +188,8 @@ class Pooling(Normed):
             self.norm = nn.Sequential(widen, nn.BatchNorm2d(channels, affine=not normed))
 
     def term(self, source: FeatureMap) -> Term:
-        value = self.pool(source if isinstance(self.pool, MaxPool) else source.x)
+        known = isinstance(self.pool, MaxPool | AveragePool)
+        value = self.pool(source if known else source.x)
         if isinstance(self.norm, nn.Sequential):
             value = self.norm[0](value)
         last = self.norm[1] if isinstance(self.norm, nn.Sequential) else self.norm

@@ -87,7 +87,7 @@ class Planned(nn.Module):
                 x = plan.shrink(x, first.shrink)
             if min(x.shape[2:]) < PATCH:
                 raise Unplanned
-        return network.pool(network.stack(plan.layers(network.stem, x))[-1].x)
+        return network.pool(network.stack(plan.layers(network.stem, x))[-1])
 
 
 _version = attrgetter("_version")

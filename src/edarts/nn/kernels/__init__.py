@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edarts.nn.kernels.compiled import eager, enabled, fast, few_pixels, load_loops, planning
+from edarts.nn.kernels.compiled import eager, enabled, fast, few_pixels, load_loops, now
 from edarts.nn.kernels.first import begin_gradient
 from edarts.nn.kernels.graphs import Recorder
 from edarts.nn.kernels.layout import concat
 from edarts.nn.kernels.nodes import NodeFunction
 from edarts.nn.kernels.plans import Plan, Unplanned
 from edarts.nn.kernels.pools import average_pool2d, global_mean, max_pool2d
+from edarts.nn.kernels.tapes import Tapes
 from edarts.nn.kernels.terms import FeatureMap, SeparableStage, Term
 from edarts.nn.kernels.together import together, worthwhile
 
@@ -22,6 +23,7 @@ __all__ = [
     "Plan",
     "Recorder",
     "SeparableStage",
+    "Tapes",
     "Term",
     "Unplanned",
     "average_pool2d",
@@ -88,8 +90,8 @@ def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tens
     """
     if weights is None and len(terms) == 1 and not terms[0].stages and terms[0].norm is None:
         return terms[0].source.x
-    if planning.plan is not None:
-        return planning.plan.node(terms, weights)  # type: ignore[no-any-return]
+    if now.plan is not None:
+        return now.plan.node(terms, weights)  # type: ignore[no-any-return]
     if not _fast(terms):
         return plain_node(terms, weights)
     reads = [term.reads() for term in terms]
@@ -104,7 +106,9 @@ def node(terms: Sequence[Term], weights: Sequence[Tensor] | None = None) -> Tens
         for term, norm in zip(terms, begins, strict=True)
     ]
     held = {id(p): p for term in terms for p in term.parameters()}
-    vector = None if weights is None else torch.stack(list(weights))
+    vector = None
+    if weights is not None:
+        vector = (torch.stack if now.tape is None else now.tape.vector)(list(weights))
     bare = [term._replace(source=FeatureMap()) for term in terms]  # else its memory is kept twice
     tensors = [x for x, _ in parts.values()]
     return NodeFunction.apply(vector, bare, places, firsts, sums, *tensors, *held.values())  # type: ignore[no-any-return, no-untyped-call]

@@ -14,14 +14,18 @@ import torch
 from torch import Tensor
 
 ROOM = 256 * 2**20  # bytes that loading the loops takes at most, about
+WIDEST = 32  # side of the largest window of a pool
 FEW_PIXELS = 4096  # B * H * W, up to which `few_pixels` holds
 
 
-class _Planning(threading.local):
+class _Now(threading.local):
+    """What this thread is making, if anything: a `Plan`; a `Tape` of the loops that it calls."""
+
     plan: Any = None
+    tape: Any = None
 
 
-planning = _Planning()  # `planning.plan`: the `Plan` that this thread is making, or None
+now = _Now()
 _say: list[Callable[[str], None]] = []
 _threads = [0]  # that the loops were last set to
 
@@ -83,7 +87,7 @@ def _module() -> Any:
 
 
 def load_loops(say: Callable[[str], None] | None = None) -> Any:
-    """The module of compiled loops, set to as many threads as torch uses.
+    """The module of compiled loops, set to as many threads as torch uses; a tape notes their calls.
 
     `say`: told, at the first time, when what was compiled before is damaged.
     """
@@ -93,4 +97,4 @@ def load_loops(say: Callable[[str], None] | None = None) -> Any:
     if threads != _threads[0]:
         module.use_threads(threads)
         _threads[0] = threads
-    return module
+    return module if now.tape is None else now.tape.noting(module)

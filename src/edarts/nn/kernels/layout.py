@@ -6,6 +6,7 @@ contiguous.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edarts.nn.kernels.compiled import eager, planning
+from edarts.nn.kernels.compiled import eager, load_loops, now
 
 Floats = NDArray[np.float32]
 
@@ -34,8 +35,8 @@ class ConcatFunction(torch.autograd.Function):
 
 def concat(parts: list[Tensor]) -> Tensor:
     """(B, C_i, H, W) each -> (B, sum of C_i, H, W)."""
-    if planning.plan is not None:
-        return planning.plan.join(parts)  # type: ignore[no-any-return]
+    if now.plan is not None:
+        return now.plan.join(parts)  # type: ignore[no-any-return]
     if torch.is_grad_enabled() and eager():
         return ConcatFunction.apply(*parts)  # type: ignore[no-any-return, no-untyped-call]
     return torch.cat(parts, dim=1)
@@ -56,6 +57,23 @@ def addresses(tensors: Sequence[Tensor]) -> NDArray[np.int64]:
     return np.array([x.data_ptr() for x in tensors], np.int64)
 
 
+def empty(*shape: int) -> Tensor:
+    """Memory for any numbers; that of a tape, if one is made, which holds it for the next pass."""
+    return torch.empty(shape) if now.tape is None else now.tape.empty(*shape)
+
+
 def flat(x: Tensor) -> Floats:
     """The numbers of a contiguous tensor, not copied."""
     return x.view(-1).numpy()
+
+
+@cache
+def no_norm(channels: int) -> Floats:
+    """`loops.norm` of what changes nothing, (4, C); not to be written to."""
+    return np.repeat(np.array([[0], [1], [1], [0]], np.float32), channels, axis=1)
+
+
+def add_to(total: Tensor, more: Tensor, fresh: bool = False) -> None:
+    """Add to (N, H, W, C), contiguous, in place; `fresh`: it has no numbers yet."""
+    norms = no_norm(total.shape[-1])[None]
+    load_loops().weighted_sum(addresses([more]), norms, flat(total), fresh)

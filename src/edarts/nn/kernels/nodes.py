@@ -19,10 +19,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edarts.nn.kernels.compiled import load_loops
-from edarts.nn.kernels.layout import Floats, addresses, dense, flat, pixels
+from edarts.nn.kernels.compiled import load_loops, now
+from edarts.nn.kernels.layout import (
+    Floats,
+    add_to,
+    addresses,
+    dense,
+    empty,
+    flat,
+    no_norm,
+    pixels,
+)
 from edarts.nn.kernels.sums import Sum
-from edarts.nn.kernels.terms import NOTHING, Norm, NormGrad, SeparableStage, Term, no_norm
+from edarts.nn.kernels.terms import (
+    NO_NORM,
+    Norm,
+    NormGrad,
+    SeparableStage,
+    Term,
+    norm_gradient,
+)
 
 TOGETHER = 8 * 2**20  # bytes of results that are read once more while they are in the caches
 
@@ -71,6 +87,7 @@ class NodeFunction(torch.autograd.Function):
         ctx.save_for_backward(*tensors, *kept)
         ctx.terms, ctx.indices, ctx.factors, ctx.norms = terms, indices, factors, norms
         ctx.sums, ctx.kernels, ctx.scaled = sums, weights_of, total.scaled
+        ctx.weighed = weights is not None
         ctx.names = {id(tensor): index for index, tensor in enumerate(tensors)}
         return out.permute(0, 3, 1, 2)
 
@@ -87,7 +104,7 @@ class NodeFunction(torch.autograd.Function):
             results, kept = kept[: len(term.stages)], kept[len(term.stages) :]
             inputs.append([[dense(tensors[index]) for index in mine], *([y] for y in results)])
         grad = dense(g)
-        grad_weights = torch.empty(len(ctx.terms)) if need_weights else None
+        grad_weights = np.empty(len(ctx.terms), np.float32) if need_weights else None
         # Nothing reads these if no term ends with a norm and no weight wants its gradient.
         wanted = need_weights or any(norms[-1] is not None for norms in ctx.norms)
         sum_grad = np.zeros(grad.shape[-1], np.float32)
@@ -100,24 +117,24 @@ class NodeFunction(torch.autograd.Function):
                 load_loops().product_sums(
                     flat(grad), ends, ctx.scaled[some], sum_grad, products[some]
                 )
-            factor, last, sum_grad_y = ctx.factors[position], norms[-1], products[position]
-            if last is None:
-                alone = np.array([[factor], [0], [0]], np.float32)
-                end = NormGrad(grad, np.repeat(alone, len(sum_grad), axis=1))
-            else:
-                end = last.gradient(grad, sum_grad, sum_grad_y, pixels(grad), factor)
-                parameters(term.norm, factor * sum_grad, factor * sum_grad_y, found)
+            last, sums = norms[-1] or NO_NORM, (sum_grad, products[position])
+            mine = ctx.indices[position]
+            wants = wants_parameters(term.norm, found)
+            end, grads = norm_gradient(last, grad, sums, ctx.factors, position, wants)
+            if wants:
+                parameters(term.norm, grads, found)
             if grad_weights is not None:
-                plain = last is None or last.weight is NOTHING
-                total = (
-                    sum_grad_y.sum() if plain else last.weight @ sum_grad_y + last.bias @ sum_grad
-                )
-                grad_weights[position] = float(total)
-            weights = ctx.kernels[position]
-            term_backward(term, weights, inputs[position], norms, end, ctx.indices[position], found)
+                load_loops().factor_gradient(last.weight, last.bias, *sums, position, grad_weights)
+            if term.stages or norms[-1] is not None:
+                weights = ctx.kernels[position]
+                term_backward(term, weights, inputs[position], norms, end, mine, found)
+            elif found.needs[mine[0]]:
+                scaled = ctx.scaled[position : position + 1] if ctx.weighed else None
+                found.add_image(mine[0], grad, scaled)
         for index, total in ctx.sums.items():
             total.put(found.end(index))
-        return (grad_weights, None, None, None, None, *found.values)
+        given = None if grad_weights is None else torch.from_numpy(grad_weights)
+        return (given, None, None, None, None, *found.values)
 
 
 def at_once(end: Tensor) -> int:
@@ -142,10 +159,9 @@ class Total:
         """Add factor * norm(end), of the term that comes next."""
         place = len(self._ends)
         if place == 0:
-            self._out = torch.empty_like(end)
+            self._out = empty(*end.shape)
             self.scaled = np.empty((len(self._factors), 4, end.shape[-1]), np.float32)
-        self.scaled[place] = at(norm, end.shape[-1])
-        self.scaled[place, 2:] *= self._factors[place]
+        load_loops().weigh(at(norm, end.shape[-1]), self._factors, place, self.scaled)
         self._ends.append(end)
         if len(self._ends) - self._added == at_once(end):
             self._add_rest()
@@ -183,34 +199,41 @@ class Gradients:
 
     def end(self, index: int) -> Tensor | None:
         """The sum at a index, for others to add to; autograd gets none."""
+        known = self.values[index]
+        if known is not None and index not in self._owned:
+            self.room(index, known.permute(0, 2, 3, 1).shape)
         known, self.values[index] = self.values[index], None
-        return known if known is None or index in self._owned else known.clone()
+        return known
 
     def index_of(self, tensor: Tensor | None) -> int | None:
         """The index of a parameter, if its gradient is needed."""
         index = None if tensor is None else self.names[id(tensor)]
         return index if index is not None and self.needs[index] else None
 
-    def add(self, index: int, gradient: Tensor, factor: float = 1, fresh: bool = True) -> None:
-        """Add factor * gradient; `fresh`: nobody else holds that tensor."""
-        known = self.values[index]
-        if known is not None and index in self._owned:
-            known.add_(gradient, alpha=factor)
-        elif known is not None:
-            self.values[index] = torch.add(known, gradient, alpha=factor)
-        else:
-            self.values[index] = gradient if factor == 1 else gradient * factor
-        if fresh or factor != 1 or known is not None:
-            self._owned.add(index)
+    def add(self, index: int, gradient: Floats) -> None:
+        """Add to the gradient of a parameter; nobody else holds that array."""
+        known, more = self.values[index], torch.from_numpy(gradient)
+        self.values[index] = more if known is None else known.add_(more)
+
+    def add_image(self, index: int, grad: Tensor, scaled: Floats | None) -> None:
+        """Add (N, H, W, C), which others hold too, `scaled` by (1, 4, C), see `Total`, or as it is:
+        not copied then, if it comes first.
+        """
+        if scaled is None and self.values[index] is None:
+            self.values[index] = grad.permute(0, 3, 1, 2)
+            return
+        norms = no_norm(grad.shape[-1])[None] if scaled is None else scaled
+        room, fresh = self.room(index, grad.shape)
+        load_loops().weighted_sum(addresses([grad]), norms, flat(room), fresh)
 
     def room(self, index: int, shape: torch.Size) -> tuple[Tensor, bool]:
         """An image tensor (N, H, W, C) to add a index's gradient to; whether it is still empty."""
         known = self.values[index]
         if known is not None and index in self._owned:
             return known.permute(0, 2, 3, 1), False
-        made = torch.empty(shape)
+        made = empty(*shape)
         if known is not None:
-            made.copy_(known.permute(0, 2, 3, 1))
+            add_to(made, known.permute(0, 2, 3, 1), fresh=True)
         self.values[index] = made.permute(0, 3, 1, 2)
         self._owned.add(index)
         return made, known is None
@@ -223,7 +246,7 @@ def stage_forward(
     count, height, width, share = shape = tuple(parts[0].shape)
     s, d = stage.stride, stage.dilation
     wide, narrow = weights
-    y = torch.empty(count, -(-height // s), -(-width // s), len(narrow))
+    y = empty(count, -(-height // s), -(-width // s), len(narrow))
     moments = np.empty((2, len(narrow)), np.float32)
     before = at(norm, share * len(parts))
     load_loops().separable(addresses(parts), shape, before, wide, narrow, s, d, y.numpy(), moments)
@@ -262,11 +285,8 @@ def term_backward(
     if not needed or (term.stages and first is None):
         return  # not wanted, or added by the first stage
     (index,), (x,) = indices, inputs[0]
-    if first is None:
-        found.add(index, end.grad.permute(0, 3, 1, 2), float(end.pqr[0, 0]), fresh=False)
-    else:
-        room, fresh = found.room(index, x.shape)
-        load_loops().norm_gradient(flat(end.grad), flat(x), end.pqr, flat(room), fresh)
+    room, fresh = found.room(index, x.shape)
+    load_loops().norm_gradient(flat(end.grad), flat(x), end.pqr, flat(room), fresh)
 
 
 def stage_backward(
@@ -289,7 +309,7 @@ def stage_backward(
     dd, dp = (np.empty(w.shape if sized else (0,) * w.ndim, np.float32) for w in (wide, narrow))
     shape, channels = parts[0].shape, wide.shape[0]
     if indices is None:
-        rooms = [(torch.empty(shape), True)]
+        rooms = [(empty(*shape), True)]
     elif any(found.needs[index] for index in indices):
         rooms = [found.room(index, shape) for index in indices]
     else:
@@ -305,12 +325,14 @@ def stage_backward(
         for weight, gradient in zip(stage.weights, split(stage, dd, dp), strict=True):
             index = found.index_of(weight)
             if index is not None:
-                found.add(index, torch.from_numpy(gradient).view_as(weight))
+                found.add(index, gradient.reshape(weight.shape))
     if norm is None:
         return end  # nothing reads it
-    sum_grad, sum_grad_x = products
-    before = norm.gradient(rooms[0][0], sum_grad, sum_grad_x, pixels(parts[0]))
-    parameters(stage.norm, sum_grad, sum_grad_x, found)
+    wants = wants_parameters(stage.norm, found)
+    sums = products[0], products[1]
+    before, grads = norm_gradient(norm, rooms[0][0], sums, parameters=wants)
+    if wants:
+        parameters(stage.norm, grads, found)
     return before
 
 
@@ -319,16 +341,20 @@ def at(norm: Norm | None, channels: int) -> Floats:
     return no_norm(channels) if norm is None else norm.at
 
 
-def parameters(
-    norm: nn.BatchNorm2d | None, sum_grad: Floats, sum_grad_n: Floats, found: Gradients
-) -> None:
-    """Add the gradients of a norm's weight and bias."""
-    if norm is None:
-        return
-    for tensor, gradient in ((norm.weight, sum_grad_n), (norm.bias, sum_grad)):
+def wants_parameters(norm: nn.BatchNorm2d | None, found: Gradients) -> bool:
+    """Whether the gradient of a norm's weight or bias is wanted."""
+    return norm is not None and any(
+        found.index_of(tensor) is not None for tensor in (norm.weight, norm.bias)
+    )
+
+
+def parameters(norm: nn.BatchNorm2d | None, grads: Floats, found: Gradients) -> None:
+    """Add the gradients of a norm's weight and bias, (2, C)."""
+    assert norm is not None
+    for tensor, gradient in zip((norm.weight, norm.bias), grads, strict=True):
         index = found.index_of(tensor)
         if index is not None:
-            found.add(index, torch.from_numpy(gradient))
+            found.add(index, gradient)
 
 
 def kernels(stage: SeparableStage) -> Kernels:
@@ -336,22 +362,36 @@ def kernels(stage: SeparableStage) -> Kernels:
 
     Of a shifted stage, C counts the even pixels' channels and then the odd ones'.
     """
-    narrow = stage.pointwise.detach().numpy()
-    narrow = np.ascontiguousarray(narrow.reshape(narrow.shape[:2]))
+    narrow = matrix(stage.pointwise)
     if stage.shifted is not None:
-        odd = stage.shifted.detach()[:, :, 0, 0].numpy()
-        (rows, columns), more = narrow.shape, len(odd)
-        both = np.zeros((rows + more, 2 * columns), np.float32)
-        both[:rows, :columns], both[rows:, columns:] = narrow, odd
+        odd = matrix(stage.shifted)
+        (rows, columns), (more, as_many) = narrow.shape, odd.shape
+        both = np.zeros((rows + more, columns + as_many), np.float32)
+        load_loops().diagonal(narrow, odd, both, True)
         narrow = both
     if stage.depthwise is None:
         return np.empty((narrow.shape[1], 0, 0), np.float32), narrow
-    return np.ascontiguousarray(stage.depthwise.detach().numpy()[:, 0]), narrow
+    return contiguous(stage.depthwise.detach().numpy()[:, 0]), narrow
+
+
+def matrix(weight: Tensor) -> Floats:
+    """(D, C, 1, 1) -> (D, C), contiguous."""
+    return contiguous(weight.detach().numpy()[:, :, 0, 0])
+
+
+def contiguous(array: Floats) -> Floats:
+    """It, or a copy that is contiguous; a tape, which notes no copies, is not whole then."""
+    if not array.flags.c_contiguous and now.tape is not None:
+        now.tape.whole = False
+    return np.ascontiguousarray(array)
 
 
 def split(stage: SeparableStage, wide: Floats, narrow: Floats) -> list[Floats]:
     """The gradients of `kernels`, (C, k, k) and (D, C) -> those of `stage.weights`."""
     if stage.shifted is not None:
-        rows, columns = stage.pointwise.shape[:2]
-        return [narrow[:rows, :columns].copy(), narrow[rows:, columns:].copy()]
+        first, second = (
+            np.empty(w.shape[:2], np.float32) for w in (stage.pointwise, stage.shifted)
+        )
+        load_loops().diagonal(first, second, narrow, False)
+        return [first, second]
     return [narrow] if stage.depthwise is None else [wide, narrow]

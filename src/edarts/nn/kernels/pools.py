@@ -1,7 +1,7 @@
-"""Max pooling, and the even and odd pixels of a map, as autograd functions of compiled loops.
+"""Pooling, and the even and odd pixels of a map, as autograd functions of compiled loops.
 
-Pooling keeps nothing: backward looks for the maximum again. Where the source was forked, backward
-adds to its `Sum`.
+Max pooling keeps nothing: backward looks for the maximum again. Where the source was forked,
+backward adds to its `Sum`.
 """
 
 from typing import Any
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edarts.nn.kernels.compiled import fast, load_loops, planning
-from edarts.nn.kernels.layout import dense
+from edarts.nn.kernels.compiled import WIDEST, fast, load_loops, now
+from edarts.nn.kernels.layout import dense, empty
 from edarts.nn.kernels.sums import Sum
 
 
@@ -24,7 +24,7 @@ class MaxPoolFunction(torch.autograd.Function):
         ctx.kernel, ctx.stride, ctx.total = kernel, stride, total
         rows = dense(x)
         batch, height, width, channels = rows.shape
-        y = torch.empty(batch, -(-height // stride), -(-width // stride), channels)
+        y = empty(batch, -(-height // stride), -(-width // stride), channels)
         load_loops().max_pool(rows.numpy(), kernel, stride, y.numpy(), y.numpy(), True, True)
         return y.permute(0, 3, 1, 2)
 
@@ -39,15 +39,37 @@ class MaxPoolFunction(torch.autograd.Function):
         return given_to(ctx.total, out), None, None, None
 
 
+class AveragePoolFunction(torch.autograd.Function):
+    """k x k windows, k odd, stride s, of what of them lies in x: (N, C, H, W) -> (N, C, H', W')."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: int, stride: int, total: Sum | None) -> Tensor:
+        rows = dense(x)
+        ctx.shape, ctx.kernel, ctx.stride, ctx.total = rows.shape, kernel, stride, total
+        batch, height, width, channels = rows.shape
+        y = empty(batch, -(-height // stride), -(-width // stride), channels)
+        load_loops().average_pool(rows.numpy(), kernel, stride, y.numpy(), y.numpy(), True, True)
+        return y.permute(0, 3, 1, 2)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, None, None]:
+        out, fresh = (ctx.total or Sum()).room(ctx.shape)
+        load_loops().average_pool(
+            out.numpy(), ctx.kernel, ctx.stride, dense(g).numpy(), out.numpy(), False, fresh
+        )
+        return given_to(ctx.total, out), None, None, None
+
+
 class HalvesFunction(torch.autograd.Function):
-    """Even rows and columns, odd rows and columns; H and W even."""
+    """Even rows and columns, and odd ones, with zeros past the end: ceil(H / 2) of each."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, total: Sum | None) -> tuple[Tensor, Tensor]:
         ctx.total = total
         rows = dense(x)
         batch, height, width, channels = ctx.shape = rows.shape
-        even, odd = (torch.empty(batch, height // 2, width // 2, channels) for _ in range(2))
+        even, odd = (empty(batch, -(-height // 2), -(-width // 2), channels) for _ in range(2))
         load_loops().halves(rows.numpy(), even.numpy(), odd.numpy(), True, True)
         return even.permute(0, 3, 1, 2), odd.permute(0, 3, 1, 2)
 
@@ -74,29 +96,39 @@ def max_pool2d(x: Tensor, kernel: int, stride: int, total: Sum | None = None) ->
 
     `total`: where the gradient of x goes, if it was forked.
     """
-    if planning.plan is not None:
-        return planning.plan.pool("max", x, kernel, stride)  # type: ignore[no-any-return]
+    if now.plan is not None:
+        return now.plan.pool("max", x, kernel, stride)  # type: ignore[no-any-return]
     if fast(x):
         return MaxPoolFunction.apply(x, kernel, stride, total)  # type: ignore[no-any-return, no-untyped-call]
     return functional.max_pool2d(x, kernel, stride, kernel // 2)
 
 
-def average_pool2d(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """(B, C, H, W) -> (B, C, ceil(H / s), ceil(W / s)): the mean of what each window has of x."""
-    if planning.plan is not None:
-        return planning.plan.pool("average", x, kernel, stride)  # type: ignore[no-any-return]
+def average_pool2d(x: Tensor, kernel: int, stride: int, total: Sum | None = None) -> Tensor:
+    """(B, C, H, W) -> (B, C, ceil(H / s), ceil(W / s)): the mean of what each window has of x.
+
+    `kernel`: odd. `total`: where the gradient of x goes, if it was forked.
+    """
+    if now.plan is not None:
+        return now.plan.pool("average", x, kernel, stride)  # type: ignore[no-any-return]
+    if fast(x) and kernel <= WIDEST:
+        return AveragePoolFunction.apply(x, kernel, stride, total)  # type: ignore[no-any-return, no-untyped-call]
     return functional.avg_pool2d(x, kernel, stride, kernel // 2, count_include_pad=False)
 
 
 def global_mean(x: Tensor, rectified: bool) -> Tensor:
     """(B, C, H, W) -> (B, C): the mean of all pixels, after a ReLU if `rectified`."""
-    if planning.plan is not None:
-        return planning.plan.global_mean(x, rectified)  # type: ignore[no-any-return]
+    if now.plan is not None:
+        return now.plan.global_mean(x, rectified)  # type: ignore[no-any-return]
     return functional.adaptive_avg_pool2d(torch.relu(x) if rectified else x, 1).flatten(1)
 
 
 def halves(x: Tensor, total: Sum | None = None) -> tuple[Tensor, Tensor]:
-    """(B, C, H, W), H and W even -> its even rows and columns, and its odd ones."""
+    """(B, C, H, W) -> its even rows and columns, and odd ones, with zeros past its end."""
+    if now.plan is not None:
+        return now.plan.halves(x)  # type: ignore[no-any-return]
     if fast(x):
         return HalvesFunction.apply(x, total)  # type: ignore[no-any-return, no-untyped-call]
+    height, width = x.shape[-2:]
+    if height % 2 or width % 2:
+        x = functional.pad(x, (0, width % 2, 0, height % 2))
     return x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]

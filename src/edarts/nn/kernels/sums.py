@@ -1,9 +1,12 @@
 """Gradients that compiled loops add up in place."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from edarts.nn.kernels.layout import add_to, dense, empty
 
 
 class Sum:
@@ -20,10 +23,10 @@ class Sum:
         """Keep the sum so far."""
         self._value, self._pass = value, torch._C._current_graph_task_id()
 
-    def room(self, shape: torch.Size) -> tuple[Tensor, bool]:
+    def room(self, shape: Sequence[int]) -> tuple[Tensor, bool]:
         """The sum as (N, H, W, C), to add to and then to `put`; whether it is still empty."""
         known = self.take()
-        return (torch.empty(shape), True) if known is None else (known.permute(0, 2, 3, 1), False)
+        return (empty(*shape), True) if known is None else (known.permute(0, 2, 3, 1), False)
 
     def take(self) -> Tensor | None:
         """What was kept in this pass; what another one left, as it ended before, is forgotten."""
@@ -47,4 +50,5 @@ class ForkFunction(torch.autograd.Function):
         known = ctx.total.take()
         if known is None or g is None:
             return (g if known is None else known), None
-        return known.add_(g), None
+        add_to(known.permute(0, 2, 3, 1), dense(g))
+        return known, None

@@ -1,15 +1,14 @@
 """What a node of a cell sums up: feature maps, the stages that they pass, and norms at work."""
 
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from edarts.nn.kernels.compiled import fast, load_loops, planning
+from edarts.nn.kernels.compiled import fast, load_loops
 from edarts.nn.kernels.layout import Floats, concat, dense, flat, pixels
 from edarts.nn.kernels.pools import halves
 from edarts.nn.kernels.sums import ForkFunction, Sum
@@ -60,14 +59,7 @@ class FeatureMap:
         """Even rows and columns of x; odd ones, with zeros past its end: ceil(H / 2)."""
         evens, odds = [], []
         for part, total in zip(self.parts, self.sums, strict=True):
-            height, width = part.shape[-2:]
-            uneven = (0, width % 2, 0, height % 2)
-            if planning.plan is not None:
-                even, odd = planning.plan.halves(part)
-            elif any(uneven):
-                even, odd = halves(functional.pad(part, uneven), None)
-            else:
-                even, odd = halves(part, total)
+            even, odd = halves(part, total)
             evens.append(even)
             odds.append(odd)
         return FeatureMap.shared(*evens), FeatureMap.shared(*odds)
@@ -135,6 +127,11 @@ class Term(NamedTuple):
         return source
 
 
+NOTHING = np.empty(0, np.float32)
+UNCOUNTED = np.empty(0, np.int64)
+ONE = np.ones(1, np.float32)
+
+
 class Norm(NamedTuple):
     """A batch norm at work, scale * y + shift.
 
@@ -150,39 +147,22 @@ class Norm(NamedTuple):
     def of(cls, moments: Floats, rows: int, norm: nn.BatchNorm2d) -> "Norm":
         """With `moments` (2, C), mean and biased variance; moves the running ones to them."""
         running_mean = running_var = weight = bias = NOTHING
-        share = 0.0
+        counter, momentum = UNCOUNTED, 0.0
         # Each attribute is asked for once: a module searches for it.
         mean, var, scale = norm.running_mean, norm.running_var, norm.weight
         if mean is not None and var is not None:
-            counter, momentum = norm.num_batches_tracked, norm.momentum
-            assert counter is not None
-            counter.add_(1)
-            share = 1 / float(counter) if momentum is None else momentum
+            counted = norm.num_batches_tracked
+            assert counted is not None
+            counter = counted.view(1).numpy()
+            momentum = -1.0 if norm.momentum is None else norm.momentum
             running_mean, running_var = mean.numpy(), var.numpy()
         if scale is not None:
             weight, bias = scale.detach().numpy(), norm.bias.detach().numpy()
         at = np.empty((4, moments.shape[1]), np.float32)
         load_loops().norm(
-            moments, rows, norm.eps, share, running_mean, running_var, weight, bias, at
+            moments, rows, norm.eps, momentum, counter, running_mean, running_var, weight, bias, at
         )
         return cls(at, weight, bias)
-
-    def gradient(
-        self, grad: Tensor, sum_grad: Floats, sum_grad_y: Floats, rows: int, factor: float = 1
-    ) -> "NormGrad":
-        """Of y, if that of factor * norm is `grad`; its sums: see `loops.norm_grad_factors`."""
-        pqr = np.empty((3, len(sum_grad)), np.float32)
-        load_loops().norm_grad_factors(self.at, sum_grad, sum_grad_y, rows, float(factor), pqr)
-        return NormGrad(grad, pqr)
-
-
-NOTHING = np.empty(0, np.float32)
-
-
-@cache
-def no_norm(channels: int) -> Floats:
-    """`Norm.at` of what changes nothing; not to be written to."""
-    return np.repeat(np.array([[0], [1], [1], [0]], np.float32), channels, axis=1)
 
 
 class NormGrad(NamedTuple):
@@ -193,6 +173,30 @@ class NormGrad(NamedTuple):
 
     grad: Tensor
     pqr: Floats
+
+
+NO_NORM = Norm(np.empty((4, 0), np.float32), NOTHING, NOTHING)
+
+
+def norm_gradient(
+    norm: Norm,
+    grad: Tensor,
+    sums: tuple[Floats, Floats],
+    factors: Floats = ONE,
+    place: int = 0,
+    parameters: bool = False,
+) -> tuple[NormGrad, Floats]:
+    """Of y, if that of factors[place] * norm is `grad`; `sums`: see `loops.norm_grad_factors`.
+
+    And those of the norm's weight and bias (2, C); without columns, if `parameters` is false.
+    """
+    sum_grad, sum_grad_y = sums
+    pqr = np.empty((3, len(sum_grad)), np.float32)
+    grads = np.empty((2, len(sum_grad) if parameters else 0), np.float32)
+    load_loops().norm_grad_factors(
+        norm.at, sum_grad, sum_grad_y, pixels(grad), factors, place, pqr, grads
+    )
+    return NormGrad(grad, pqr), grads
 
 
 def moments_of(x: Tensor) -> Floats:

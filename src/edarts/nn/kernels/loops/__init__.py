@@ -11,6 +11,9 @@ import numba
 
 from edarts.nn.kernels.loops import passes, pieces, plans, rows, stages, vectors, windows
 from edarts.nn.kernels.loops.passes import (
+    average_pool,
+    diagonal,
+    factor_gradient,
     halves,
     max_pool,
     moments,
@@ -18,6 +21,7 @@ from edarts.nn.kernels.loops.passes import (
     norm_grad_factors,
     norm_gradient,
     product_sums,
+    weigh,
     weighted_sum,
 )
 from edarts.nn.kernels.loops.pieces import use_threads, without_openmp
@@ -25,6 +29,9 @@ from edarts.nn.kernels.loops.stages import separable, separable_gradient
 
 __all__ = [
     "MODULES",
+    "average_pool",
+    "diagonal",
+    "factor_gradient",
     "halves",
     "max_pool",
     "moments",
@@ -36,6 +43,7 @@ __all__ = [
     "separable",
     "separable_gradient",
     "use_threads",
+    "weigh",
     "weighted_sum",
     "without_openmp",
 ]
@@ -51,7 +59,7 @@ def prepare() -> None:
     their own, which the compiler has optimised twice and which take up to twice the time.
     """
     vectors.array_at.compile((numba.int64, numba.int64))
-    for function, arguments in (passes.example(), *stages.examples()):
+    for function, arguments in (*passes.examples(), *stages.examples()):
         signature = tuple(numba.typeof(argument) for argument in arguments)
         if signature not in function.overloads:
             found = function._cache.load_overload(signature, function.targetctx)

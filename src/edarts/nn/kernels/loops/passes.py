@@ -3,6 +3,7 @@
 import numba
 import numpy as np
 
+from edarts.nn.kernels.compiled import WIDEST
 from edarts.nn.kernels.loops.pieces import (
     CHUNKS,
     FAST,
@@ -21,22 +22,33 @@ from edarts.nn.kernels.loops.vectors import (
     WIDTH,
     add,
     array_at,
+    divide,
     helper,
     load,
     maximum,
+    repeat,
     store,
     subtract,
     where_equal,
+    zeros,
 )
+
+COUNTS = np.arange(WIDEST * WIDEST + 1).astype(np.float32)
 
 
 @numba.njit(cache=True)
-def norm(moments, rows, eps, share, running_mean, running_var, weight, bias, out):
+def norm(moments, rows, eps, momentum, counter, running_mean, running_var, weight, bias, out):
     """out (4, C): mean, s = 1 / standard deviation, scale and shift of the norm of `rows` rows.
 
     It computes scale * y + shift. `moments` (2, C): mean and biased variance, towards which the
-    running ones move by `share`; they, `weight` and `bias` are empty where there are none.
+    running ones move by `momentum`, or as the mean of all steps if that is negative; `counter` (1,)
+    counts them. They, `weight` and `bias` are empty where there are none.
     """
+    share = momentum
+    if len(counter) > 0:
+        counter[0] += 1
+        if momentum < 0:
+            share = 1 / counter[0]
     for c in range(out.shape[1]):
         mean, var = moments[0, c], moments[1, c]
         if len(running_mean) > 0:
@@ -49,18 +61,69 @@ def norm(moments, rows, eps, share, running_mean, running_var, weight, bias, out
 
 
 @numba.njit(cache=True)
-def norm_grad_factors(norm, sum_grad, sum_grad_y, rows, factor, pqr):
+def weigh(norm, factors, place, out):
+    """out[place] (4, C): the norm, see there, times factors[place]."""
+    for c in range(norm.shape[1]):
+        out[place, 0, c], out[place, 1, c] = norm[0, c], norm[1, c]
+        out[place, 2, c] = norm[2, c] * factors[place]
+        out[place, 3, c] = norm[3, c] * factors[place]
+
+
+@numba.njit(cache=True)
+def norm_grad_factors(norm, sum_grad, sum_grad_y, rows, factors, place, pqr, grads):
     """pqr (3, C): the gradient of y is p * grad + q * y + r, if that of factor * norm is grad.
 
-    `sum_grad` (C,): sum of grad over the rows; `sum_grad_y` (C,): that of grad * (y - mean), which
-    becomes that of grad * n, n being the normed y.
+    `factors` (T,), of which this norm's is at `place`. `sum_grad` (C,): sum of grad over the rows;
+    `sum_grad_y` (C,): that of grad * (y - mean), which becomes that of grad * n, n being the normed
+    y. `grads` (2, C): the gradients of weight and bias; without columns: not wanted. A norm without
+    columns changes nothing.
     """
-    for c in range(len(sum_grad)):
+    factor = np.float64(factors[place])
+    for c in range(pqr.shape[1]):
+        if norm.shape[1] == 0:
+            pqr[0, c], pqr[1, c], pqr[2, c] = factor, np.float32(0), np.float32(0)
+            continue
         mean, s, scale = norm[0, c], norm[1, c], norm[2, c]
         sum_grad_y[c] *= s
         q = -factor * scale * s * sum_grad_y[c] / rows
         pqr[0, c], pqr[1, c] = factor * scale, q
         pqr[2, c] = -factor * scale * sum_grad[c] / rows - q * mean
+        if grads.shape[1] > 0:
+            grads[0, c], grads[1, c] = factor * sum_grad_y[c], factor * sum_grad[c]
+
+
+@numba.njit(cache=True)
+def factor_gradient(weight, bias, sum_grad, sum_grad_n, place, out):
+    """out[place] (T,): the gradient of a norm's factor, from the sums over the rows of grad and of
+    grad * n; `weight` and `bias` are empty where there are none.
+    """
+    total = np.float64(0)
+    for c in range(len(sum_grad)):
+        if len(weight) > 0:
+            total += weight[c] * sum_grad_n[c] + bias[c] * sum_grad[c]
+        else:
+            total += sum_grad_n[c]
+    out[place] = total
+
+
+@numba.njit(cache=True)
+def diagonal(first, second, both, forward):
+    """both (D + D', C + C'): first (D, C) and second (D', C') in its corners, or, if not `forward`,
+    those from there.
+    """
+    rows, columns = first.shape
+    for i in range(rows):
+        for j in range(columns):
+            if forward:
+                both[i, j] = first[i, j]
+            else:
+                first[i, j] = both[i, j]
+    for i in range(second.shape[0]):
+        for j in range(second.shape[1]):
+            if forward:
+                both[rows + i, columns + j] = second[i, j]
+            else:
+                second[i, j] = both[rows + i, columns + j]
 
 
 @numba.njit(parallel=True, cache=True)
@@ -115,10 +178,11 @@ def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
                 narrow(spread, inner + h * pitch, width, channels, result, start, fresh, wide)
 
 
-def example():
-    """`_max_pool`, and arguments of the types that it is called with."""
+def examples():
+    """What pools a part of the images, and arguments of the types that it is called with."""
     x = np.empty((1, 1, 1, 1), np.float32)
-    return _max_pool, (x, 0, 1, 1, 1, x, x, True, True)
+    arguments = x, 0, 1, 1, 1, x, x, True, True
+    return (_max_pool, arguments), (_average_pool, arguments)
 
 
 @helper
@@ -155,10 +219,76 @@ def _share_pixel(padded, q, most, grad, spread):
 
 
 @numba.njit(parallel=True, cache=True)
-def halves(x, even, odd, forward, fresh):
-    """x (N, H, W, C) -> its even rows and columns and its odd ones, (N, H / 2, W / 2, C).
+def average_pool(x, k, s, outer, out, forward, fresh):
+    """The mean of what each k x k window has of x (N, H, W, C), stride s: out (N, H', W', C).
 
-    Or, if not `forward`, the gradient of x from those of its halves; added, unless `fresh`.
+    Or, if not `forward`, its gradient: out (N, H, W, C), from `outer` (N, H', W', C), that of the
+    result; added to what is there, unless `fresh`. Then only the shape of x counts. k: odd.
+    """
+    count = x.shape[0]
+    for chunk in numba.prange(CHUNKS):
+        first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
+        if first < last:
+            _average_pool(x, first, last, k, s, outer, out, forward, fresh)
+
+
+@numba.njit(cache=True)
+def _average_pool(x, first, last, k, s, outer, out, forward, fresh):
+    _, height, width, channels = x.shape
+    rows, columns = (height + s - 1) // s, (width + s - 1) // s
+    wide, pad, read_columns = round_up(channels), k // 2, (columns - 1) * s + k
+    pitch = max(read_columns, width + pad) * wide
+    padded = scratch(max((rows - 1) * s + k, height + pad) * pitch)
+    row = scratch(read_columns * wide)  # the sum of k rows, or what is added to them
+    inner = pad * pitch + pad * wide
+    source, result, grad = x.reshape(x.size), out.reshape(out.size), outer.reshape(outer.size)
+    for n in range(first, last):
+        if not forward:
+            assign(padded, np.float32(0))
+        for h in range(height if forward else 0):
+            start = (n * height + h) * width * channels
+            widen(source, start, width, channels, padded, inner + h * pitch, wide)
+        for h in range(rows):
+            place, top = (n * rows + h) * columns * channels, h * s * pitch
+            tall = min(h * s - pad + k, height) - max(h * s - pad, 0)
+            for c in range(0, wide, WIDTH):
+                for w in range(read_columns):
+                    total = zeros()
+                    for i in range(k if forward else 0):
+                        total = add(total, load(padded, top + i * pitch + w * wide + c))
+                    store(row, w * wide + c, total)
+                for w in range(columns):
+                    broad = min(w * s - pad + k, width) - max(w * s - pad, 0)
+                    some, m, left = (
+                        repeat(COUNTS, tall * broad),
+                        place + w * channels + c,
+                        channels - c,
+                    )
+                    if forward:
+                        total = zeros()
+                        for j in range(k):
+                            total = add(total, load(row, (w * s + j) * wide + c))
+                        write(result, m, left, divide(total, some))
+                    else:
+                        share = divide(read(grad, m, left), some)
+                        for j in range(k):
+                            q = (w * s + j) * wide + c
+                            store(row, q, add(load(row, q), share))
+                for i in range(0 if forward else k):
+                    for w in range(read_columns):
+                        q = top + i * pitch + w * wide + c
+                        store(padded, q, add(load(padded, q), load(row, w * wide + c)))
+        for h in range(0 if forward else height):
+            start = (n * height + h) * width * channels
+            narrow(padded, inner + h * pitch, width, channels, result, start, fresh, wide)
+
+
+@numba.njit(parallel=True, cache=True)
+def halves(x, even, odd, forward, fresh):
+    """x (N, H, W, C) -> its even rows and columns and its odd ones, (N, H', W', C).
+
+    H' = ceil(H / 2); zeros stand where x has none. Or, if not `forward`, the gradient of x from
+    those of its halves; added, unless `fresh`.
     """
     count, height, width, channels = even.shape
     for n in numba.prange(count):
@@ -166,13 +296,19 @@ def halves(x, even, odd, forward, fresh):
             assign(x[n].reshape(x[n].size), np.float32(0))
         for h in range(height):
             for w in range(width):
+                there = 2 * h + 1 < x.shape[1] and 2 * w + 1 < x.shape[2]
                 for c in range(channels):
                     if forward:
                         even[n, h, w, c] = x[n, 2 * h, 2 * w, c]
-                        odd[n, h, w, c] = x[n, 2 * h + 1, 2 * w + 1, c]
                     else:
                         x[n, 2 * h, 2 * w, c] += even[n, h, w, c]
+                for c in range(channels if there else 0):
+                    if forward:
+                        odd[n, h, w, c] = x[n, 2 * h + 1, 2 * w + 1, c]
+                    else:
                         x[n, 2 * h + 1, 2 * w + 1, c] += odd[n, h, w, c]
+                if forward and not there:
+                    assign(odd[n, h, w], np.float32(0))
 
 
 @numba.njit(cache=True)

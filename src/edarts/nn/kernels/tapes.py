@@ -1,0 +1,424 @@
+"""Tapes: the passes of a stack of cells on the CPU, written down once, then done without Python.
+
+What a node of a cell computes is a few compiled loops, and finding out which, with which arrays,
+takes as long as some of them take. So when passes come the second time in the same form, every loop
+that they call is written down with its arrays, whose memory the tape holds; from then on those
+calls are made again, one after the other. The loops are the same and so is their order: not a bit
+of a result changes.
+
+A pass of which not all is loops is not taped: it goes as before, and so do all of its form.
+"""
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from edarts.nn.kernels.compiled import fast, load_loops, now
+from edarts.nn.kernels.layout import Floats
+
+Passes = Callable[[Tensor, Sequence[Tensor]], Sequence[Tensor]]
+"""An image tensor and scalars -> image tensors."""
+
+HELD = 4  # tapes of one network; their memory is the same
+REMEMBERED = 100  # forms that came once, or of which not all is loops
+LINE = 16  # numbers of a cache line
+WASTE = 2  # how much larger than needed a piece of memory may be
+
+
+class Tapes:
+    """Calls passes through one network, and tapes those that come again.
+
+    It holds no results: copies of it, and what is loaded from a file, begin anew.
+    """
+
+    def __init__(self) -> None:
+        self._rooms = Rooms()
+        self._states: dict[Hashable, int] = {}  # numbers of what was met; they are long
+        self._seen: OrderedDict[Hashable, bool] = OrderedDict()  # form -> whether it may be taped
+        self._tapes: OrderedDict[Hashable, Tape] = OrderedDict()
+        self._latest: Callable[[], Pass | None] = lambda: None
+
+    def __len__(self) -> int:
+        """How many tapes it holds."""
+        return sum(tape.ended for tape in self._tapes.values())
+
+    def __deepcopy__(self, memo: Any) -> "Tapes":
+        return Tapes()
+
+    def __reduce__(self) -> tuple[type["Tapes"], tuple[()]]:
+        return Tapes, ()
+
+    def __call__(
+        self,
+        passes: Passes,
+        net: nn.Module,
+        constants: Hashable,
+        x: Tensor,
+        scalars: Sequence[Tensor],
+    ) -> Sequence[Tensor]:
+        """passes(x, scalars), a computation through `net` that depends on nothing else but
+        `constants`.
+
+        While the gradients of taped passes may still be taken, others are not taped.
+        """
+        if not fast(x) or now.tape is not None:
+            return passes(x, scalars)
+        # As the loops read it, so that what else reads it finds it the same on a tape and off.
+        x = x.contiguous(memory_format=torch.channels_last)
+        state = _state(net)
+        if state is None or not self._free():
+            return passes(x, scalars)
+        needs = tuple(scalar.requires_grad for scalar in scalars)
+        form = (constants, x.shape, x.requires_grad, needs, self._number(state.form))
+        tape = self._tape(form, passes)
+        if tape is None:
+            return passes(x, scalars)
+        factors = torch.stack(list(scalars)) if scalars else x.new_empty(0)
+        this = Pass()
+        self._latest = weakref.ref(this)
+        outs: tuple[Tensor, ...] = TapeFunction.apply(  # type: ignore[no-untyped-call]
+            tape, this, x, factors, *state.learning
+        )
+        return outs
+
+    def _free(self) -> bool:
+        """Whether no gradients of taped passes may still be taken; all have one memory."""
+        latest = self._latest()
+        return latest is None or latest.taken
+
+    def _number(self, state: Hashable) -> int:
+        """The same for the same state."""
+        if len(self._states) > REMEMBERED:
+            self._states.clear()
+            self._seen.clear()
+            self._tapes.clear()
+        return self._states.setdefault(state, len(self._states))
+
+    def _tape(self, form: Hashable, passes: Passes) -> "Tape | None":
+        """The tape of this form, to be made or to be played; None: there is none."""
+        tape = self._tapes.get(form)
+        if tape is not None and tape.whole and tape.ended:
+            self._tapes.move_to_end(form)
+            return tape
+        first = form not in self._seen
+        if first and len(self._seen) == REMEMBERED:
+            self._seen.popitem(last=False)
+        self._seen[form] = first or (self._seen[form] and (tape is None or tape.whole))
+        if tape is not None:  # not whole, or its gradients were never taken
+            del self._tapes[form]
+            if not self._tapes:
+                self._rooms = Rooms()  # and that of before is given back
+        if first or not self._seen[form]:
+            return None
+        if len(self._tapes) == HELD:
+            self._tapes.popitem(last=False)
+        made = self._tapes[form] = Tape(self._rooms, passes)
+        return made
+
+
+class Pass:
+    """Passes whose gradients have not been `taken` yet; it lives as long as they can be."""
+
+    def __init__(self) -> None:
+        self.taken = False
+
+
+class TapeFunction(torch.autograd.Function):
+    """x (B, C, H, W), factors (T,), parameters -> what the taped passes return."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, tape: "Tape", this: Pass, x: Tensor, factors: Tensor, *parameters: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.tape, ctx.this = tape, this
+        if tape.begun:
+            return tape.play_forward(x, factors)
+        needs = ctx.needs_input_grad
+        return tape.note_forward(x, factors, parameters, needs[2], needs[3])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.this.taken:
+            raise RuntimeError(
+                "the gradients of these passes were taken before: to take them twice, set"
+                " EDARTS_KERNELS=off"
+            )
+        tape = ctx.tape
+        found = tape.play_backward(grads) if tape.ended else tape.note_backward(grads)
+        ctx.this.taken = True
+        return (None, None, *found)
+
+
+class Tape:
+    """The loops that passes call, forward and backward, and what goes in and comes out.
+
+    `begun`, `ended`: whether the way forward, and all of it, is written down. `whole`: whether
+    nothing else was computed.
+    """
+
+    def __init__(self, rooms: "Rooms", passes: Passes) -> None:
+        self.begun = self.ended = False
+        self.whole = True
+        self._rooms, self._passes = rooms, passes
+        self._calls: list[tuple[str, tuple[Any, ...]]] = []
+        self._forward: list[tuple[str, tuple[Any, ...]]] = []
+        self._vectors: list[tuple[Tensor, NDArray[np.int64]]] = []
+        self._numbers: dict[int, int] = {}  # id of a scalar -> its number
+        self._x: Tensor
+        self._factors: Tensor
+        self._scalars: tuple[Tensor, ...]
+        self._outs: list[Tensor]
+        self._leaves: list[Tensor]
+        self._grads: list[Tensor]
+        self._found: list[Tensor | None]
+
+    # -- writing down
+
+    def note_forward(
+        self,
+        x: Tensor,
+        factors: Tensor,
+        parameters: Sequence[Tensor],
+        needs_x: bool,
+        needs_factors: bool,
+    ) -> tuple[Tensor, ...]:
+        """Compute the passes and write them down; `needs_...`: whether gradients will be taken."""
+        self._x = _image(self.empty(*_rows(x)))
+        self._x.copy_(x)
+        self._factors = factors.clone()
+        self._scalars = self._factors.unbind()
+        self._numbers = {id(scalar): number for number, scalar in enumerate(self._scalars)}
+        self._needs_factors = needs_factors
+        leaf = self._x.detach().requires_grad_(needs_x)
+        with torch.enable_grad(), _Noting(self):
+            outs = self._passes(leaf, self._scalars)
+        self._outs = [out.detach() for out in outs]
+        self._graph = list(outs)
+        vectors = [vector for vector, _ in self._vectors if vector.requires_grad]
+        self._leaves = [*([leaf] if needs_x else []), *vectors, *parameters]
+        self._has = (needs_x, len(vectors))
+        self._forward, self._calls = self._calls, []
+        del self._passes  # it would keep what it refers to
+        self.begun = True
+        return tuple(out.clone() for out in self._outs)
+
+    def note_backward(self, grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        """Take the gradients and write that down."""
+        self._grads = [*grads]
+        if self.whole:
+            self._grads = [_image(self.empty(*_rows(grad))) for grad in grads]
+            for mine, grad in zip(self._grads, grads, strict=True):
+                mine.copy_(grad)
+        outs = [out for out in self._graph if out.requires_grad]
+        given = [g for out, g in zip(self._graph, self._grads, strict=True) if out.requires_grad]
+        del self._graph
+        with _Noting(self):
+            found = torch.autograd.grad(outs, self._leaves, given, allow_unused=True)
+        self._found = list(found)
+        self.ended = True
+        return self._handed_over()
+
+    def noting(self, loops: Any) -> "_Loops":
+        """The loops, whose calls are written down."""
+        return _Loops(self, loops)
+
+    def note(self, name: str, arguments: tuple[Any, ...]) -> None:
+        """Write down a call of a loop."""
+        self._calls.append((name, tuple(self._rooms.unowned(a) for a in arguments)))
+
+    def empty(self, *shape: int) -> Tensor:
+        """Memory for any numbers, which the tape holds for its next pass."""
+        return self._rooms.empty(shape)
+
+    def vector(self, scalars: Sequence[Tensor]) -> Tensor:
+        """(T,) of some of the scalars, which the next pass fills anew."""
+        numbers = np.array([self._numbers[id(scalar)] for scalar in scalars], np.int64)
+        made = torch.from_numpy(self._factors.numpy()[numbers]).requires_grad_(self._needs_factors)
+        self._vectors.append((made, numbers))
+        return made
+
+    # -- doing it again
+
+    def play_forward(self, x: Tensor, factors: Tensor) -> tuple[Tensor, ...]:
+        """The passes once more."""
+        self._x.copy_(x)
+        numbers = factors.detach().numpy()
+        for vector, places in self._vectors:
+            np.take(numbers, places, out=vector.detach().numpy())
+        _play(self._forward)
+        return tuple(out.clone() for out in self._outs)
+
+    def play_backward(self, grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        """The gradients once more."""
+        for mine, grad in zip(self._grads, grads, strict=True):
+            mine.copy_(grad)
+        _play(self._calls)
+        return self._handed_over()
+
+    def _handed_over(self) -> tuple[Tensor | None, ...]:
+        """The gradients of x, the factors and the parameters, as copies."""
+        needs_x, count = self._has
+        first = int(needs_x)
+        of_x = _copied(self._found[0]) if needs_x else None
+        of_parameters = [_copied(grad) for grad in self._found[first + count :]]
+        return of_x, self._factor_gradient(self._found[first : first + count]), *of_parameters
+
+    def _factor_gradient(self, grads: Sequence[Tensor | None]) -> Tensor | None:
+        """Of all scalars, from those of the vectors: summed up last first, as autograd does."""
+        if not self._needs_factors:
+            return None
+        total = np.zeros(len(self._factors), np.float32)
+        for (_, places), grad in reversed(list(zip(self._vectors, grads, strict=True))):
+            if grad is not None:
+                np.add.at(total, places, grad.numpy())
+        return torch.from_numpy(total)
+
+
+def _play(calls: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+    loops = load_loops()
+    for name, arguments in calls:
+        getattr(loops, name)(*arguments)
+
+
+def _copied(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.clone()
+
+
+def _rows(x: Tensor) -> tuple[int, ...]:
+    """(N, C, H, W) -> N, H, W, C."""
+    return tuple(x.permute(0, 2, 3, 1).shape)
+
+
+def _image(rows: Tensor) -> Tensor:
+    """(N, H, W, C) -> (N, C, H, W)."""
+    return rows.permute(0, 3, 1, 2)
+
+
+class _Loops:
+    """The loops, whose calls a tape writes down."""
+
+    def __init__(self, tape: Tape, loops: Any) -> None:
+        self._tape, self._loops = tape, loops
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
+            self._tape.note(name, arguments)
+            getattr(self._loops, name)(*arguments)
+
+        return call
+
+
+class _Noting(TorchDispatchMode):
+    """While a tape is made: it is not whole if PyTorch computes anything, but for views."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._tape = tape
+
+    def __enter__(self) -> Any:
+        now.tape = self._tape
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        now.tape = None
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if not func.is_view:
+            self._tape.whole = False
+        return func(*args, **(kwargs or {}))
+
+
+class Rooms:
+    """Memory that tapes share; a tensor's is used again when nobody holds that tensor."""
+
+    def __init__(self) -> None:
+        self._all: dict[int, Floats] = {}  # address -> numbers
+        self._free: list[Floats] = []
+
+    def empty(self, shape: Sequence[int]) -> Tensor:
+        """A tensor of any numbers."""
+        size = prod(shape)
+        fits = [room for room in self._free if size <= len(room) <= WASTE * size]
+        if fits:
+            room = min(fits, key=len)
+            self._free = [other for other in self._free if other is not room]
+        else:
+            room = _aligned(size)
+            self._all[room.ctypes.data] = room
+        lent = room[:size]
+        weakref.finalize(lent, self._back, room).atexit = False
+        return torch.from_numpy(lent).view(*shape)
+
+    def _back(self, room: Floats) -> None:
+        self._free.append(room)
+
+    def unowned(self, argument: Any) -> Any:
+        """An argument of a loop; an array in lent memory as one that does not keep it lent."""
+        if not isinstance(argument, np.ndarray):
+            return argument
+        room = self._all.get(argument.ctypes.data)
+        if room is None or argument.dtype != np.float32 or not argument.flags.c_contiguous:
+            return argument
+        return room[: argument.size].reshape(argument.shape)
+
+
+def _aligned(size: int) -> Floats:
+    """Any numbers, which begin at a cache line."""
+    out = np.empty(size + LINE, np.float32)
+    skip = (-(out.ctypes.data // 4)) % LINE
+    return out[skip : skip + size]
+
+
+class State:
+    """What passes through a network depend on, beside their arguments.
+
+    `form`: differs when passes have to be taped anew. `learning`: the parameters that want
+    gradients.
+    """
+
+    def __init__(self, form: Hashable, learning: list[Tensor]) -> None:
+        self.form, self.learning = form, learning
+
+
+def _state(net: nn.Module) -> State | None:
+    """None: some module does more than its passes, as hooks do."""
+    form: list[Hashable] = []
+    learning: list[Tensor] = []
+    for module in _modules(net):
+        inner = module.__dict__
+        if inner["_forward_hooks"] or inner["_forward_pre_hooks"] or inner["_backward_hooks"]:
+            return None
+        form.append(inner["training"])
+        for parameter in inner["_parameters"].values():
+            if parameter is not None:
+                if parameter._backward_hooks:
+                    return None
+                form.append(parameter.data_ptr())
+                form.append(parameter.requires_grad)
+                if parameter.requires_grad:
+                    learning.append(parameter)
+        if inner["_buffers"]:
+            form.extend(b.data_ptr() for b in inner["_buffers"].values() if b is not None)
+            form.append((inner.get("momentum"), inner.get("eps")))
+    return State(tuple(form), learning)
+
+
+def _modules(net: nn.Module) -> Iterator[nn.Module]:
+    """All modules, as they are now."""
+    waiting = [net]
+    while waiting:
+        module = waiting.pop()
+        yield module
+        waiting.extend(m for m in module.__dict__["_modules"].values() if m is not None)
