@@ -168,7 +168,7 @@ def test_a_weight_of_two_counts_twice() -> None:
         chosen = {kind: torch.full((2, 1), weight) for kind in KINDS}
         outputs[weight] = net.features(
             x, {kind: list(w.flatten().unbind()) for kind, w in chosen.items()}
-        )[-1].x
+        )[-1]
     torch.testing.assert_close(outputs[2.0], 2 * outputs[1.0])
 
 

@@ -21,7 +21,6 @@ from edarts.runs import memory
 from edarts.runs.environment import processor
 from edarts.training.device import open_device
 
-
 WARM = 4  # steps after which all is compiled, and taped or recorded
 
 

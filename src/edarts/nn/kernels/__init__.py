@@ -68,7 +68,8 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
         stages = (SeparableStage(wide, narrow, 1, 1), SeparableStage(wide, narrow, 1, 1, norm))
         y = node([Term(FeatureMap(x), stages, norm)], [torch.ones((), requires_grad=True)])
         even, odd = FeatureMap(y).halves
-        total = max_pool2d(y, 3, 1).sum() + even.x.sum() + odd.x.sum()
+        pools = max_pool2d(y, 3, 1).sum() + average_pool2d(y, 3, 1).sum()
+        total = pools + even.x.sum() + odd.x.sum()
         if beside is not None:
             beside.wait()
             loops.prepare()  # what was compiled there

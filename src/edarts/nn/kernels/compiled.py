@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 ROOM = 256 * 2**20  # bytes that loading the loops takes at most, about
-WIDEST = 32  # side of the largest window of a pool
 FEW_PIXELS = 4096  # B * H * W, up to which `few_pixels` holds
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edarts.nn.kernels.compiled import WIDEST, load_loops, now
+from edarts.nn.kernels.compiled import load_loops, now
 from edarts.nn.kernels.layout import Floats
 from edarts.nn.kernels.nodes import kernels
 from edarts.nn.kernels.terms import SeparableStage, Term
@@ -216,7 +216,7 @@ class Plan:
         self, kind: str, x: Tensor, k: int, s: int, rows: int, columns: int, pad: int
     ) -> Tensor:
         loops = self._loops.plans
-        if k > WIDEST or rows < 1 or columns < 1:
+        if k > loops.WIDEST or rows < 1 or columns < 1:
             raise Unplanned
         out = self._room(x.shape[1], rows, columns)
         kinds = {"max": loops.MAX_POOL, "average": loops.AVERAGE_POOL}

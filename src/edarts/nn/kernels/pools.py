@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edarts.nn.kernels.compiled import WIDEST, fast, load_loops, now
+from edarts.nn.kernels.compiled import fast, load_loops, now
 from edarts.nn.kernels.layout import dense, empty
 from edarts.nn.kernels.sums import Sum
 
@@ -110,7 +110,7 @@ def average_pool2d(x: Tensor, kernel: int, stride: int, total: Sum | None = None
     """
     if now.plan is not None:
         return now.plan.pool("average", x, kernel, stride)  # type: ignore[no-any-return]
-    if fast(x) and kernel <= WIDEST:
+    if fast(x):
         return AveragePoolFunction.apply(x, kernel, stride, total)  # type: ignore[no-any-return, no-untyped-call]
     return functional.avg_pool2d(x, kernel, stride, kernel // 2, count_include_pad=False)
 

@@ -1,17 +1,18 @@
 """Tapes: the passes of a stack of cells on the CPU, written down once, then done without Python.
 
 What a node of a cell computes is a few compiled loops, and finding out which, with which arrays,
-takes as long as some of them take. So when passes come the second time in the same form, every loop
+takes as long as some of them take. So when passes come the third time in the same form, every loop
 that they call is written down with its arrays, whose memory the tape holds; from then on those
 calls are made again, one after the other. The loops are the same and so is their order: not a bit
 of a result changes.
 
-A pass of which not all is loops is not taped: it goes as before, and so do all of its form.
+Passes of which not all is loops are not taped: they go as before. The second are watched for that.
 """
 
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -29,6 +30,7 @@ Passes = Callable[[Tensor, Sequence[Tensor]], Sequence[Tensor]]
 
 HELD = 4  # tapes of one network; their memory is the same
 REMEMBERED = 100  # forms that came once, or of which not all is loops
+BESIDE = ("aten::empty.memory_format", "aten::stack")  # what a tape gives in other ways
 LINE = 16  # numbers of a cache line
 WASTE = 2  # how much larger than needed a piece of memory may be
 
@@ -42,7 +44,8 @@ class Tapes:
     def __init__(self) -> None:
         self._rooms = Rooms()
         self._states: dict[Hashable, int] = {}  # numbers of what was met; they are long
-        self._seen: OrderedDict[Hashable, bool] = OrderedDict()  # form -> whether it may be taped
+        # Form -> whether it may be taped: unknown, until its second passes were watched.
+        self._seen: OrderedDict[Hashable, bool | None] = OrderedDict()
         self._tapes: OrderedDict[Hashable, Tape] = OrderedDict()
         self._latest: Callable[[], Pass | None] = lambda: None
 
@@ -80,7 +83,7 @@ class Tapes:
         form = (constants, x.shape, x.requires_grad, needs, self._number(state.form))
         tape = self._tape(form, passes)
         if tape is None:
-            return passes(x, scalars)
+            return self._untaped(form, passes, x, scalars)
         factors = torch.stack(list(scalars)) if scalars else x.new_empty(0)
         this = Pass()
         self._latest = weakref.ref(this)
@@ -88,6 +91,21 @@ class Tapes:
             tape, this, x, factors, *state.learning
         )
         return outs
+
+    def _untaped(
+        self, form: Hashable, passes: Passes, x: Tensor, scalars: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        """Passes without a tape; those that come the second time are watched."""
+        if form not in self._seen:
+            self._seen[form] = None
+            if len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
+        elif self._seen[form] is None:
+            with _Watching(BESIDE) as watched:
+                outs = passes(x, scalars)
+            self._seen[form] = watched.whole
+            return outs
+        return passes(x, scalars)
 
     def _free(self) -> bool:
         """Whether no gradients of taped passes may still be taken; all have one memory."""
@@ -108,15 +126,12 @@ class Tapes:
         if tape is not None and tape.whole and tape.ended:
             self._tapes.move_to_end(form)
             return tape
-        first = form not in self._seen
-        if first and len(self._seen) == REMEMBERED:
-            self._seen.popitem(last=False)
-        self._seen[form] = first or (self._seen[form] and (tape is None or tape.whole))
         if tape is not None:  # not whole, or its gradients were never taken
+            self._seen[form] = tape.whole
             del self._tapes[form]
             if not self._tapes:
                 self._rooms = Rooms()  # and that of before is given back
-        if first or not self._seen[form]:
+        if not self._seen.get(form):
             return None
         if len(self._tapes) == HELD:
             self._tapes.popitem(last=False)
@@ -199,7 +214,7 @@ class Tape:
         self._numbers = {id(scalar): number for number, scalar in enumerate(self._scalars)}
         self._needs_factors = needs_factors
         leaf = self._x.detach().requires_grad_(needs_x)
-        with torch.enable_grad(), _Noting(self):
+        with torch.enable_grad(), _noting(self):
             outs = self._passes(leaf, self._scalars)
         self._outs = [out.detach() for out in outs]
         self._graph = list(outs)
@@ -221,7 +236,7 @@ class Tape:
         outs = [out for out in self._graph if out.requires_grad]
         given = [g for out, g in zip(self._graph, self._grads, strict=True) if out.requires_grad]
         del self._graph
-        with _Noting(self):
+        with _noting(self):
             found = torch.autograd.grad(outs, self._leaves, given, allow_unused=True)
         self._found = list(found)
         self.ended = True
@@ -241,6 +256,9 @@ class Tape:
 
     def vector(self, scalars: Sequence[Tensor]) -> Tensor:
         """(T,) of some of the scalars, which the next pass fills anew."""
+        if any(id(scalar) not in self._numbers for scalar in scalars):  # something made of them
+            self.whole = False
+            return torch.stack(list(scalars))
         numbers = np.array([self._numbers[id(scalar)] for scalar in scalars], np.int64)
         made = torch.from_numpy(self._factors.numpy()[numbers]).requires_grad_(self._needs_factors)
         self._vectors.append((made, numbers))
@@ -317,27 +335,32 @@ class _Loops:
         return call
 
 
-class _Noting(TorchDispatchMode):
-    """While a tape is made: it is not whole if PyTorch computes anything, but for views."""
+class _Watching(TorchDispatchMode):
+    """`whole`: whether PyTorch computed nothing meanwhile but views and what is `beside`."""
 
-    def __init__(self, tape: Tape) -> None:
+    def __init__(self, beside: Sequence[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._tape = tape
-
-    def __enter__(self) -> Any:
-        now.tape = self._tape
-        return super().__enter__()  # type: ignore[no-untyped-call]
-
-    def __exit__(self, *error: Any) -> None:
-        now.tape = None
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._beside = beside
+        self.whole = True
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if not func.is_view:
-            self._tape.whole = False
+        if not func.is_view and func.name() not in self._beside:
+            self.whole = False
         return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _noting(tape: Tape) -> Iterator[None]:
+    """Meanwhile loops are written down on the tape, which is not whole if they are not all."""
+    now.tape = tape
+    try:
+        with _Watching(()) as watched:
+            yield
+    finally:
+        now.tape = None
+        tape.whole = tape.whole and watched.whole
 
 
 class Rooms:

@@ -3,11 +3,11 @@
 import numba
 import numpy as np
 
-from edarts.nn.kernels.compiled import WIDEST
 from edarts.nn.kernels.loops.pieces import (
     CHUNKS,
     FAST,
     TILE,
+    ZERO,
     assign,
     chunk_sums,
     fold,
@@ -32,8 +32,6 @@ from edarts.nn.kernels.loops.vectors import (
     where_equal,
     zeros,
 )
-
-COUNTS = np.arange(WIDEST * WIDEST + 1).astype(np.float32)
 
 
 @numba.njit(cache=True)
@@ -240,6 +238,7 @@ def _average_pool(x, first, last, k, s, outer, out, forward, fresh):
     pitch = max(read_columns, width + pad) * wide
     padded = scratch(max((rows - 1) * s + k, height + pad) * pitch)
     row = scratch(read_columns * wide)  # the sum of k rows, or what is added to them
+    pixels = scratch(1)  # of a window, that lie in the image
     inner = pad * pitch + pad * wide
     source, result, grad = x.reshape(x.size), out.reshape(out.size), outer.reshape(outer.size)
     for n in range(first, last):
@@ -259,11 +258,9 @@ def _average_pool(x, first, last, k, s, outer, out, forward, fresh):
                     store(row, w * wide + c, total)
                 for w in range(columns):
                     broad = min(w * s - pad + k, width) - max(w * s - pad, 0)
-                    some, m, left = (
-                        repeat(COUNTS, tall * broad),
-                        place + w * channels + c,
-                        channels - c,
-                    )
+                    pixels[0] = tall * broad
+                    some = repeat(pixels, ZERO)
+                    m, left = place + w * channels + c, channels - c
                     if forward:
                         total = zeros()
                         for j in range(k):

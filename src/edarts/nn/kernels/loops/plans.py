@@ -8,7 +8,6 @@ matrix and bias.
 import numba
 import numpy as np
 
-from edarts.nn.kernels.compiled import WIDEST
 from edarts.nn.kernels.loops.pieces import BLOCK, ONE, ZERO, read, round_up, widen, write
 from edarts.nn.kernels.loops.rows import convolve_pixels
 from edarts.nn.kernels.loops.stages import Source, fill, mix_rows, sides
@@ -42,7 +41,8 @@ FIELDS = (
     *("out", "scale", "shift", "taps", "matrix", "bias", "padded", "u", "v"),
 )
 STEP = np.dtype([(name, np.int64) for name in FIELDS])
-MOST = WIDEST * WIDEST  # pixels of a window
+WIDEST = 32  # side of the largest window of a pool
+MOST = WIDEST * WIDEST  # its pixels
 SHARES = np.array([0.0, *(1 / n for n in range(1, MOST + 1))], np.float32)
 
 # The normal distribution's Phi(x) - 1/2 = x P(x^2) / Q(x^2), to 4e-9 up to |x| = 5.3, from where on
