@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from edarts.nn.kernels.compiled import eager, enabled, fast, few_pixels, load_loops, now
-from edarts.nn.kernels.first import begin_gradient
+from edarts.nn.kernels.first import compile_beside
 from edarts.nn.kernels.graphs import Recorder
 from edarts.nn.kernels.layout import concat
 from edarts.nn.kernels.nodes import NodeFunction
@@ -55,30 +54,38 @@ def warm_up(say: Callable[[str], None] | None = None) -> None:
     if _warm:
         return
     _warm.append(True)
-    loops.moments(np.ones(2, np.float32), np.ones((2, 1), np.float32))
-    beside = None
-    if not loops.moments.stats.cache_hits:
+    if not loops.prepare():
         if say is not None:
             say("compiling the fast loops for this machine, once: some seconds")
-        beside = begin_gradient()
-    with torch.enable_grad():
-        x = torch.ones(2, 1, 2, 2, requires_grad=True)
-        wide, narrow = (torch.ones(1, 1, k, k, requires_grad=True) for k in (5, 1))
-        norm = nn.BatchNorm2d(1)
-        stages = (SeparableStage(wide, narrow, 1, 1), SeparableStage(wide, narrow, 1, 1, norm))
-        y = node([Term(FeatureMap(x), stages, norm)], [torch.ones((), requires_grad=True)])
-        even, odd = FeatureMap(y).halves
-        pools = max_pool2d(y, 3, 1).sum() + average_pool2d(y, 3, 1).sum()
-        total = pools + even.x.sum() + odd.x.sum()
-        if beside is not None:
-            beside.wait()
-            loops.prepare()  # what was compiled there
-        total.backward()
+        compile_beside()
+        loops.prepare()
+    exercise()
     if say is not None and torch.get_num_threads() > 1 and loops.without_openmp():
         say(
             "the fast loops find no OpenMP and take up to twice the time; Debian and Ubuntu:"
             " apt-get install libgomp1, macOS: brew install libomp"
         )
+
+
+def exercise() -> None:
+    """Run all loops once, on next to nothing."""
+    with torch.enable_grad():
+        x = torch.ones(2, 1, 2, 2, requires_grad=True)
+        wide, narrow = (torch.ones(1, 1, k, k, requires_grad=True) for k in (5, 1))
+        norms = [nn.BatchNorm2d(channels) for channels in (1, 1, 1, 2)]
+        stages = (SeparableStage(wide, narrow), SeparableStage(wide, narrow, norm=norms[0]))
+        halving = (SeparableStage(None, narrow, shifted=narrow.clone()),)
+        source = FeatureMap.shared(x)
+        terms = [Term(source, stages, norms[1]), Term(source, norm=norms[2])]
+        y = node(terms, [torch.ones((), requires_grad=True)] * 2)
+        results = [
+            node([Term(source, halving, norms[3])]),
+            *(part.x for part in FeatureMap(y).halves),
+            max_pool2d(y, 3, 1),
+            average_pool2d(y, 3, 1),
+        ]
+        total = torch.stack([result.sum() for result in results]).sum()
+        total.backward()
 
 
 _warm: list[bool] = []  # whether the loops have run in this process

@@ -51,8 +51,10 @@ __all__ = [
 MODULES = (vectors, pieces, windows, rows, stages, passes, plans)
 
 
-def prepare() -> None:
+def prepare() -> bool:
     """Make ready what other loops call: before they are compiled, or read from the cache.
+
+    Returns whether the longest of it was compiled before.
 
     `array_at` is compiled, as helpers call it but cannot compile what counts references. What works
     on a part of the images is read if it was compiled before: else those that call it use copies of
@@ -65,3 +67,4 @@ def prepare() -> None:
             found = function._cache.load_overload(signature, function.targetctx)
             if found is not None:
                 function.add_overload(found)
+    return all(function.overloads for function, _ in stages.examples())
