@@ -463,15 +463,24 @@ class Skeleton(nn.Module):
         of: Sequence[int] = (-1,),
     ) -> list[Tensor]:
         """(B, C, H, W) -> the outputs of the cells that are asked for, by their places."""
-        return self.stack(self.stem(x), weights, of)
+        if self.stem._forward_hooks or self.stem._forward_pre_hooks:
+            return self.stack(self.stem(x), weights, of)
+        *layers, norm = self.stem
+        for layer in layers:
+            x = layer(x)
+        return self.stack(x, weights, of, cast(nn.BatchNorm2d, norm))
 
     def stack(
         self,
         x: Tensor,
         weights: Mapping[str, Weights] | None = None,
         of: Sequence[int] = (-1,),
+        norm: nn.BatchNorm2d | None = None,
     ) -> list[Tensor]:
-        """The stem's output -> those of the cells that are asked for."""
+        """What the stem hands on -> the outputs of the cells that are asked for.
+
+        `norm`: the stem's last, if x has not passed it yet: it is one of the loops then.
+        """
         rows = {} if weights is None else weights
         there = {kind: tuple(w is not None for w in row) for kind, row in rows.items()}
         chosen = [cast(Cell, self.cells[place]) for place in of]
@@ -479,6 +488,7 @@ class Skeleton(nn.Module):
         def passes(x: Tensor, scalars: Sequence[Tensor]) -> list[Tensor]:
             left = iter(scalars)
             mine = {kind: [next(left) if t else None for t in row] for kind, row in there.items()}
+            x = x if norm is None else add_up([Term(FeatureMap(x), norm=norm)])
             outputs = self._run(x, None if weights is None else mine)
             return [part for place in of for part in outputs[place].parts]
 
@@ -488,7 +498,8 @@ class Skeleton(nn.Module):
             *(cast(Cell, cell).behaviour for cell in self.cells),
         )
         scalars = [w for row in rows.values() for w in row if w is not None]
-        parts = iter(self.tapes(passes, self.cells, constants, x, scalars))
+        modules = [self.cells] if norm is None else [norm, self.cells]
+        parts = iter(self.tapes(passes, modules, constants, x, scalars))
         return [FeatureMap(*(next(parts) for _ in cell.concat)).x for cell in chosen]
 
     def _run(self, x: Tensor, weights: Mapping[str, Weights] | None) -> list[FeatureMap]:

@@ -105,14 +105,14 @@ class NodeFunction(torch.autograd.Function):
             inputs.append([[dense(tensors[index]) for index in mine], *([y] for y in results)])
         grad = dense(g)
         grad_weights = np.empty(len(ctx.terms), np.float32) if need_weights else None
-        # Nothing reads these if no term ends with a norm and no weight wants its gradient.
-        wanted = need_weights or any(norms[-1] is not None for norms in ctx.norms)
+        # Nothing reads those of a term that ends without a norm and whose weight wants no gradient.
+        wanted = [need_weights or norms[-1] is not None for norms in ctx.norms]
         sum_grad = np.zeros(grad.shape[-1], np.float32)
         products = np.zeros((len(ctx.terms), len(sum_grad)), np.float32)
-        step = at_once(grad)
+        groups = in_groups(wanted, at_once(grad))
         for position, (term, norms) in enumerate(zip(ctx.terms, ctx.norms, strict=True)):
-            if wanted and position % step == 0:
-                some = slice(position, position + step)
+            if position in groups:
+                some = slice(position, groups[position])
                 ends = addresses([mine[-1][0] for mine in inputs[some]])
                 load_loops().product_sums(
                     flat(grad), ends, ctx.scaled[some], sum_grad, products[some]
@@ -135,6 +135,19 @@ class NodeFunction(torch.autograd.Function):
             total.put(found.end(index))
         given = None if grad_weights is None else torch.from_numpy(grad_weights)
         return (given, None, None, None, None, *found.values)
+
+
+def in_groups(wanted: Sequence[bool], most: int) -> dict[int, int]:
+    """Where groups of neighbours that are wanted begin, and where they end; `most` in each."""
+    found: dict[int, int] = {}
+    begin = 0
+    for place, want in enumerate(wanted):
+        if want and place > 0 and wanted[place - 1] and place - begin < most:
+            found[begin] = place + 1
+        elif want:
+            begin = place
+            found[begin] = place + 1
+    return found
 
 
 def at_once(end: Tensor) -> int:

@@ -28,9 +28,13 @@ from edarts.nn.kernels.layout import Floats
 Passes = Callable[[Tensor, Sequence[Tensor]], Sequence[Tensor]]
 """An image tensor and scalars -> image tensors."""
 
+Calls = list[tuple[str, tuple[Any, ...]]]
+"""Names of loops, and their arguments."""
+
 HELD = 4  # tapes of one network; their memory is the same
 REMEMBERED = 100  # forms that came once, or of which not all is loops
 BESIDE = ("aten::empty.memory_format", "aten::stack")  # what a tape gives in other ways
+NOTHING = np.empty(0, np.float32)
 LINE = 16  # numbers of a cache line
 WASTE = 2  # how much larger than needed a piece of memory may be
 
@@ -42,7 +46,7 @@ class Tapes:
     """
 
     def __init__(self) -> None:
-        self._rooms = Rooms()
+        self._rooms, self._given = Rooms(), Rooms()
         self._states: dict[Hashable, int] = {}  # numbers of what was met; they are long
         # Form -> whether it may be taped: unknown, until its second passes were watched.
         self._seen: OrderedDict[Hashable, bool | None] = OrderedDict()
@@ -62,12 +66,12 @@ class Tapes:
     def __call__(
         self,
         passes: Passes,
-        net: nn.Module,
+        modules: Sequence[nn.Module],
         constants: Hashable,
         x: Tensor,
         scalars: Sequence[Tensor],
     ) -> Sequence[Tensor]:
-        """passes(x, scalars), a computation through `net` that depends on nothing else but
+        """passes(x, scalars), a computation through `modules` that depends on nothing else but
         `constants`.
 
         While the gradients of taped passes may still be taken, others are not taped.
@@ -76,7 +80,7 @@ class Tapes:
             return passes(x, scalars)
         # As the loops read it, so that what else reads it finds it the same on a tape and off.
         x = x.contiguous(memory_format=torch.channels_last)
-        state = _state(net)
+        state = _state(modules)
         if state is None or not self._free():
             return passes(x, scalars)
         needs = tuple(scalar.requires_grad for scalar in scalars)
@@ -135,7 +139,7 @@ class Tapes:
             return None
         if len(self._tapes) == HELD:
             self._tapes.popitem(last=False)
-        made = self._tapes[form] = Tape(self._rooms, passes)
+        made = self._tapes[form] = Tape(self._rooms, self._given, passes)
         return made
 
 
@@ -154,6 +158,7 @@ class TapeFunction(torch.autograd.Function):
         ctx: Any, tape: "Tape", this: Pass, x: Tensor, factors: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.tape, ctx.this = tape, this
+        ctx.x = x.detach()  # whose memory is read on the way back
         if tape.begun:
             return tape.play_forward(x, factors)
         needs = ctx.needs_input_grad
@@ -168,33 +173,37 @@ class TapeFunction(torch.autograd.Function):
                 " EDARTS_KERNELS=off"
             )
         tape = ctx.tape
-        found = tape.play_backward(grads) if tape.ended else tape.note_backward(grads)
-        ctx.this.taken = True
+        found = tape.play_backward(grads) if tape.ended else tape.note_backward(ctx.x, grads)
+        ctx.this.taken, ctx.x = True, None
         return (None, None, *found)
 
 
 class Tape:
     """The loops that passes call, forward and backward, and what goes in and comes out.
 
+    `rooms`: memory that only tapes know; `given`: that of gradients that they hand to others.
+
     `begun`, `ended`: whether the way forward, and all of it, is written down. `whole`: whether
     nothing else was computed.
     """
 
-    def __init__(self, rooms: "Rooms", passes: Passes) -> None:
+    def __init__(self, rooms: "Rooms", given: "Rooms", passes: Passes) -> None:
         self.begun = self.ended = False
         self.whole = True
-        self._rooms, self._passes = rooms, passes
-        self._calls: list[tuple[str, tuple[Any, ...]]] = []
-        self._forward: list[tuple[str, tuple[Any, ...]]] = []
+        self._rooms, self._given, self._passes = rooms, given, passes
+        self._calls: Calls = []  # that are being written down, then those backward
+        self._forward: Calls = []
         self._vectors: list[tuple[Tensor, NDArray[np.int64]]] = []
         self._numbers: dict[int, int] = {}  # id of a scalar -> its number
-        self._x: Tensor
+        self._lent_at: dict[int, int] = {}  # address of memory -> calls before it was lent
         self._factors: Tensor
-        self._scalars: tuple[Tensor, ...]
         self._outs: list[Tensor]
         self._leaves: list[Tensor]
         self._grads: list[Tensor]
         self._found: list[Tensor | None]
+        # Where x is read forward and backward, and where its gradient is written.
+        self._x: list[Places]
+        self._dx: Places | None = None
 
     # -- writing down
 
@@ -207,27 +216,27 @@ class Tape:
         needs_factors: bool,
     ) -> tuple[Tensor, ...]:
         """Compute the passes and write them down; `needs_...`: whether gradients will be taken."""
-        self._x = _image(self.empty(*_rows(x)))
-        self._x.copy_(x)
-        self._factors = factors.clone()
-        self._scalars = self._factors.unbind()
-        self._numbers = {id(scalar): number for number, scalar in enumerate(self._scalars)}
-        self._needs_factors = needs_factors
-        leaf = self._x.detach().requires_grad_(needs_x)
+        self._factors, self._needs_factors = factors.clone(), needs_factors
+        scalars = self._factors.unbind()
+        self._numbers = {id(scalar): number for number, scalar in enumerate(scalars)}
+        leaf = x.detach().requires_grad_(needs_x)
         with torch.enable_grad(), _noting(self):
-            outs = self._passes(leaf, self._scalars)
+            outs = self._passes(leaf, scalars)
         self._outs = [out.detach() for out in outs]
         self._graph = list(outs)
         vectors = [vector for vector, _ in self._vectors if vector.requires_grad]
         self._leaves = [*([leaf] if needs_x else []), *vectors, *parameters]
         self._has = (needs_x, len(vectors))
         self._forward, self._calls = self._calls, []
-        del self._passes  # it would keep what it refers to
+        self._x = [Places(self._forward, x)]
+        self.whole = self.whole and all(out.data_ptr() != x.data_ptr() for out in outs)
+        del self._passes, self._numbers  # they would keep what they refer to, or begin to lie
         self.begun = True
         return tuple(out.clone() for out in self._outs)
 
-    def note_backward(self, grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    def note_backward(self, x: Tensor, grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         """Take the gradients and write that down."""
+        self._lent_at.clear()
         self._grads = [*grads]
         if self.whole:
             self._grads = [_image(self.empty(*_rows(grad))) for grad in grads]
@@ -238,9 +247,18 @@ class Tape:
         del self._graph
         with _noting(self):
             found = torch.autograd.grad(outs, self._leaves, given, allow_unused=True)
-        self._found = list(found)
-        self.ended = True
-        return self._handed_over()
+        self._found, self.ended = list(found), True
+        self._x.append(Places(self._calls, x))
+        dx = self._found[0] if self._has[0] else None
+        if dx is not None and dx.data_ptr() in self._lent_at:
+            self._dx = Places(self._calls, dx, self._lent_at[dx.data_ptr()])
+            self.whole = self.whole and self._dx.whole
+        self.whole = self.whole and all(places.whole for places in self._x)
+        self._let_go()
+        handed = self._handed_over(_copied(dx))
+        if self._dx is not None:
+            self._found[0] = None  # each pass has memory of its own for it
+        return handed
 
     def noting(self, loops: Any) -> "_Loops":
         """The loops, whose calls are written down."""
@@ -252,7 +270,9 @@ class Tape:
 
     def empty(self, *shape: int) -> Tensor:
         """Memory for any numbers, which the tape holds for its next pass."""
-        return self._rooms.empty(shape)
+        made = self._rooms.empty(shape)
+        self._lent_at[made.data_ptr()] = len(self._calls)
+        return made
 
     def vector(self, scalars: Sequence[Tensor]) -> Tensor:
         """(T,) of some of the scalars, which the next pass fills anew."""
@@ -268,10 +288,11 @@ class Tape:
 
     def play_forward(self, x: Tensor, factors: Tensor) -> tuple[Tensor, ...]:
         """The passes once more."""
-        self._x.copy_(x)
-        numbers = factors.detach().numpy()
-        for vector, places in self._vectors:
-            np.take(numbers, places, out=vector.detach().numpy())
+        for calls, places in zip((self._forward, self._calls), self._x, strict=True):
+            places.bind(calls, x)
+        numbers: Floats = factors.detach().numpy()
+        for vector, some in self._vectors:
+            vector.detach().numpy()[:] = numbers[some]
         _play(self._forward)
         return tuple(out.clone() for out in self._outs)
 
@@ -279,16 +300,29 @@ class Tape:
         """The gradients once more."""
         for mine, grad in zip(self._grads, grads, strict=True):
             mine.copy_(grad)
+        dx = None
+        if self._dx is not None:
+            dx = _image(self._given.empty(self._dx.shape))
+            self._dx.bind(self._calls, dx)
+        elif self._has[0]:
+            dx = self._found[0]
         _play(self._calls)
-        return self._handed_over()
+        self._let_go()
+        return self._handed_over(dx if self._dx is not None else _copied(dx))
 
-    def _handed_over(self) -> tuple[Tensor | None, ...]:
-        """The gradients of x, the factors and the parameters, as copies."""
+    def _let_go(self) -> None:
+        """Of memory that belongs to others."""
+        for calls, places in zip((self._forward, self._calls), self._x, strict=True):
+            places.bind(calls, None)
+        if self._dx is not None:
+            self._dx.bind(self._calls, None)
+
+    def _handed_over(self, dx: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The gradients of x, the factors and the parameters, nobody else's."""
         needs_x, count = self._has
         first = int(needs_x)
-        of_x = _copied(self._found[0]) if needs_x else None
         of_parameters = [_copied(grad) for grad in self._found[first + count :]]
-        return of_x, self._factor_gradient(self._found[first : first + count]), *of_parameters
+        return dx, self._factor_gradient(self._found[first : first + count]), *of_parameters
 
     def _factor_gradient(self, grads: Sequence[Tensor | None]) -> Tensor | None:
         """Of all scalars, from those of the vectors: summed up last first, as autograd does."""
@@ -301,7 +335,45 @@ class Tape:
         return torch.from_numpy(total)
 
 
-def _play(calls: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+class Places:
+    """Where calls, from number `first` on, have the memory of a tensor (N, C, H, W) in arguments.
+
+    `shape`: its (N, H, W, C). `whole`: whether they have it from its beginning alone.
+    """
+
+    def __init__(self, calls: Calls, x: Tensor, first: int = 0) -> None:
+        self.shape, self.whole = _rows(x), True
+        self._arrays: list[tuple[int, int, tuple[int, ...]]] = []
+        self._addresses: list[tuple[NDArray[np.int64], int]] = []
+        begin = x.data_ptr()
+        inside = range(begin + 1, begin + 4 * x.numel())
+        for number in range(first, len(calls)):
+            for place, argument in enumerate(calls[number][1]):
+                if not isinstance(argument, np.ndarray) or argument.size == 0:
+                    continue
+                if argument.dtype == np.int64:
+                    addresses = argument.tolist()
+                    self._addresses += [
+                        (argument, int(i)) for i in np.flatnonzero(argument == begin)
+                    ]
+                else:
+                    addresses = [argument.ctypes.data]
+                    if addresses[0] == begin:
+                        self._arrays.append((number, place, argument.shape))
+                self.whole = self.whole and not any(address in inside for address in addresses)
+
+    def bind(self, calls: Calls, x: Tensor | None) -> None:
+        """Let them have this one's there; None: no tensor's."""
+        for addresses, index in self._addresses:
+            addresses[index] = 0 if x is None else x.data_ptr()
+        numbers = NOTHING if x is None else x.permute(0, 2, 3, 1).reshape(-1).detach().numpy()
+        for number, place, shape in self._arrays:
+            name, arguments = calls[number]
+            array = numbers if x is None else numbers.reshape(shape)
+            calls[number] = name, (*arguments[:place], array, *arguments[place + 1 :])
+
+
+def _play(calls: Calls) -> None:
     loops = load_loops()
     for name, arguments in calls:
         getattr(loops, name)(*arguments)
@@ -415,11 +487,11 @@ class State:
         self.form, self.learning = form, learning
 
 
-def _state(net: nn.Module) -> State | None:
+def _state(modules: Sequence[nn.Module]) -> State | None:
     """None: some module does more than its passes, as hooks do."""
     form: list[Hashable] = []
     learning: list[Tensor] = []
-    for module in _modules(net):
+    for module in _all(modules):
         inner = module.__dict__
         if inner["_forward_hooks"] or inner["_forward_pre_hooks"] or inner["_backward_hooks"]:
             return None
@@ -438,9 +510,9 @@ def _state(net: nn.Module) -> State | None:
     return State(tuple(form), learning)
 
 
-def _modules(net: nn.Module) -> Iterator[nn.Module]:
-    """All modules, as they are now."""
-    waiting = [net]
+def _all(modules: Sequence[nn.Module]) -> Iterator[nn.Module]:
+    """Those and all in them, as they are now."""
+    waiting = [*modules]
     while waiting:
         module = waiting.pop()
         yield module

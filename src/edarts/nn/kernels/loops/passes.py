@@ -142,38 +142,54 @@ def max_pool(x, k, s, outer, out, forward, fresh):
 def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
     _, height, width, channels = x.shape
     rows, columns = (height + s - 1) // s, (width + s - 1) // s
-    wide, pad, read_columns = round_up(channels), k // 2, (columns - 1) * s + k
-    pitch = max(read_columns, width + pad) * wide
-    tall = max((rows - 1) * s + k, height + pad)
+    wide, pad, read_rows = round_up(channels), k // 2, (rows - 1) * s + k
+    pitch, line = max((columns - 1) * s + k, width + pad) * wide, columns * wide
+    tall = max(read_rows, height + pad)
     padded = scratch(tall * pitch)
     assign(padded, np.float32(-np.inf))
     spread = scratch(0 if forward else tall * pitch)
-    most = scratch(read_columns * wide)  # of the k rows that a row of windows has
+    most = scratch(read_rows * line)  # of the k columns that a row of a window has
+    share = scratch(0 if forward else read_rows * line)  # of the gradient, that falls on it
     inner = pad * pitch + pad * wide
     source, result, grad = x.reshape(x.size), out.reshape(out.size), outer.reshape(outer.size)
     for n in range(first, last):
         assign(spread, np.float32(0))
+        assign(share, np.float32(0))
         for h in range(height):
             start = (n * height + h) * width * channels
             widen(source, start, width, channels, padded, inner + h * pitch, wide)
+        for h in range(read_rows):
+            for c in range(0, wide, WIDTH):
+                for w in range(columns):
+                    v = _largest(padded, h * pitch + w * s * wide + c, k, wide)
+                    store(most, h * line + w * wide + c, v)
         for h in range(rows):
             place = (n * rows + h) * columns * channels
             for c in range(0, wide, WIDTH):
-                start, left = h * s * pitch + c, channels - c
-                for w in range(read_columns):
-                    store(most, w * wide + c, _largest(padded, start + w * wide, k, pitch))
+                start, left = h * s * line + c, channels - c
                 for w in range(columns):
-                    m = w * s * wide
-                    v = _largest(most, m + c, k, wide)
+                    v = _largest(most, start + w * wide, k, line)
+                    m = place + w * channels + c
                     if forward:
-                        write(result, place + w * channels + c, left, v)
+                        write(result, m, left, v)
                     else:
-                        g = read(grad, place + w * channels + c, left)
-                        _share(padded, start + m, v, g, k, pitch, wide, spread)
-        if not forward:
-            for h in range(height):
-                start = (n * height + h) * width * channels
-                narrow(spread, inner + h * pitch, width, channels, result, start, fresh, wide)
+                        _share(most, start + w * wide, v, read(grad, m, left), k, line, share)
+        if forward:
+            continue
+        # Of equal numbers the first row's was taken; of those in a row, the first is.
+        for h in range(read_rows):
+            for c in range(0, wide, WIDTH):
+                if k == 3 and s == 1:
+                    _share_row(
+                        padded, h * pitch + c, most, share, h * line + c, columns, wide, spread
+                    )
+                    continue
+                for w in range(columns):
+                    m, q = h * line + w * wide + c, h * pitch + w * s * wide + c
+                    _share(padded, q, load(most, m), load(share, m), k, wide, spread)
+        for h in range(height):
+            start = (n * height + h) * width * channels
+            narrow(spread, inner + h * pitch, width, channels, result, start, fresh, wide)
 
 
 def examples():
@@ -195,23 +211,39 @@ def _largest(x, start, count, step):
 
 
 @helper
-def _share(padded, start, most, grad, k, pitch, pixel, spread):
-    """Add a window's gradient to where its maximum came from: the first of equal ones gets it."""
-    for i in range(k):
-        q = start + i * pitch
-        if k == 3:
-            grad = _share_pixel(padded, q, most, grad, spread)
-            grad = _share_pixel(padded, q + pixel, most, grad, spread)
-            grad = _share_pixel(padded, q + 2 * pixel, most, grad, spread)
-        else:
-            for j in range(k):
-                grad = _share_pixel(padded, q + j * pixel, most, grad, spread)
+def _share(x, start, most, grad, count, step, spread):
+    """Add `grad` where the first of `count` vectors, `step` numbers apart, is the largest."""
+    if count == 3:
+        grad = _share_pixel(x, start, most, grad, spread)
+        grad = _share_pixel(x, start + step, most, grad, spread)
+        _share_pixel(x, start + 2 * step, most, grad, spread)
+    else:
+        for i in range(count):
+            grad = _share_pixel(x, start + i * step, most, grad, spread)
 
 
 @helper
-def _share_pixel(padded, q, most, grad, spread):
-    """What is left of the gradient after one pixel of the window."""
-    share = where_equal(load(padded, q), most, grad)
+def _share_row(x, start, most, grad, place, columns, step, spread):
+    """`_share` of all windows of three, one `step` apart, whose sums stay in registers."""
+    first, second = load(x, start), load(x, start + step)
+    total, next_total = zeros(), zeros()
+    for w in range(columns):
+        m, g = load(most, place + w * step), load(grad, place + w * step)
+        third = load(x, start + (w + 2) * step)
+        a = where_equal(first, m, g)
+        g = subtract(g, a)
+        b = where_equal(second, m, g)
+        store(spread, start + w * step, add(total, a))
+        total, next_total = add(next_total, b), where_equal(third, m, subtract(g, b))
+        first, second = second, third
+    store(spread, start + columns * step, total)
+    store(spread, start + (columns + 1) * step, next_total)
+
+
+@helper
+def _share_pixel(x, q, most, grad, spread):
+    """What is left of the gradient after one of them."""
+    share = where_equal(load(x, q), most, grad)
     store(spread, q, add(load(spread, q), share))
     return subtract(grad, share)
 
