@@ -377,7 +377,7 @@ def test_parts_are_read_before_the_loops_that_call_them() -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "[1, 1, 1, 1]\n"
+    assert done.stdout == "[1, 1, 1, 1, 1]\n"
 
 
 @pytest.mark.slow
@@ -397,6 +397,8 @@ NARROW = (
     "test_nodes_add_up_the_gradient_of_a_shared_source",
     "test_halves_equal_slices",
     "test_max_pool_equals_its_plain_twin",
+    "test_average_pool_equals_its_plain_twin",
+    "test_pixel_means_equal_their_plain_twin",
     "test_moments_far_from_zero",
 )
 
@@ -417,15 +419,19 @@ def test_layout_twins() -> None:
     assert torch.autograd.gradcheck(lambda a, b: concat([a, b]), (x, y))
 
 
+@pytest.mark.parametrize("sides", [(8, 6), (7, 6), (8, 5), (7, 5), (1, 1)])
 @pytest.mark.parametrize("channels", [3, 16])
-def test_halves_equal_slices(channels: int) -> None:
-    x = torch.randn(3, channels, 8, 6, requires_grad=True)
-    g = torch.randn(2, 3, channels, 4, 3)
+def test_halves_equal_slices(channels: int, sides: tuple[int, int]) -> None:
+    """Zeros stand past the end of odd sides."""
+    height, width = sides
+    x = torch.randn(3, channels, *sides, requires_grad=True)
+    g = torch.randn(2, 3, channels, -(-height // 2), -(-width // 2))
     parts = halves(x)
-    for offset, half in enumerate(parts):
-        assert torch.equal(half, x[:, :, offset::2, offset::2])
+    padded = functional.pad(x, (0, width % 2, 0, height % 2))
+    slices = [padded[:, :, offset::2, offset::2] for offset in (0, 1)]
+    for half, plain_half in zip(parts, slices, strict=True):
+        assert torch.equal(half, plain_half)
     (mine,) = torch.autograd.grad(parts, x, list(g))
-    slices = [x[:, :, offset::2, offset::2] for offset in (0, 1)]
     (plain,) = torch.autograd.grad(slices, x, list(g))
     assert torch.equal(mine, plain)
     with torch.no_grad():
@@ -477,6 +483,47 @@ def test_max_pool_equals_its_plain_twin(
     g = normal(torch.Generator().manual_seed(1), *y.shape)
     mine, its = (torch.autograd.grad(z, x, g)[0] for z in (y, plain))
     torch.testing.assert_close(mine, its)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shape=st.tuples(*(st.integers(1, n) for n in (3, 20, 9, 9))),
+    kernel=st.sampled_from([1, 3, 5]),
+    stride=st.integers(1, 2),
+)
+def test_average_pool_equals_its_plain_twin(
+    shape: tuple[int, int, int, int], kernel: int, stride: int
+) -> None:
+    """What lies beyond the edge does not count."""
+    x = normal(torch.Generator().manual_seed(sum(shape)), *shape).requires_grad_()
+    y = kernels.average_pool2d(x, kernel, stride)
+    assert "AveragePoolFunctionBackward" in str(y.grad_fn)
+    exact = x.double()
+    plain = functional.avg_pool2d(exact, kernel, stride, kernel // 2, count_include_pad=False)
+    torch.testing.assert_close(y.double(), plain, rtol=1e-5, atol=1e-6)
+    g = normal(torch.Generator().manual_seed(1), *y.shape)
+    mine, its = (torch.autograd.grad(z, x, h)[0] for z, h in ((y, g), (plain, g.double())))
+    torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(shape=st.tuples(*(st.integers(1, n) for n in (3, 20, 5, 5))), rectified=st.booleans())
+def test_pixel_means_equal_their_plain_twin(
+    shape: tuple[int, int, int, int], rectified: bool
+) -> None:
+    """Of a source whose gradient others add to, before and after."""
+    x = normal(torch.Generator().manual_seed(sum(shape)), *shape).requires_grad_()
+    source = FeatureMap.shared(x)
+    (y,) = source.means(rectified)
+    assert "MeanFunctionBackward" in str(y.grad_fn)
+    exact = torch.relu(x.double()) if rectified else x.double()
+    plain = exact.mean((2, 3))
+    torch.testing.assert_close(y.double(), plain, rtol=1e-5, atol=1e-6)
+    (again,) = source.means(rectified)
+    g = normal(torch.Generator().manual_seed(1), *y.shape)
+    mine = torch.autograd.grad((y * g + 2 * again * g).sum() + source.x.sum(), x)[0]
+    its = torch.autograd.grad((3 * plain * g.double()).sum() + x.double().sum(), x)[0]
+    torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-5)
 
 
 def test_loops_are_not_loaded_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,8 +167,8 @@ def test_a_weight_of_two_counts_twice() -> None:
     for weight in (1.0, 2.0):
         chosen = {kind: torch.full((2, 1), weight) for kind in KINDS}
         outputs[weight] = net.features(
-            x, {kind: list(w.flatten().unbind()) for kind, w in chosen.items()}
-        )[-1]
+            x, {kind: list(w.flatten().unbind()) for kind, w in chosen.items()}, of=[-1]
+        )[1]
     torch.testing.assert_close(outputs[2.0], 2 * outputs[1.0])
 
 

@@ -227,7 +227,7 @@ def test_gradients_stay_when_the_next_pass_is_played() -> None:
     net, _ = taped()
     leaves = [*net.parameters()]
     images = torch.randn(6, 3, 14, 14, requires_grad=True)
-    maps = net.features(images)[0]
+    maps = net.features(images, of=[-1])[1]
     found = torch.autograd.grad(maps.square().sum(), [images, *net.cells.parameters()])
     kept = [tensor.clone() for tensor in (maps, *found)]
     for step in range(3):

@@ -34,6 +34,7 @@ LOOPS = (
     "norm_gradient",
     "max_pool",
     "average_pool",
+    "pixel_means",
     "halves",
     "moments",
 )
@@ -43,6 +44,7 @@ FUNCTIONS = (
     "NodeFunction",
     "MaxPoolFunction",
     "AveragePoolFunction",
+    "MeanFunction",
     "HalvesFunction",
     "ForkFunction",
 )

@@ -460,9 +460,12 @@ class Skeleton(nn.Module):
         self,
         x: Tensor,
         weights: Mapping[str, Weights] | None = None,
-        of: Sequence[int] = (-1,),
+        of: Sequence[int] = (),
     ) -> list[Tensor]:
-        """(B, C, H, W) -> the outputs of the cells that are asked for, by their places."""
+        """(B, C, H, W) -> what the classifier reads, (B, C), and the outputs of some cells.
+
+        `of`: their places.
+        """
         if self.stem._forward_hooks or self.stem._forward_pre_hooks:
             return self.stack(self.stem(x), weights, of)
         *layers, norm = self.stem
@@ -474,10 +477,10 @@ class Skeleton(nn.Module):
         self,
         x: Tensor,
         weights: Mapping[str, Weights] | None = None,
-        of: Sequence[int] = (-1,),
+        of: Sequence[int] = (),
         norm: nn.BatchNorm2d | None = None,
     ) -> list[Tensor]:
-        """What the stem hands on -> the outputs of the cells that are asked for.
+        """What the stem hands on -> what `features` does.
 
         `norm`: the stem's last, if x has not passed it yet: it is one of the loops then.
         """
@@ -490,7 +493,10 @@ class Skeleton(nn.Module):
             mine = {kind: [next(left) if t else None for t in row] for kind, row in there.items()}
             x = x if norm is None else add_up([Term(FeatureMap(x), norm=norm)])
             outputs = self._run(x, None if weights is None else mine)
-            return [part for place in of for part in outputs[place].parts]
+            parts = [part for place in of for part in outputs[place].parts]
+            if not self.training:  # whoever looks for the last map finds it
+                return [*parts, global_mean(outputs[-1].x, self.rectified)]
+            return [*parts, *outputs[-1].means(self.rectified)]
 
         constants = (
             *of,
@@ -500,7 +506,9 @@ class Skeleton(nn.Module):
         scalars = [w for row in rows.values() for w in row if w is not None]
         modules = [self.cells] if norm is None else [norm, self.cells]
         parts = iter(self.tapes(passes, modules, constants, x, scalars))
-        return [FeatureMap(*(next(parts) for _ in cell.concat)).x for cell in chosen]
+        maps = [FeatureMap(*(next(parts) for _ in cell.concat)).x for cell in chosen]
+        means = list(parts)
+        return [means[0] if len(means) == 1 else torch.cat(means, 1), *maps]
 
     def _run(self, x: Tensor, weights: Mapping[str, Weights] | None) -> list[FeatureMap]:
         """The stem's output -> that of every cell, in order."""
@@ -512,10 +520,7 @@ class Skeleton(nn.Module):
             outputs.append(s1)
         return outputs
 
-    def classify(self, x: Tensor) -> Tensor:
-        """The last cell's output (B, C, H, W) -> logits (B, classes)."""
-        return cast(Tensor, self.classifier(self.pool(x)))
-
-    def pool(self, x: Tensor) -> Tensor:
-        """The last cell's output (B, C, H, W) -> what the classifier reads, (B, C)."""
-        return global_mean(x, rectified=self.preprocessing != "darts")
+    @property
+    def rectified(self) -> bool:
+        """Whether a ReLU comes before the global pool."""
+        return self.preprocessing != "darts"

@@ -1,5 +1,7 @@
 """Network: the model that a genotype describes."""
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -47,6 +49,6 @@ class Network(Skeleton):
         With `auxiliary`: (2, B, classes), the logits and those of the auxiliary head.
         """
         if not auxiliary:
-            return self.classify(self.features(x)[-1])
-        last, earlier = self.features(x, of=(-1, self.auxiliary_cell))
-        return torch.stack([self.classify(last), self.auxiliary(earlier)])
+            return cast(Tensor, self.classifier(self.features(x)[0]))
+        pooled, earlier = self.features(x, of=[self.auxiliary_cell])
+        return torch.stack([self.classifier(pooled), self.auxiliary(earlier)])

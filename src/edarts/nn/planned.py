@@ -87,7 +87,7 @@ class Planned(nn.Module):
                 x = plan.shrink(x, first.shrink)
             if min(x.shape[2:]) < PATCH:
                 raise Unplanned
-        return network.pool(network.stack(plan.layers(network.stem, x))[-1])
+        return network.stack(plan.layers(network.stem, x))[0]
 
 
 _version = attrgetter("_version")

@@ -92,7 +92,7 @@ class Supernet(Skeleton):
                 ]
                 for kind, matrix in zip(kept, matrices, strict=True)
             }
-            return self.classify(self.features(x, chosen)[-1])
+            return cast(Tensor, self.classifier(self.features(x, chosen)[0]))
 
         cell = cast(Cell, self.cells[0])
         constants = (*map(tuple, kept.values()), cell.drop_path, cell.skip_dropout)

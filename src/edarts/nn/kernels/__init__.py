@@ -83,6 +83,7 @@ def exercise() -> None:
             *(part.x for part in FeatureMap(y).halves),
             max_pool2d(y, 3, 1),
             average_pool2d(y, 3, 1),
+            *FeatureMap(y).means(rectified=True),
         ]
         total = torch.stack([result.sum() for result in results]).sum()
         total.backward()

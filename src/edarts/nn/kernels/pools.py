@@ -82,6 +82,29 @@ class HalvesFunction(torch.autograd.Function):
         return given_to(ctx.total, out), None
 
 
+class MeanFunction(torch.autograd.Function):
+    """The mean of all pixels, after a ReLU if `rectified`: (N, C, H, W) -> (N, C)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rectified: bool, total: Sum | None) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.rectified, ctx.total = rectified, total
+        rows = dense(x)
+        y = empty(len(x), x.shape[1])
+        load_loops().pixel_means(rows.numpy(), rectified, y.numpy(), y.numpy(), True, True)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, None]:
+        rows = dense(*ctx.saved_tensors)
+        out, fresh = (ctx.total or Sum()).room(rows.shape)
+        load_loops().pixel_means(
+            rows.numpy(), ctx.rectified, g.contiguous().numpy(), out.numpy(), False, fresh
+        )
+        return given_to(ctx.total, out), None, None
+
+
 def given_to(total: Sum | None, rows: Tensor) -> Tensor | None:
     """Put a gradient (N, H, W, C) into the sum; without one it is autograd's."""
     gradient = rows.permute(0, 3, 1, 2)

@@ -26,7 +26,7 @@ from edarts.nn.kernels.compiled import fast, load_loops, now
 from edarts.nn.kernels.layout import Floats
 
 Passes = Callable[[Tensor, Sequence[Tensor]], Sequence[Tensor]]
-"""An image tensor and scalars -> image tensors."""
+"""An image tensor and scalars -> image tensors, and some of (B, C)."""
 
 Calls = list[tuple[str, tuple[Any, ...]]]
 """Names of loops, and their arguments."""
@@ -151,7 +151,7 @@ class Pass:
 
 
 class TapeFunction(torch.autograd.Function):
-    """x (B, C, H, W), factors (T,), parameters -> what the taped passes return."""
+    """x (B, C, H, W), factors (T,), parameters -> what the passes return: images, or (B, C)."""
 
     @staticmethod
     def forward(
@@ -384,13 +384,13 @@ def _copied(x: Tensor | None) -> Tensor | None:
 
 
 def _rows(x: Tensor) -> tuple[int, ...]:
-    """(N, C, H, W) -> N, H, W, C."""
-    return tuple(x.permute(0, 2, 3, 1).shape)
+    """(N, C, H, W) -> N, H, W, C; (N, C) as it is."""
+    return tuple(x.permute(0, 2, 3, 1).shape if x.dim() == 4 else x.shape)
 
 
 def _image(rows: Tensor) -> Tensor:
-    """(N, H, W, C) -> (N, C, H, W)."""
-    return rows.permute(0, 3, 1, 2)
+    """(N, H, W, C) -> (N, C, H, W); (N, C) as it is."""
+    return rows.permute(0, 3, 1, 2) if rows.dim() == 4 else rows
 
 
 class _Loops:

@@ -30,6 +30,7 @@ from edarts.nn.kernels.loops.vectors import (
     store,
     subtract,
     where_equal,
+    where_positive,
     zeros,
 )
 
@@ -192,11 +193,51 @@ def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
             narrow(spread, inner + h * pitch, width, channels, result, start, fresh, wide)
 
 
+@numba.njit(parallel=True, cache=True)
+def pixel_means(x, rectified, outer, out, forward, fresh):
+    """The mean of all pixels of x (N, H, W, C), after a ReLU if `rectified`: out (N, C).
+
+    Or, if not `forward`, its gradient: out (N, H, W, C), from `outer` (N, C), that of the result;
+    added to what is there, unless `fresh`.
+    """
+    count = x.shape[0]
+    numbers, result, grad = x.reshape(x.size), out.reshape(out.size), outer.reshape(outer.size)
+    for chunk in numba.prange(CHUNKS):
+        first, last = chunk * count // CHUNKS, (chunk + 1) * count // CHUNKS
+        if first < last:
+            _pixel_means(numbers, x.shape, first, last, rectified, grad, result, forward, fresh)
+
+
+@numba.njit(cache=True)
+def _pixel_means(x, shape, first, last, rectified, grad, out, forward, fresh):
+    _, height, width, channels = shape
+    size = height * width * channels
+    pixels = scratch(1)
+    pixels[0] = height * width
+    some = repeat(pixels, ZERO)
+    for n in range(first, last):
+        for c in range(0, channels, WIDTH):
+            left, m = channels - c, n * channels + c
+            if forward:
+                total = zeros()
+                for q in range(n * size + c, (n + 1) * size, channels):
+                    v = read(x, q, left)
+                    total = add(total, where_positive(v, v) if rectified else v)
+                write(out, m, left, divide(total, some))
+            else:
+                share = divide(read(grad, m, left), some)
+                for q in range(n * size + c, (n + 1) * size, channels):
+                    v = where_positive(read(x, q, left), share) if rectified else share
+                    write(out, q, left, v if fresh else add(read(out, q, left), v))
+
+
 def examples():
     """What pools a part of the images, and arguments of the types that it is called with."""
     x = np.empty((1, 1, 1, 1), np.float32)
     arguments = x, 0, 1, 1, 1, x, x, True, True
-    return (_max_pool, arguments), (_average_pool, arguments)
+    numbers = np.empty(1, np.float32)
+    means = numbers, x.shape, 0, 1, True, numbers, numbers, True, True
+    return (_max_pool, arguments), (_average_pool, arguments), (_pixel_means, means)
 
 
 @helper
