@@ -28,8 +28,6 @@ class EDarts(FirstOrder):
     On the fixed topology its genotype is the strongest operation on every edge.
     """
 
-    # With 0.1, as others, rounding decides whether 8 or 12 of its 16 edges turn; with this, 12 or 13.
-    PLANTED: ClassVar[Mapping[str, Any]] = {"arch_lr": 0.3}
     DEFAULTS: ClassVar[Mapping[str, Any]] = DARTS | {
         "cells": 5,
         "operations": None,  # those of attention
