@@ -218,9 +218,13 @@ def check_planted_images(method: Any, **changes: Any) -> None:
         if two:
             base["attention"] = "skip_connect=1.5,sep_conv_3x3=1"
     config = tiny_config(method, **(known(method, base, **changes) | changes))
-    found = run_search(config, planted_data())
-    names = [name for group in found.architecture.operations().values() for name in group]
-    right = sum(not parameter_free(name) for name in names)
+    names: list[str] = []
+    for seed in range(SEED, SEED + 3):
+        groups = run_search(config, planted_data(), seed=seed).architecture.operations().values()
+        names += [name for group in groups for name in group]
+        right = sum(not parameter_free(name) for name in names)
+        if abs(right / len(names) - 0.5) > 0.1:
+            break  # no matter of chance: rounding alone turns a few edges
     assert 2 * right > len(names), f"{method}: a convolution on {right} of {len(names)} edges"
 
 
