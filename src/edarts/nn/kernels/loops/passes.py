@@ -152,9 +152,11 @@ def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
     most = scratch(read_rows * line)  # of the k columns that a row of a window has
     share = scratch(0 if forward else read_rows * line)  # of the gradient, that falls on it
     inner = pad * pitch + pad * wide
+    registers = k == 3 and s == 1  # hold the sums of a row, which is written once
     source, result, grad = x.reshape(x.size), out.reshape(out.size), outer.reshape(outer.size)
     for n in range(first, last):
-        assign(spread, np.float32(0))
+        if not registers:
+            assign(spread, np.float32(0))
         assign(share, np.float32(0))
         for h in range(height):
             start = (n * height + h) * width * channels
@@ -180,7 +182,7 @@ def _max_pool(x, first, last, k, s, outer, out, forward, fresh):
         # Of equal numbers the first row's was taken; of those in a row, the first is.
         for h in range(read_rows):
             for c in range(0, wide, WIDTH):
-                if k == 3 and s == 1:
+                if registers:
                     _share_row(
                         padded, h * pitch + c, most, share, h * line + c, columns, wide, spread
                     )
@@ -362,23 +364,31 @@ def halves(x, even, odd, forward, fresh):
     """
     count, height, width, channels = even.shape
     for n in numba.prange(count):
-        if not forward and fresh:
-            assign(x[n].reshape(x[n].size), np.float32(0))
         for h in range(height):
             for w in range(width):
-                there = 2 * h + 1 < x.shape[1] and 2 * w + 1 < x.shape[2]
+                i, j = 2 * h + 1, 2 * w + 1
+                below, beside = i < x.shape[1], j < x.shape[2]
                 for c in range(channels):
                     if forward:
                         even[n, h, w, c] = x[n, 2 * h, 2 * w, c]
+                    elif fresh:
+                        x[n, 2 * h, 2 * w, c] = even[n, h, w, c]
                     else:
                         x[n, 2 * h, 2 * w, c] += even[n, h, w, c]
-                for c in range(channels if there else 0):
-                    if forward:
-                        odd[n, h, w, c] = x[n, 2 * h + 1, 2 * w + 1, c]
-                    else:
-                        x[n, 2 * h + 1, 2 * w + 1, c] += odd[n, h, w, c]
-                if forward and not there:
+                if below and beside:
+                    for c in range(channels):
+                        if forward:
+                            odd[n, h, w, c] = x[n, i, j, c]
+                        elif fresh:
+                            x[n, i, j, c] = odd[n, h, w, c]
+                        else:
+                            x[n, i, j, c] += odd[n, h, w, c]
+                elif forward:
                     assign(odd[n, h, w], np.float32(0))
+                if fresh and not forward and beside:
+                    assign(x[n, 2 * h, j], np.float32(0))
+                if fresh and not forward and below:
+                    assign(x[n, i, 2 * w], np.float32(0))
 
 
 @numba.njit(cache=True)
