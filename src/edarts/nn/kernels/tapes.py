@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -182,7 +182,6 @@ class Tape:
     """The loops that passes call, forward and backward, and what goes in and comes out.
 
     `rooms`: memory that only tapes know; `given`: that of gradients that they hand to others.
-
     `begun`, `ended`: whether the way forward, and all of it, is written down. `whole`: whether
     nothing else was computed.
     """
@@ -445,10 +444,9 @@ class Rooms:
     def empty(self, shape: Sequence[int]) -> Tensor:
         """A tensor of any numbers."""
         size = prod(shape)
-        fits = [room for room in self._free if size <= len(room) <= WASTE * size]
+        fits = [i for i, room in enumerate(self._free) if size <= len(room) <= WASTE * size]
         if fits:
-            room = min(fits, key=len)
-            self._free = [other for other in self._free if other is not room]
+            room = self._free.pop(min(fits, key=lambda i: len(self._free[i])))
         else:
             room = _aligned(size)
             self._all[room.ctypes.data] = room
@@ -476,15 +474,15 @@ def _aligned(size: int) -> Floats:
     return out[skip : skip + size]
 
 
-class State:
+class State(NamedTuple):
     """What passes through a network depend on, beside their arguments.
 
     `form`: differs when passes have to be taped anew. `learning`: the parameters that want
     gradients.
     """
 
-    def __init__(self, form: Hashable, learning: list[Tensor]) -> None:
-        self.form, self.learning = form, learning
+    form: Hashable
+    learning: list[Tensor]
 
 
 def _state(modules: Sequence[nn.Module]) -> State | None:
