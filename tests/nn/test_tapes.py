@@ -208,6 +208,12 @@ def test_hooks_are_called() -> None:
     handle = weight.register_hook(lambda grad: called.append(2))  # type: ignore[union-attr]
     loss(net, 0).backward()
     assert called == [1, 2]
+    handle.remove()
+    for module in (cells(net)[0].preprocess[0], net.stem):
+        handle = module.register_full_backward_pre_hook(lambda *_: called.append(3))
+        loss(net, 0).backward()
+        handle.remove()
+    assert called == [1, 2, 3, 3]
 
 
 def test_passes_whose_gradients_are_taken_later() -> None:

@@ -23,6 +23,7 @@ from edarts.nn.kernels import (
     Tapes,
     Term,
     global_mean,
+    hooked,
     together,
     worthwhile,
 )
@@ -466,7 +467,7 @@ class Skeleton(nn.Module):
 
         `of`: their places.
         """
-        if self.stem._forward_hooks or self.stem._forward_pre_hooks:
+        if hooked(self.stem):
             return self.stack(self.stem(x), weights, of)
         *layers, norm = self.stem
         for layer in layers:

@@ -13,7 +13,7 @@ from edarts.nn.kernels.layout import concat
 from edarts.nn.kernels.nodes import NodeFunction
 from edarts.nn.kernels.plans import Plan, Unplanned
 from edarts.nn.kernels.pools import average_pool2d, global_mean, max_pool2d
-from edarts.nn.kernels.tapes import Tapes
+from edarts.nn.kernels.tapes import Tapes, hooked
 from edarts.nn.kernels.terms import FeatureMap, SeparableStage, Term
 from edarts.nn.kernels.together import together, worthwhile
 
@@ -30,6 +30,7 @@ __all__ = [
     "eager",
     "enabled",
     "global_mean",
+    "hooked",
     "max_pool2d",
     "node",
     "plain_node",

@@ -34,6 +34,7 @@ Calls = list[tuple[str, tuple[Any, ...]]]
 HELD = 4  # tapes of one network; their memory is the same
 REMEMBERED = 100  # forms that came once, or of which not all is loops
 BESIDE = ("aten::empty.memory_format", "aten::stack")  # what a tape gives in other ways
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 NOTHING = np.empty(0, np.float32)
 LINE = 16  # numbers of a cache line
 WASTE = 2  # how much larger than needed a piece of memory may be
@@ -491,7 +492,7 @@ def _state(modules: Sequence[nn.Module]) -> State | None:
     learning: list[Tensor] = []
     for module in _all(modules):
         inner = module.__dict__
-        if inner["_forward_hooks"] or inner["_forward_pre_hooks"] or inner["_backward_hooks"]:
+        if hooked(module):
             return None
         form.append(inner["training"])
         for parameter in inner["_parameters"].values():
@@ -506,6 +507,12 @@ def _state(modules: Sequence[nn.Module]) -> State | None:
             form.extend(b.data_ptr() for b in inner["_buffers"].values() if b is not None)
             form.append((inner.get("momentum"), inner.get("eps")))
     return State(tuple(form), learning)
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether calling it does more than its forward."""
+    inner = module.__dict__
+    return any(inner[hooks] for hooks in HOOKS)
 
 
 def _all(modules: Sequence[nn.Module]) -> Iterator[nn.Module]:
