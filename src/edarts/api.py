@@ -4,7 +4,6 @@ Each takes DATA (a path or name, a `DataConfig`, a `Dataset`, or arrays `(X, y)`
 `Session`; works in a run folder, resumes what it finds there, and returns a typed report.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -51,7 +50,7 @@ from edarts.reporting.work import (
     settings_of,
     working,
 )
-from edarts.runs.clock import Clock
+from edarts.runs.clock import Clock, begun
 from edarts.runs.files import is_kept
 from edarts.runs.folder import Run, read_settings, reading
 from edarts.runs.processes import barrier, is_main
@@ -96,7 +95,7 @@ def find(
     `candidates`: who races, with commas: found (the cell that the search finds), baselines, zoo
     names. Raises EdartsError.
     """
-    started = time.monotonic()
+    started = begun()
     config, session, budget = (
         search_config or SearchConfig(),
         session or Session(),

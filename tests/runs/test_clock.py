@@ -1,8 +1,9 @@
 """The seconds of a run: counted over processes, kept with every checkpoint."""
 
 from pathlib import Path
+from time import monotonic, sleep
 
-from edarts.runs.clock import Clock
+from edarts.runs.clock import Clock, begun, command
 from edarts.runs.folder import Run
 
 
@@ -52,3 +53,11 @@ def test_what_a_part_knows_is_not_counted_twice() -> None:
     assert clock.seconds == 5
     clock.at_least(30)
     assert clock.seconds == 30
+
+
+def test_a_verb_began_with_its_command() -> None:
+    """Loading libraries counts on the command line, and nothing of before in a notebook."""
+    with command():
+        sleep(0.05)
+        assert monotonic() - begun() > 0.04
+    assert monotonic() - begun() < 0.04

@@ -2,10 +2,11 @@
 
 Each compiled loop is timed as it is called, and what it computes and moves is counted from its
 arguments; PyTorch's profiler gives the rest. Beside each stands how near it comes to the roofline
-(Williams et al. 2009): the least seconds in which this machine could do its operations, or move its
-bytes.
+(Williams et al. 2009), the least seconds in which this machine could do its operations, or move its
+bytes; and how many threads were at work, by the seconds that it takes with one.
 """
 
+import mmap
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from edarts.bench.pairs import Comparison, Step
 from edarts.bench.report import ProfileReport, ProfileRow, StepProfile
 from edarts.errors import EdartsError
 from edarts.nn.kernels.compiled import load_loops
+from edarts.runs import memory
 from edarts.runs.progress import Progress
 from edarts.training.device import open_device
 
@@ -39,6 +41,7 @@ LOOPS = (
     "moments",
 )
 COPIED = 2**26  # numbers, far more than caches hold
+TOUCHED = 2**14  # pages of memory, to see what one takes
 FUNCTIONS = (
     "TapeFunction",
     "NodeFunction",
@@ -161,19 +164,65 @@ def profile(
     step = make(comparison, device).ours
     for _ in range(WARM):
         step()
+    before = memory.pages()
     with counted(load_loops()) as tallies:
         whole = statistics.mean(seconds(step, device) for _ in range(rounds))
-    rows = [_row(name, tally, rounds, whole, peak, bandwidth) for name, tally in tallies.of.items()]
+    asked = (memory.pages() - before) // rounds
+    with one_thread(), counted(load_loops()) as alone:
+        for _ in range(rounds):
+            step()
+    rows = [
+        _row(name, tally, alone.of[name].seconds / tally.seconds, rounds, whole, peak, bandwidth)
+        for name, tally in tallies.of.items()
+    ]
     rows.sort(key=lambda row: -row.seconds)
     in_loops = sum(row.seconds for row in rows)
     for name, share in _rest(step, in_loops / whole).items():
-        rows.append(ProfileRow(name, 0, round(share * whole, 5), round(share, 4), None, None, None))
-    known = sum(row.share for row in rows)
-    return StepProfile(comparison.name, round(whole, 5), tuple(rows), round(known, 3))
+        took = round(share * whole, 5)
+        rows.append(ProfileRow(name, 0, took, round(share, 4), None, None, None, None))
+    known = round(sum(row.share for row in rows), 3)
+    return StepProfile(
+        comparison.name,
+        round(whole, 5),
+        tuple(rows),
+        known,
+        asked,
+        round(asked * seconds_of_page(), 5),
+    )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Loops and PyTorch use one thread meanwhile."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
+
+
+def seconds_of_page() -> float:
+    """What handing out one page takes: the first write to it."""
+    with mmap.mmap(-1, TOUCHED * mmap.PAGESIZE) as fresh:
+        before, start = memory.pages(), time.perf_counter()
+        for place in range(0, len(fresh), mmap.PAGESIZE):
+            fresh[place] = 1
+        took, handed = time.perf_counter() - start, memory.pages() - before
+        start = time.perf_counter()
+        for place in range(0, len(fresh), mmap.PAGESIZE):
+            fresh[place] = 1
+        return max(0.0, took - (time.perf_counter() - start)) / max(1, handed)
 
 
 def _row(
-    name: str, tally: Tally, rounds: int, whole: float, peak: float, bandwidth: float
+    name: str,
+    tally: Tally,
+    threads: float,
+    rounds: int,
+    whole: float,
+    peak: float,
+    bandwidth: float,
 ) -> ProfileRow:
     took, flops, moved = tally.seconds / rounds, tally.flops / rounds, tally.bytes / rounds
     least = max(flops / peak, moved / bandwidth) / 1e9
@@ -185,6 +234,7 @@ def _row(
         gflops=round(flops / took / 1e9, 1),
         gbytes=round(moved / took / 1e9, 1),
         roofline=round(least / took, 3),
+        threads=round(threads, 2),
     )
 
 

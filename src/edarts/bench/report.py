@@ -192,27 +192,39 @@ class ProfileRow:
     """GB/s, of what has to be read or written once."""
     roofline: float | None
     """The least seconds that its operations or its bytes would take here, over those it took."""
+    threads: float | None
+    """The seconds that it takes with one thread, over those with all: how many were at work."""
 
     def summary(self) -> str:
         """A line for a terminal."""
         line = f"  {self.what:24}{self.calls:7}{self.seconds:10.4f}{100 * self.share:7.1f} %"
         if self.gflops is None or self.gbytes is None or self.roofline is None:
             return line
-        return f"{line}{self.gflops:9.1f}{self.gbytes:8.1f}{100 * self.roofline:7.0f} %"
+        line = f"{line}{self.gflops:9.1f}{self.gbytes:8.1f}{100 * self.roofline:7.0f} %"
+        return f"{line}{self.threads:9.2f}"
 
 
 @dataclass(frozen=True)
 class StepProfile:
-    """Where the seconds of one step go; `known`: the share that the rows account for."""
+    """Where the seconds of one step go.
+
+    `known`: the share that the rows account for. `pages`: how many the system hands out in a step,
+    as memory is asked for; it clears them first, which takes `pages_seconds`, in the rows too.
+    """
 
     what: str
     seconds: float
     rows: tuple[ProfileRow, ...]
     known: float
+    pages: int
+    pages_seconds: float
 
     def summary(self) -> str:
         """A few lines for a terminal."""
-        head = f"{self.what}: {self.seconds:.4f} s, of which {100 * self.known:.0f} % are below"
+        head = (
+            f"{self.what}: {self.seconds:.4f} s, of which {100 * self.known:.0f} % are below;"
+            f" {self.pages} pages of memory from the system, {self.pages_seconds:.4f} s"
+        )
         return "\n".join([head, *(row.summary() for row in self.rows)])
 
 
@@ -228,6 +240,7 @@ class ProfileReport:
         """The machine and its two peaks, then a table for each step."""
         first = f"{self.machine.summary()}, copying: {self.copying_gbytes} GB/s"
         head = f"{'':26}{'calls':>7}{'seconds':>10}{'share':>9}{'GFLOP/s':>9}{'GB/s':>8}{'roof':>9}"
+        head += f"{'threads':>9}"
         return "\n".join([first, head, *(step.summary() for step in self.steps)])
 
     def to_dict(self) -> dict[str, Any]:

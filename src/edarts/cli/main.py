@@ -10,6 +10,7 @@ from edarts import __version__, registry
 from edarts.cli.parser import Given, Parser, Values
 from edarts.cli.verbs import VERBS
 from edarts.errors import EdartsError, Interrupted, UsageError, again, one_line, unforeseen, unknown
+from edarts.runs.clock import command
 from edarts.runs.processes import launcher, listen, speak, world_size
 from edarts.runs.progress import tell
 from edarts.runs.stop import terminable
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     speak()
     try:
-        with terminable():
+        with command(), terminable():
             name, values = parse(words)
             report = VERBS[name].run(name, values)
         if not values["shown"].get("quiet"):

@@ -1,12 +1,32 @@
 """The seconds that a run has taken, in all processes that have worked on it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from edarts.runs.progress import clock
 
 Now = Callable[[], float]
 """Seconds from any moment on, such as `time.monotonic`."""
+
+_command: ContextVar[float | None] = ContextVar("command", default=None)
+
+
+@contextmanager
+def command() -> Iterator[None]:
+    """A verb that is called in the block began with it: libraries are loaded meanwhile."""
+    token = _command.set(time.monotonic())
+    try:
+        yield
+    finally:
+        _command.reset(token)
+
+
+def begun() -> float:
+    """When the verb began that is called now, by `time.monotonic`."""
+    began = _command.get()
+    return time.monotonic() if began is None else began
 
 
 class Clock:

@@ -15,3 +15,9 @@ def mib(name: str) -> float:
     """
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+
+
+def pages() -> int:
+    """How many pages of memory were handed out, on their first use, since the process began."""
+    fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
+    return int(fields[7])  # minflt
