@@ -38,7 +38,7 @@ def test_work_of_a_pass() -> None:
 
 def test_a_step_is_accounted_for() -> None:
     comparison, loops = Comparison("tiny", "weight", 2, 4, 2), load_loops()
-    plain = loops.separable
+    plain, threads = loops.separable, torch.get_num_threads()
     found = profiling.profile(comparison, 2, torch.device("cpu"), 100.0, 10.0)
     assert loops.separable is plain
     names = [row.what for row in found.rows]
@@ -48,7 +48,15 @@ def test_a_step_is_accounted_for() -> None:
         sum(row.seconds for row in found.rows) / found.seconds, 0.05
     )
     assert all(row.calls > 0 for row in found.rows if row.roofline is not None)
+    assert all((row.threads is None) == (row.roofline is None) for row in found.rows)
+    assert all(row.threads is None or row.threads > 0.1 for row in found.rows)
+    assert load_loops() is loops and torch.get_num_threads() == threads
+    assert found.pages >= 0 and found.pages_seconds == pytest.approx(0, abs=found.seconds)
     assert found.summary().splitlines()[0].startswith("tiny: 0.")
+
+
+def test_what_a_page_takes() -> None:
+    assert 1e-8 < profiling.seconds_of_page() < 1e-3
 
 
 def test_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

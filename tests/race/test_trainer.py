@@ -60,9 +60,7 @@ def test_short_trainings_have_smaller_batches(images: int, epochs: int, batch: i
 
 
 @pytest.mark.parametrize(("half", "precision"), [(0.7, "bf16"), (0.95, "fp32"), (1.5, "fp32")])
-def test_bf16_must_be_faster(
-    monkeypatch: pytest.MonkeyPatch, half: float, precision: str
-) -> None:
+def test_bf16_must_be_faster(monkeypatch: pytest.MonkeyPatch, half: float, precision: str) -> None:
     """What rounds is not taken for the noise of a few steps; what is given is taken."""
     seconds = {"fp32": 1.0, "bf16": half}
     monkeypatch.setattr(

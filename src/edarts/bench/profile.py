@@ -3,7 +3,7 @@
 Each compiled loop is timed as it is called, and what it computes and moves is counted from its
 arguments; PyTorch's profiler gives the rest. Beside each stands how near it comes to the roofline
 (Williams et al. 2009), the least seconds in which this machine could do its operations, or move its
-bytes; and how many threads were at work, by the seconds that it takes with one.
+bytes (`peaks`); and how many threads were at work, by the seconds that it takes with one.
 """
 
 import mmap
@@ -40,7 +40,6 @@ LOOPS = (
     "halves",
     "moments",
 )
-COPIED = 2**26  # numbers, far more than caches hold
 TOUCHED = 2**14  # pages of memory, to see what one takes
 FUNCTIONS = (
     "TapeFunction",
@@ -139,22 +138,16 @@ def bench_profile(rounds: int, device: str, progress: Progress) -> ProfileReport
     where = open_device(device, progress)
     if where.type != "cpu":
         raise EdartsError("bench profile times the compiled loops: it needs --device cpu")
-    about, bandwidth = machine(where), copying()
-    peak = about.matrix_product_gflops
+    # Not before it is asked for: numba takes a while to load.
+    from edarts.bench.peaks import computing, copying
+
+    about, peak, bandwidth = machine(where), computing(), copying()
     every = [comparison for name in GROUPS for comparison in group(name)]
     steps = []
     for number, comparison in enumerate(every, start=1):
         progress.say(f"bench: {comparison.name} ({number} of {len(every)})")
         steps.append(profile(comparison, rounds, where, peak, bandwidth))
-    return ProfileReport(tuple(steps), about, round(bandwidth, 1))
-
-
-def copying() -> float:
-    """GB/s that are read and written as a large array is copied."""
-    one = torch.ones(COPIED)
-    other = torch.empty_like(one)
-    taken = [seconds(lambda: other.copy_(one), one.device) for _ in range(5)]
-    return 2 * 4 * COPIED / statistics.median(taken) / 1e9
+    return ProfileReport(tuple(steps), about, round(peak, 1), round(bandwidth, 1))
 
 
 def profile(

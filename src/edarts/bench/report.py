@@ -230,23 +230,30 @@ class StepProfile:
 
 @dataclass(frozen=True)
 class ProfileReport:
-    """What `edarts bench profile` found; `copying_gbytes`: GB/s of copying a large array."""
+    """What `edarts bench profile` found.
+
+    `computing_gflops`: GFLOP/s of multiply-adds in registers; `copying_gbytes`: GB/s of copying a
+    large array, the two roofs.
+    """
 
     steps: tuple[StepProfile, ...]
     machine: Machine
+    computing_gflops: float
     copying_gbytes: float
 
     def summary(self) -> str:
         """The machine and its two peaks, then a table for each step."""
-        first = f"{self.machine.summary()}, copying: {self.copying_gbytes} GB/s"
+        roofs = f"roofs: {self.computing_gflops} GFLOP/s, {self.copying_gbytes} GB/s"
         head = f"{'':26}{'calls':>7}{'seconds':>10}{'share':>9}{'GFLOP/s':>9}{'GB/s':>8}{'roof':>9}"
         head += f"{'threads':>9}"
-        return "\n".join([first, head, *(step.summary() for step in self.steps)])
+        steps = (step.summary() for step in self.steps)
+        return "\n".join([self.machine.summary(), roofs, head, *steps])
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
         return {
             "steps": [asdict(step) for step in self.steps],
             "machine": asdict(self.machine),
+            "computing_gflops": self.computing_gflops,
             "copying_gbytes": self.copying_gbytes,
         }
