@@ -1,14 +1,16 @@
 """Tapes: the passes of a stack of cells on the CPU, written down once, then done without Python.
 
 What a node of a cell computes is a few compiled loops, and finding out which, with which arrays,
-takes as long as some of them take. So when passes come the third time in the same form, every loop
+takes as long as some of them take. So when passes come the second time in the same form, every loop
 that they call is written down with its arrays, whose memory the tape holds; from then on those
 calls are made again, one after the other. The loops are the same and so is their order: not a bit
 of a result changes.
 
-Passes of which not all is loops are not taped: they go as before. The second are watched for that.
+Passes of which not all is loops are not taped: they go as before. The first are watched for that.
 """
 
+import ctypes
+import os
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -49,8 +51,7 @@ class Tapes:
     def __init__(self) -> None:
         self._rooms, self._given = Rooms(), Rooms()
         self._states: dict[Hashable, int] = {}  # numbers of what was met; they are long
-        # Form -> whether it may be taped: unknown, until its second passes were watched.
-        self._seen: OrderedDict[Hashable, bool | None] = OrderedDict()
+        self._seen: OrderedDict[Hashable, bool] = OrderedDict()  # form -> whether all is loops
         self._tapes: OrderedDict[Hashable, Tape] = OrderedDict()
         self._latest: Callable[[], Pass | None] = lambda: None
 
@@ -100,17 +101,15 @@ class Tapes:
     def _untaped(
         self, form: Hashable, passes: Passes, x: Tensor, scalars: Sequence[Tensor]
     ) -> Sequence[Tensor]:
-        """Passes without a tape; those that come the second time are watched."""
-        if form not in self._seen:
-            self._seen[form] = None
-            if len(self._seen) > REMEMBERED:
-                self._seen.popitem(last=False)
-        elif self._seen[form] is None:
-            with _Watching(BESIDE) as watched:
-                outs = passes(x, scalars)
-            self._seen[form] = watched.whole
-            return outs
-        return passes(x, scalars)
+        """Passes without a tape; those that come the first time are watched."""
+        if form in self._seen:
+            return passes(x, scalars)
+        with _Watching(BESIDE) as watched:
+            outs = passes(x, scalars)
+        self._seen[form] = watched.whole
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        return outs
 
     def _free(self) -> bool:
         """Whether no gradients of taped passes may still be taken; all have one memory."""
@@ -138,6 +137,7 @@ class Tapes:
                 self._rooms = Rooms()  # and that of before is given back
         if not self._seen.get(form):
             return None
+        _give_back()
         if len(self._tapes) == HELD:
             self._tapes.popitem(last=False)
         made = self._tapes[form] = Tape(self._rooms, self._given, passes)
@@ -466,6 +466,15 @@ class Rooms:
         if room is None or argument.dtype != np.float32 or not argument.flags.c_contiguous:
             return argument
         return room[: argument.size].reshape(argument.shape)
+
+
+def _give_back() -> None:
+    """Give the system what earlier passes have freed: the library of C, glibc, would keep it beside
+    the memory of a tape.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def _aligned(size: int) -> Floats:

@@ -363,32 +363,38 @@ def halves(x, even, odd, forward, fresh):
     those of its halves; added, unless `fresh`.
     """
     count, height, width, channels = even.shape
+    down, right = x.shape[1], x.shape[2] * channels
+    whole, here, there = x.reshape(-1), even.reshape(-1), odd.reshape(-1)
     for n in numba.prange(count):
+        image, half = n * down * right, n * height * width * channels
+        if forward and (height > down // 2 or width > x.shape[2] // 2):
+            assign(there[half : half + height * width * channels], np.float32(0))
+        if fresh and not forward:
+            assign(whole[image : image + down * right], np.float32(0))
         for h in range(height):
-            for w in range(width):
-                i, j = 2 * h + 1, 2 * w + 1
-                below, beside = i < x.shape[1], j < x.shape[2]
-                for c in range(channels):
-                    if forward:
-                        even[n, h, w, c] = x[n, 2 * h, 2 * w, c]
-                    elif fresh:
-                        x[n, 2 * h, 2 * w, c] = even[n, h, w, c]
-                    else:
-                        x[n, 2 * h, 2 * w, c] += even[n, h, w, c]
-                if below and beside:
-                    for c in range(channels):
-                        if forward:
-                            odd[n, h, w, c] = x[n, i, j, c]
-                        elif fresh:
-                            x[n, i, j, c] = odd[n, h, w, c]
-                        else:
-                            x[n, i, j, c] += odd[n, h, w, c]
-                elif forward:
-                    assign(odd[n, h, w], np.float32(0))
-                if fresh and not forward and beside:
-                    assign(x[n, 2 * h, j], np.float32(0))
-                if fresh and not forward and below:
-                    assign(x[n, i, 2 * w], np.float32(0))
+            q, m = image + 2 * h * right, half + h * width * channels
+            _every_other(whole, q, here, m, width, channels, forward, fresh)
+            if 2 * h + 1 < down:
+                columns = x.shape[2] // 2
+                _every_other(
+                    whole, q + right + channels, there, m, columns, channels, forward, fresh
+                )
+
+
+@helper
+def _every_other(x, start, half, place, columns, channels, forward, fresh):
+    """Every other pixel of a row of x into a row of `columns`, or the gradient of that there."""
+    for w in range(columns):
+        q, m = start + 2 * w * channels, place + w * channels
+        for c in range(0, channels, WIDTH):
+            left = channels - c
+            if forward:
+                write(half, m + c, left, read(x, q + c, left))
+            elif fresh:
+                write(x, q + c, left, read(half, m + c, left))
+            else:
+                total = add(read(x, q + c, left), read(half, m + c, left))
+                write(x, q + c, left, total)
 
 
 @numba.njit(cache=True)
