@@ -37,7 +37,7 @@ HERE = Path(__file__).parent
 IMAGES, SOME, FEW, SIDE = 50_000, 8_000, 500, 224
 BATCH, STEPS, TURNS = 64, 15, 3
 RECIPE = {"epochs": 1, "batch_size": BATCH}
-MINUTES = 2.0  # of find
+MINUTES = {(IMAGES, 0): 10.0, (FEW, 0): 2.0, (IMAGES, SIDE): 20.0, (FEW, SIDE): 3.0}  # of find
 VERBS = (("train convnet", 0), ("train linear", SIDE), ("find", 0), ("find", SIDE))
 
 
@@ -115,7 +115,7 @@ def child(what: str, folder: str, size: str, held: str) -> dict[str, Any]:
     elif what == "pace":
         row |= pace(replace(config, limit=SOME))
     else:
-        verb(what, config)
+        verb(what, config, MINUTES.get((row["images"], row["size"]), 5.0))
     return row | {"seconds": round(time.monotonic() - start, 1)}
 
 
@@ -192,7 +192,7 @@ def pace(config: Any) -> dict[str, Any]:
     return {held: part.pace() for held, part in both.items()}
 
 
-def verb(what: str, config: Any) -> None:
+def verb(what: str, config: Any, minutes: float) -> None:
     import edarts
 
     recipe = edarts.TrainConfig(**RECIPE)
@@ -201,7 +201,7 @@ def verb(what: str, config: Any) -> None:
         if what.startswith("train"):
             edarts.train(what.split()[1], config, recipe, session)
         else:
-            budget = edarts.Budget(minutes=MINUTES)
+            budget = edarts.Budget(minutes=minutes)
             edarts.find(config, session=session, budget=budget)
 
 

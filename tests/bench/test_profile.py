@@ -7,6 +7,7 @@ import torch
 from edarts import EdartsError
 from edarts.bench import profile as profiling
 from edarts.bench.pairs import Comparison
+from edarts.bench.report import Roofs
 from edarts.nn.kernels.compiled import load_loops
 from edarts.runs.progress import Progress
 
@@ -39,7 +40,7 @@ def test_work_of_a_pass() -> None:
 def test_a_step_is_accounted_for() -> None:
     comparison, loops = Comparison("tiny", "weight", 2, 4, 2), load_loops()
     plain, threads = loops.separable, torch.get_num_threads()
-    found = profiling.profile(comparison, 2, torch.device("cpu"), 100.0, 10.0)
+    found = profiling.profile(comparison, 2, torch.device("cpu"), Roofs(100.0, 10.0))
     assert loops.separable is plain
     names = [row.what for row in found.rows]
     assert {"separable", "separable_gradient", "operators of PyTorch"} <= {*names}

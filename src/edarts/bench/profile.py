@@ -21,7 +21,7 @@ from torch.autograd.profiler import profile as autograd_profile
 from edarts.bench.comparisons import GROUPS, group, make
 from edarts.bench.measure import WARM, machine, seconds
 from edarts.bench.pairs import Comparison, Step
-from edarts.bench.report import ProfileReport, ProfileRow, StepProfile
+from edarts.bench.report import ProfileReport, ProfileRow, Roofs, StepProfile
 from edarts.errors import EdartsError
 from edarts.nn.kernels.compiled import load_loops
 from edarts.runs import memory
@@ -141,19 +141,18 @@ def bench_profile(rounds: int, device: str, progress: Progress) -> ProfileReport
     # Not before it is asked for: numba takes a while to load.
     from edarts.bench.peaks import computing, copying
 
-    about, peak, bandwidth = machine(where), computing(), copying()
     every = [comparison for name in GROUPS for comparison in group(name)]
     steps = []
     for number, comparison in enumerate(every, start=1):
         progress.say(f"bench: {comparison.name} ({number} of {len(every)})")
-        steps.append(profile(comparison, rounds, where, peak, bandwidth))
-    return ProfileReport(tuple(steps), about, round(peak, 1), round(bandwidth, 1))
+        # Before each, as others who use the machine slow it down for minutes.
+        roofs = Roofs(round(computing(), 1), round(copying(), 1))
+        steps.append(profile(comparison, rounds, where, roofs))
+    return ProfileReport(tuple(steps), machine(where))
 
 
-def profile(
-    comparison: Comparison, rounds: int, device: torch.device, peak: float, bandwidth: float
-) -> StepProfile:
-    """Where the seconds of our side of a comparison go; `peak`: GFLOP/s, `bandwidth`: GB/s."""
+def profile(comparison: Comparison, rounds: int, device: torch.device, roofs: Roofs) -> StepProfile:
+    """Where the seconds of our side of a comparison go."""
     step = make(comparison, device).ours
     for _ in range(WARM):
         step()
@@ -165,7 +164,7 @@ def profile(
         for _ in range(rounds):
             step()
     rows = [
-        _row(name, tally, alone.of[name].seconds / tally.seconds, rounds, whole, peak, bandwidth)
+        _row(name, tally, alone.of[name].seconds / tally.seconds, rounds, whole, roofs)
         for name, tally in tallies.of.items()
     ]
     rows.sort(key=lambda row: -row.seconds)
@@ -176,6 +175,7 @@ def profile(
     known = round(sum(row.share for row in rows), 3)
     return StepProfile(
         comparison.name,
+        roofs,
         round(whole, 5),
         tuple(rows),
         known,
@@ -214,11 +214,10 @@ def _row(
     threads: float,
     rounds: int,
     whole: float,
-    peak: float,
-    bandwidth: float,
+    roofs: Roofs,
 ) -> ProfileRow:
     took, flops, moved = tally.seconds / rounds, tally.flops / rounds, tally.bytes / rounds
-    least = max(flops / peak, moved / bandwidth) / 1e9
+    least = max(flops / roofs.gflops, moved / roofs.gbytes) / 1e9
     return ProfileRow(
         what=name,
         calls=tally.calls // rounds,

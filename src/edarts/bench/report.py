@@ -205,6 +205,16 @@ class ProfileRow:
 
 
 @dataclass(frozen=True)
+class Roofs:
+    """What the machine can do at most, as it was before a step was watched."""
+
+    gflops: float
+    """GFLOP/s of multiply-adds in registers."""
+    gbytes: float
+    """GB/s of copying a large array."""
+
+
+@dataclass(frozen=True)
 class StepProfile:
     """Where the seconds of one step go.
 
@@ -213,6 +223,7 @@ class StepProfile:
     """
 
     what: str
+    roofs: Roofs
     seconds: float
     rows: tuple[ProfileRow, ...]
     known: float
@@ -222,38 +233,30 @@ class StepProfile:
     def summary(self) -> str:
         """A few lines for a terminal."""
         head = (
-            f"{self.what}: {self.seconds:.4f} s, of which {100 * self.known:.0f} % are below;"
-            f" {self.pages} pages of memory from the system, {self.pages_seconds:.4f} s"
+            f"{self.what}: {self.seconds:.4f} s, of which {100 * self.known:.0f} % are below"
+            f" (roofs: {self.roofs.gflops} GFLOP/s, {self.roofs.gbytes} GB/s; {self.pages} pages of"
+            f" memory from the system: {self.pages_seconds:.4f} s)"
         )
         return "\n".join([head, *(row.summary() for row in self.rows)])
 
 
 @dataclass(frozen=True)
 class ProfileReport:
-    """What `edarts bench profile` found.
-
-    `computing_gflops`: GFLOP/s of multiply-adds in registers; `copying_gbytes`: GB/s of copying a
-    large array, the two roofs.
-    """
+    """What `edarts bench profile` found."""
 
     steps: tuple[StepProfile, ...]
     machine: Machine
-    computing_gflops: float
-    copying_gbytes: float
 
     def summary(self) -> str:
-        """The machine and its two peaks, then a table for each step."""
-        roofs = f"roofs: {self.computing_gflops} GFLOP/s, {self.copying_gbytes} GB/s"
+        """The machine, then a table for each step."""
         head = f"{'':26}{'calls':>7}{'seconds':>10}{'share':>9}{'GFLOP/s':>9}{'GB/s':>8}{'roof':>9}"
         head += f"{'threads':>9}"
         steps = (step.summary() for step in self.steps)
-        return "\n".join([self.machine.summary(), roofs, head, *steps])
+        return "\n".join([self.machine.summary(), head, *steps])
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
         return {
             "steps": [asdict(step) for step in self.steps],
             "machine": asdict(self.machine),
-            "computing_gflops": self.computing_gflops,
-            "copying_gbytes": self.copying_gbytes,
         }

@@ -33,6 +33,17 @@ def test_its_gradient_vanishes_where_it_is_clipped() -> None:
         assert (float(log.grad) == 0) == flat
 
 
+@pytest.mark.parametrize("far", [-1e4, -100.0, 100.0, 1e4])
+@pytest.mark.parametrize("advantage", [-1.0, 0.0, 1.0])
+def test_what_became_far_more_probable_leaves_numbers(far: float, advantage: float) -> None:
+    """e^100 is infinite, and infinity times no advantage is none: all weights became NaN."""
+    log = torch.tensor([far], requires_grad=True)
+    loss = nasnet_rl.ppo(log, torch.zeros(1), torch.tensor([advantage]))
+    loss.backward()
+    assert log.grad is not None
+    assert bool(loss.isfinite()) and bool(log.grad.isfinite().all())
+
+
 def test_drawn_and_forced_probabilities_agree() -> None:
     """The softmaxes' product, option by option; closed options take no probability."""
     torch.manual_seed(0)

@@ -45,6 +45,7 @@ INITIAL = 0.1  # all weights begin in +- this
 BATCH = 20  # genotypes of an update
 BATCHES = 20  # updates of a search, unless told otherwise
 CLIP, PASSES = 0.2, 3
+FARTHEST = 20.0
 ENTROPY = 1e-5  # weight of a decision's mean entropy in the objective
 BASELINE = 0.95  # its share that stays at every score
 KEPT = "edarts:log_probability"
@@ -97,8 +98,12 @@ class DecisionController(nn.Module):
 
 
 def ppo(log_probability: Tensor, old: Tensor, advantage: Tensor) -> Tensor:
-    """The clipped objective's negative, (B,), (B,), (B,) -> () (Schulman et al. 2017, eq. 7)."""
-    ratio = (log_probability - old).exp()
+    """The clipped objective's negative, (B,), (B,), (B,) -> () (Schulman et al. 2017, eq. 7).
+
+    What has become `FARTHEST` more or less probable in logarithms teaches no more: a ratio of e^89
+    is infinite, and all weights would become NaN.
+    """
+    ratio = (log_probability - old).clamp(-FARTHEST, FARTHEST).exp()
     return -torch.minimum(ratio * advantage, ratio.clamp(1 - CLIP, 1 + CLIP) * advantage).mean()
 
 
