@@ -97,6 +97,20 @@ def test_features_are_what_the_last_linear_layer_reads(runtime: Runtime) -> None
     assert not any(module._forward_pre_hooks for module in network.modules())
 
 
+@pytest.mark.parametrize(("side", "most"), [(73, 3 * 73 * 73), (74, 2**14), (224, 2**14)])
+def test_of_many_features_means_of_neighbours_are_kept(
+    side: int, most: int, runtime: Runtime
+) -> None:
+    """A linear classifier reads every number of an image, and there may be 10,000 images."""
+    images = torch.randint(256, (3, side, side, 3)).byte()
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, 2))
+    found = evaluation.respond(network, images, Transform((0.0,) * 3, (1.0,) * 3), runtime)
+    assert found.features.shape == (3, most)
+    # Means of neighbours that may overlap, so no more than about the mean stays the same.
+    values = images.permute(0, 3, 1, 2).flatten(1).float() / 255
+    torch.testing.assert_close(found.features.mean(1), values.mean(1), rtol=0.02, atol=0.0)
+
+
 def test_a_part_in_training_mode_is_evaluated() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(48, 2), nn.Dropout(0.5)).eval()
     net[2].train()
