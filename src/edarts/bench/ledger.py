@@ -20,6 +20,7 @@ from edarts.bench.trials import attributes, store, trials
 from edarts.config import SearchConfig
 from edarts.methods.blackbox.driver import black_box
 from edarts.methods.blackbox.ledger import distributions, open_study
+from edarts.methods.blackbox.pnas import PNAS
 from edarts.runs.progress import Progress
 from edarts.runtime import Runtime
 from edarts.space.base import Architecture, SearchSpace
@@ -29,6 +30,7 @@ from edarts.space.motifs import MotifSpace
 
 GENOTYPES = 100_000
 TRIALS = 20_000  # AmoebaNet's and NASNet's
+BEAM = 256  # of PNAS; levels of its default beam hold fewer than so many trials
 DRIVEN = "regularized_evolution"  # the sampler whose search is timed with its driver
 
 
@@ -51,19 +53,26 @@ def bench_ledger(rounds: int, progress: Progress) -> LedgerReport:
     with TemporaryDirectory() as folder:
         for space, names in groups:
             progress.say(f"bench: a ledger of {TRIALS:,} trials")
-            finished = trials(space, draw, TRIALS)
+            finished = trials(space, draw, TRIALS, BEAM)
             for name in names:
                 progress.say(f"bench: {name}")
-                sampler = registry.get("samplers", name)
-                study = optuna.create_study(direction="maximize", sampler=sampler(space))
+                made = _sampler(name, space)
+                study = optuna.create_study(direction="maximize", sampler=made)
                 study.add_trials(finished)
                 rows += asks(study, space, rounds, f"{name}, in memory")
                 url = f"sqlite:///{folder}/{name}.db"
-                study = _reopened(url, sampler(space), finished)
+                study = _reopened(url, _sampler(name, space), finished)
                 rows += asks(study, space, rounds, f"{name}, SQLite")
                 if name == DRIVEN:
                     rows.append(driver_trial(study, space, rounds))
     return LedgerReport(machine(torch.device("cpu")), tuple(rows))
+
+
+def _sampler(name: str, space: SearchSpace) -> BaseSampler:
+    """As by default, but for PNAS' beam."""
+    kind = registry.get("samplers", name)
+    made: BaseSampler = kind(space, 0, kind.Options(beam=BEAM) if kind is PNAS else None)
+    return made
 
 
 def _work(space: DartsSpace, draw: random.Random, progress: Progress) -> Iterator[LedgerRow]:
