@@ -16,8 +16,8 @@ from edarts.runtime import Runtime
 from edarts.training.calibration import Answers, Calibration, Responses, answers
 from edarts.training.device import place
 
-# Numbers that are kept of what the last layer reads: of more, as a linear classifier reads of images
-# of 64 x 64 pixels and more, means of neighbours. All 10,000 test images of 224 x 224 are 6 GB.
+# Numbers that are kept of what the last layer reads: of more, as a linear classifier reads of large
+# images, means of neighbours. All numbers of 10,000 test images of 224 x 224 are 6 GB.
 MOST_FEATURES = 2**14
 EVALUATION_BATCH = 500  # images, of 64 x 64 pixels at most; of larger ones as many pixels
 
