@@ -30,7 +30,7 @@ from edarts.space.motifs import MotifSpace
 
 GENOTYPES = 100_000
 TRIALS = 20_000  # AmoebaNet's and NASNet's
-BEAM = 256  # of PNAS; levels of its default beam hold fewer than so many trials
+BEAM = PNAS.PAPER["beam"]  # levels of its default beam hold fewer than so many trials
 DRIVEN = "regularized_evolution"  # the sampler whose search is timed with its driver
 
 

@@ -3,13 +3,12 @@
 The best of some tries: whatever else a machine does only makes it slower.
 """
 
-import time
-from collections.abc import Callable
-
 import numba
 import numpy as np
 import torch
 
+from edarts.bench.measure import seconds
+from edarts.bench.pairs import Step
 from edarts.nn.kernels.compiled import load_loops
 from edarts.nn.kernels.loops.vectors import WIDTH, load, multiply_add, repeat, store
 
@@ -34,14 +33,9 @@ def copying() -> float:
     return 2 * 4 * COPIED / _least(lambda: other.copy_(one)) / 1e9
 
 
-def _least(do: Callable[[], object]) -> float:
+def _least(do: Step) -> float:
     """Seconds that it takes at least."""
-    taken = []
-    for _ in range(TRIES):
-        start = time.perf_counter()
-        do()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+    return min(seconds(do, torch.device("cpu")) for _ in range(TRIES))
 
 
 @numba.njit(parallel=True)
